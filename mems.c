@@ -1,0 +1,1675 @@
+/*
+ * MeMS: exact first fit over one reservation, with all metadata apart from the blocks.
+ *
+ *  reservation (address space only)                          metadata (made writable as needed)
+ *  +--------+--------+----------------+- - - - - - -+        leaves       2 bits a granule   3.1 %
+ *  | node 0 | node 1 |     node 2     |  not mapped |        leaf_max     1 byte a leaf      0.2 %
+ *  +--------+--------+----------------+- - - - - - -+        all the rest                  < 0.1 %
+ *  ^ base                             ^ top
+ *  virtual address = MEMS_START_ADDRESS + (physical address - base)
+ *
+ * Words
+ *   granule  MEMS_ALIGNMENT bytes, the unit of every position and size in this file. Positions
+ *            count from base, so both translations are one addition.
+ *   leaf     64 granules, described by two words of bits: `starts` says that a segment starts at
+ *            a granule, `holes` that this segment is a HOLE. A bit is all that a segment costs: the
+ *            links of the sub-chain are the distances to the next and the previous start.
+ *   group    64 leaves.
+ *   border   the first granule of a main node; the first granule beyond the last node, top, is
+ *            one as well, and carries a start bit, so that every segment ends at a start.
+ *   bound    bound[n] is a position before which no HOLE of n or more granules starts.
+ *
+ * How a HOLE is found: bound[n] says where to begin. If the HOLE there does not do, a tree of
+ * maxima leads to the first leaf with a HOLE that does, as in R. P. Brent, "Efficient
+ * implementation of the first-fit strategy for dynamic storage allocation", ACM TOPLAS 11(3),
+ * 1989: leaf_max has a byte for each leaf (sizes above 254 are written as 255), group_max[0] the
+ * exact size for each group, and each further level the maxima of 16 entries of the one below.
+ * Every entry is exact, but for one group: when a HOLE is carved again and again, its group would
+ * be lowered each time, so the group lowered last may lag behind, and is settled when a search
+ * arrives there or when another group is lowered.
+ *
+ * Invariants; mems_check verifies each of them and names it
+ *   I1   top is a whole number of pages within the reservation and the limit; base is aligned
+ *   I2   the main chain is linked both ways, from the first node to the last
+ *   I3   the main nodes tile [0, top) in ascending order, in whole pages, at base + position
+ *   I4   border bits stand exactly at the first granules of main nodes
+ *   I5   every main node begins with a segment, and so does top, which is no HOLE
+ *   I6   a hole bit stands only where a start bit stands
+ *   I7   no two neighbours in a sub-chain are HOLEs
+ *   I8   no bit is set beyond top
+ *   I9   has_start[0] tells which leaves have a start, has_start[i + 1] which words of has_start[i]
+ *        are not 0
+ *   I10  leaf_max[i] is the largest HOLE that starts in leaf i, or 255 if it is larger
+ *   I11  group_max[0][i] is the largest HOLE that starts in group i (the lagging group: at least
+ *        that), group_max[k + 1][i] the largest of its 16 entries in group_max[k]
+ *   I12  no HOLE of n or more granules starts before bound[n], and bound never descends
+ *   I13  the counters equal what the chains say; no peak is below its counter
+ *   I14  no PROCESS segment reaches beyond clean_from, where memory is as the OS gave it
+ *
+ * Costs: mems_malloc and mems_free touch at most a few words on each of the 5 levels of either
+ * tree. A HOLE of 255 granules or more is sought among at most 16 in a group (no more fit in).
+ * mems_get reads one or two words of bits, and for blocks of more than 64 granules at most two
+ * words on each level of has_start.
+ *
+ * Where the OS refuses something, nothing has changed yet: room in the metadata is made first,
+ * then the pages are mapped, then the books are written.
+ */
+#define _GNU_SOURCE
+
+#include "mems.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
+#ifndef MAP_FIXED_NOREPLACE
+#define MAP_FIXED_NOREPLACE 0x100000
+#endif
+
+enum {
+	DEFAULT_ALIGNMENT = 8,
+	MAX_ALIGNMENT = 64,
+	DEFAULT_START = 1000,
+	SMALLEST_PAGE = 4096,
+	LARGEST_PAGE = 2 << 20,
+	GROWTH_DIVISOR = 64,    /* a new node has at least this fraction of the pages mapped so far */
+	COMMIT_STEP = 64 << 10, /* bytes of a table that are made writable at once */
+
+	LEAF_LOG2 = 6,          /* granules in a leaf */
+	GROUP_LOG2 = 12,        /* granules in a group */
+	GROUP_LEAVES = 64,
+	FANOUT_LOG2 = 4,        /* entries of group_max under one entry of the next level */
+	FANOUT = 1 << FANOUT_LOG2,
+	MAX_LEVELS = 5,         /* of group_max: the last one has at most 16 entries */
+	START_LEVELS = 5,       /* of has_start: the last one has one word */
+	LEAF_MAX = 255,         /* a HOLE of this size or more, as leaf_max has it */
+	BOUNDS = 64             /* requests of BOUNDS - 1 granules or more share the last bound */
+};
+
+#define MAX_START ((size_t)1 << 31)
+/* Sizes and positions are stored in 32 bits. */
+#define MAX_GRANULES ((size_t)(UINT32_MAX - 4095))
+#define NONE SIZE_MAX
+
+typedef _Atomic uint64_t atomic_word;
+
+struct leaf {
+	atomic_word starts; /* bit i: a segment starts at granule i of this leaf */
+	atomic_word holes;  /* bit i: and it is a HOLE */
+};
+static_assert(sizeof(struct leaf) == 16, "a leaf is two words");
+
+/* One mmap request. Lives in the table NODES from its creation to mems_finish. */
+struct main_node {
+	struct main_node *previous; /* NULL for the first */
+	struct main_node *next;     /* NULL for the last */
+	size_t first;               /* granule: where its first segment starts */
+	size_t granules;            /* its length, whole pages */
+	char *physical;             /* what mmap returned */
+};
+
+/* The arrays of the metadata. Each has one entry for every 2^granules_log2 granules of heap. */
+enum table_name {
+	LEAVES,
+	LEAF_MAXIMA,
+	GROUP_MAXIMA,
+	HAS_START = GROUP_MAXIMA + MAX_LEVELS,
+	BORDERS = HAS_START + START_LEVELS,
+	NODES,
+	TABLES
+};
+
+struct table {
+	char *memory;           /* NULL before mems_init */
+	size_t reserved_bytes;  /* its share of the reservation, whole OS pages */
+	size_t committed_bytes; /* of these, writable */
+	size_t entry_bytes;
+	unsigned granules_log2;
+};
+
+struct options {
+	size_t policy, alignment, start, page_bytes, limit_bytes;
+};
+
+static mems_error_handler handler_default;
+
+/* All state there is. Fields without a note are valid from mems_init to mems_finish. */
+static struct {
+	struct options options;      /* always: what the next mems_init uses */
+	mems_error_handler *handler; /* always */
+	bool is_started;             /* always */
+	unsigned visitors;           /* always: visitors at work, printing and checking included */
+
+	uintptr_t start;             /* virtual address of granule 0 */
+	unsigned shift;              /* log2 of the bytes in a granule */
+	unsigned page_log2;          /* log2 of the granules in a page */
+	size_t page_granules;
+	size_t limit;                /* granules that may be mapped */
+	_Atomic size_t top;          /* granules mapped; always, 0 without a heap */
+
+	char *reservation;           /* NULL where there was no address space */
+	size_t reservation_bytes;
+	char *base;                  /* physical address of granule 0 */
+	struct table tables[TABLES];
+
+	struct leaf *leaves;         /* leaves[-1] is there and empty */
+	uint8_t *leaf_max;
+	uint32_t *group_max[MAX_LEVELS];
+	atomic_word *has_start[START_LEVELS];
+	uint64_t *borders;           /* bit i: page i is the first of a main node */
+	size_t lagging_group;        /* the one whose entry in group_max may be too large */
+	uint32_t bound[BOUNDS];      /* bound[0] is not used */
+
+	struct main_node *nodes;     /* an array: the main chain in order */
+	size_t node_count;
+
+	size_t process;              /* granules in PROCESS segments */
+	size_t peak_process;         /* the most of them since mems_init */
+	size_t clean_from;           /* granule: from here to top no block has ever been */
+} heap = { .handler = handler_default };
+
+/* ---- Arithmetic and bits --------------------------------------------------------------------- */
+
+static size_t min_size(size_t a, size_t b)
+{
+	return a < b ? a : b;
+}
+
+static size_t max_size(size_t a, size_t b)
+{
+	return a > b ? a : b;
+}
+
+static bool is_power_of_two(size_t value)
+{
+	return value != 0 && (value & (value - 1)) == 0;
+}
+
+/* multiple: a power of two. */
+static size_t round_up(size_t value, size_t multiple)
+{
+	return (value + multiple - 1) & ~(multiple - 1);
+}
+
+static size_t round_down(size_t value, size_t multiple)
+{
+	return value & ~(multiple - 1);
+}
+
+/* word: not 0. */
+static unsigned lowest_bit(uint64_t word)
+{
+	return (unsigned)__builtin_ctzll(word);
+}
+
+/* word: not 0. */
+static unsigned highest_bit(uint64_t word)
+{
+	return 63u - (unsigned)__builtin_clzll(word);
+}
+
+static uint64_t bit_of(size_t index)
+{
+	return (uint64_t)1 << (index % 64);
+}
+
+/* The words of bits are written by one thread at a time and read by any. */
+static uint64_t word_load(const atomic_word *word)
+{
+	return atomic_load_explicit(word, memory_order_relaxed);
+}
+
+static void word_store(atomic_word *word, uint64_t value)
+{
+	atomic_store_explicit(word, value, memory_order_relaxed);
+}
+
+static size_t top_load(void)
+{
+	return atomic_load_explicit(&heap.top, memory_order_acquire);
+}
+
+/* The first of the 64 bytes at line, from index on, that is at least value; 64 if there is none. */
+static unsigned bytes_find(const uint8_t line[64], unsigned from, unsigned value)
+{
+#ifdef __SSE2__
+	const __m128i least = _mm_set1_epi8((char)value);
+	uint64_t found = 0;
+	for (unsigned i = 0; i < 4; i++) {
+		__m128i bytes = _mm_load_si128((const __m128i *)(const void *)(line + 16 * i));
+		__m128i is_enough = _mm_cmpeq_epi8(_mm_max_epu8(bytes, least), bytes);
+		found |= (uint64_t)(unsigned)_mm_movemask_epi8(is_enough) << (16 * i);
+	}
+	if (from < 64)
+		found &= UINT64_MAX << from;
+	return from < 64 && found != 0 ? lowest_bit(found) : 64;
+#else
+	while (from < 64 && line[from] < value)
+		from++;
+	return from;
+#endif
+}
+
+/* The first of the 16 sizes at line, from index on, that is at least value; 16 if there is none. */
+static unsigned sizes_find(const uint32_t line[FANOUT], unsigned from, size_t value)
+{
+	while (from < FANOUT && line[from] < value)
+		from++;
+	return from;
+}
+
+static uint32_t sizes_max(const uint32_t line[FANOUT])
+{
+	uint32_t largest = 0;
+	for (unsigned i = 0; i < FANOUT; i++)
+		largest = line[i] > largest ? line[i] : largest;
+	return largest;
+}
+
+/* ---- The OS: the only place that asks it for anything ----------------------------------------- */
+
+static size_t os_page_bytes(void)
+{
+	return (size_t)sysconf(_SC_PAGESIZE);
+}
+
+/* Address space without memory; NULL where there is none. */
+static char *os_reserve(size_t bytes)
+{
+	void *memory = mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	return memory == MAP_FAILED ? NULL : memory;
+}
+
+/* Maps fresh zeroed pages at address, inside the reservation. A refusal may have torn the old
+ * mapping out; it is put back, or, if somebody was faster, the heap ends here. */
+static bool os_map(char *address, size_t bytes)
+{
+	const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+	if (mmap(address, bytes, PROT_READ | PROT_WRITE, flags | MAP_FIXED, -1, 0) != MAP_FAILED)
+		return true;
+	void *back = mmap(address, bytes, PROT_NONE, flags | MAP_FIXED_NOREPLACE, -1, 0);
+	if (back != MAP_FAILED && back != address) {
+		munmap(back, bytes);
+		heap.limit = heap.top;
+	}
+	return false;
+}
+
+static bool os_commit(char *address, size_t bytes)
+{
+	return mprotect(address, bytes, PROT_READ | PROT_WRITE) == 0;
+}
+
+static bool os_unmap(char *address, size_t bytes)
+{
+	return munmap(address, bytes) == 0;
+}
+
+/* How many bytes of a page-aligned range are in memory; all of them where the OS does not tell. */
+static size_t os_resident_bytes(char *address, size_t bytes)
+{
+	enum { AT_ONCE = 1024 };
+	unsigned char pages[AT_ONCE];
+	const size_t page = os_page_bytes();
+	size_t resident = 0;
+	while (bytes != 0) {
+		size_t count = min_size(bytes / page, AT_ONCE);
+		if (mincore(address, count * page, pages) != 0)
+			return resident + bytes;
+		for (size_t i = 0; i < count; i++)
+			resident += (pages[i] & 1) != 0 ? page : 0;
+		address += count * page;
+		bytes -= count * page;
+	}
+	return resident;
+}
+
+/* ---- Tables: the metadata, reserved whole and made writable as the heap grows ----------------- */
+
+static void table_describe(enum table_name name, size_t entry_bytes, unsigned granules_log2)
+{
+	heap.tables[name] = (struct table){
+		.entry_bytes = entry_bytes,
+		.granules_log2 = granules_log2,
+	};
+}
+
+static void tables_describe(void)
+{
+	table_describe(LEAVES, sizeof(struct leaf), LEAF_LOG2);
+	table_describe(LEAF_MAXIMA, sizeof(uint8_t), LEAF_LOG2);
+	for (unsigned level = 0; level < MAX_LEVELS; level++)
+		table_describe(GROUP_MAXIMA + level, sizeof(uint32_t), GROUP_LOG2 + FANOUT_LOG2 * level);
+	for (unsigned level = 0; level < START_LEVELS; level++)
+		table_describe(HAS_START + level, sizeof(uint64_t), GROUP_LOG2 + 6 * level);
+	table_describe(BORDERS, sizeof(uint64_t), heap.page_log2 + 6);
+	table_describe(NODES, sizeof(struct main_node), heap.page_log2);
+}
+
+/* Bytes that a table needs for a heap of so many granules: with room for the entry of top, for a
+ * leaf on either side, and for whole lines, which are read at once. */
+static size_t table_bytes(const struct table *table, size_t granules)
+{
+	enum { SPARE_ENTRIES = 4, LINE_BYTES = 64 };
+	const uint64_t entries = ((uint64_t)granules >> table->granules_log2) + SPARE_ENTRIES;
+	return round_up((size_t)entries * table->entry_bytes, LINE_BYTES);
+}
+
+static size_t tables_bytes(size_t granules, size_t os_page)
+{
+	size_t bytes = 0;
+	for (unsigned i = 0; i < TABLES; i++)
+		bytes += round_up(table_bytes(&heap.tables[i], granules), os_page);
+	return bytes;
+}
+
+/* Lays the tables out from memory on, for a heap of so many granules. */
+static void tables_place(char *memory, size_t granules, size_t os_page)
+{
+	for (unsigned i = 0; i < TABLES; i++) {
+		heap.tables[i].memory = memory;
+		heap.tables[i].reserved_bytes = round_up(table_bytes(&heap.tables[i], granules), os_page);
+		memory += heap.tables[i].reserved_bytes;
+	}
+	heap.leaves = (struct leaf *)(void *)heap.tables[LEAVES].memory + 1;
+	heap.leaf_max = (uint8_t *)heap.tables[LEAF_MAXIMA].memory;
+	for (unsigned level = 0; level < MAX_LEVELS; level++)
+		heap.group_max[level] = (uint32_t *)(void *)heap.tables[GROUP_MAXIMA + level].memory;
+	for (unsigned level = 0; level < START_LEVELS; level++)
+		heap.has_start[level] = (atomic_word *)(void *)heap.tables[HAS_START + level].memory;
+	heap.borders = (uint64_t *)(void *)heap.tables[BORDERS].memory;
+	heap.nodes = (struct main_node *)(void *)heap.tables[NODES].memory;
+}
+
+/* Makes room in every table for a heap of so many granules. */
+static bool tables_commit(size_t granules)
+{
+	for (unsigned i = 0; i < TABLES; i++) {
+		struct table *table = &heap.tables[i];
+		size_t needed = table_bytes(table, granules);
+		if (needed <= table->committed_bytes)
+			continue;
+		needed = min_size(round_up(needed, COMMIT_STEP), table->reserved_bytes);
+		if (!os_commit(table->memory + table->committed_bytes, needed - table->committed_bytes))
+			return false;
+		table->committed_bytes = needed;
+	}
+	return true;
+}
+
+/* ---- Leaves: the bits ------------------------------------------------------------------------- */
+
+static size_t leaf_of(size_t granule)
+{
+	return granule >> LEAF_LOG2;
+}
+
+static uint64_t leaf_starts(size_t leaf)
+{
+	return word_load(&heap.leaves[leaf].starts);
+}
+
+static uint64_t leaf_holes(size_t leaf)
+{
+	return word_load(&heap.leaves[leaf].holes);
+}
+
+/* The next leaf after this one that has a start. There is one: that of top. */
+static size_t leaf_next(size_t leaf)
+{
+	size_t index = leaf;
+	uint64_t later;
+	unsigned level = 0;
+	for (;; level++) {
+		later = word_load(&heap.has_start[level][index / 64]) & (UINT64_MAX << 1 << (index % 64));
+		if (later != 0 || level == START_LEVELS - 1)
+			break;
+		index /= 64;
+	}
+	for (;; level--) {
+		if (later == 0)
+			return leaf_of(top_load());
+		index = round_down(index, 64) + lowest_bit(later);
+		if (level == 0)
+			return index;
+		index *= 64;
+		later = word_load(&heap.has_start[level - 1][index / 64]);
+	}
+}
+
+/* The last leaf before this one that has a start. There is one: the first. */
+static size_t leaf_previous(size_t leaf)
+{
+	size_t index = leaf;
+	uint64_t earlier;
+	unsigned level = 0;
+	for (;; level++) {
+		earlier = word_load(&heap.has_start[level][index / 64]) & (bit_of(index) - 1);
+		if (earlier != 0 || level == START_LEVELS - 1)
+			break;
+		index /= 64;
+	}
+	for (;; level--) {
+		if (earlier == 0)
+			return 0;
+		index = round_down(index, 64) + highest_bit(earlier);
+		if (level == 0)
+			return index;
+		index *= 64;
+		earlier = word_load(&heap.has_start[level - 1][index / 64]);
+	}
+}
+
+static void start_add(size_t granule)
+{
+	size_t index = leaf_of(granule);
+	const uint64_t starts = leaf_starts(index);
+	word_store(&heap.leaves[index].starts, starts | bit_of(granule));
+	if (starts != 0)
+		return;
+	for (unsigned level = 0; level < START_LEVELS; level++) {
+		atomic_word *word = &heap.has_start[level][index / 64];
+		const uint64_t before = word_load(word);
+		word_store(word, before | bit_of(index));
+		if (before != 0)
+			return;
+		index /= 64;
+	}
+}
+
+static void start_remove(size_t granule)
+{
+	size_t index = leaf_of(granule);
+	const uint64_t starts = leaf_starts(index) & ~bit_of(granule);
+	word_store(&heap.leaves[index].starts, starts);
+	if (starts != 0)
+		return;
+	for (unsigned level = 0; level < START_LEVELS; level++) {
+		atomic_word *word = &heap.has_start[level][index / 64];
+		const uint64_t after = word_load(word) & ~bit_of(index);
+		word_store(word, after);
+		if (after != 0)
+			return;
+		index /= 64;
+	}
+}
+
+static void hole_mark(size_t granule)
+{
+	atomic_word *holes = &heap.leaves[leaf_of(granule)].holes;
+	word_store(holes, word_load(holes) | bit_of(granule));
+}
+
+static void hole_unmark(size_t granule)
+{
+	atomic_word *holes = &heap.leaves[leaf_of(granule)].holes;
+	word_store(holes, word_load(holes) & ~bit_of(granule));
+}
+
+/* ---- Segments: the sub-chain as a list --------------------------------------------------------- */
+
+static bool is_start(size_t granule)
+{
+	return (leaf_starts(leaf_of(granule)) & bit_of(granule)) != 0;
+}
+
+static bool is_hole(size_t granule)
+{
+	return (leaf_holes(leaf_of(granule)) & bit_of(granule)) != 0;
+}
+
+/* Where the segment after the one at granule starts; top for the last. The next 64 granules are
+ * looked at without a branch; only longer segments climb. */
+static size_t segment_next(size_t granule)
+{
+	const size_t leaf = leaf_of(granule);
+	const unsigned bit = granule % 64;
+	const uint64_t near = (leaf_starts(leaf) >> bit >> 1) | (leaf_starts(leaf + 1) << (63 - bit));
+	if (near != 0)
+		return granule + 1 + lowest_bit(near);
+	const size_t far = leaf_next(leaf);
+	return far * 64 + lowest_bit(leaf_starts(far) | bit_of(63));
+}
+
+/* Where the segment that holds granule starts. */
+static size_t segment_of(size_t granule)
+{
+	const size_t leaf = leaf_of(granule);
+	const unsigned bit = granule % 64;
+	const uint64_t near = (leaf_starts(leaf) << (63 - bit)) | (leaf_starts(leaf - 1) >> bit >> 1);
+	if (near != 0)
+		return granule - 63 + highest_bit(near);
+	const size_t far = leaf_previous(leaf);
+	return far * 64 + highest_bit(leaf_starts(far) | 1);
+}
+
+/* Where the segment before the one at granule starts; granule is not 0. */
+static size_t segment_previous(size_t granule)
+{
+	return segment_of(granule - 1);
+}
+
+static size_t segment_size(size_t granule)
+{
+	return segment_next(granule) - granule;
+}
+
+/* ---- The hole index: which is the first HOLE of at least n granules? --------------------------- */
+
+static size_t group_of(size_t granule)
+{
+	return granule >> GROUP_LOG2;
+}
+
+static uint8_t leaf_max_of(size_t size)
+{
+	return (uint8_t)min_size(size, LEAF_MAX);
+}
+
+/* The largest HOLE that starts in the leaf, counted from the bits. */
+static size_t leaf_largest(size_t leaf)
+{
+	size_t largest = 0;
+	for (uint64_t holes = leaf_holes(leaf); holes != 0; holes &= holes - 1)
+		largest = max_size(largest, segment_size(leaf * 64 + lowest_bit(holes)));
+	return largest;
+}
+
+/* The largest HOLE that starts in the group, counted from leaf_max. */
+static size_t group_largest(size_t group)
+{
+	const uint8_t *line = heap.leaf_max + group * GROUP_LEAVES;
+	size_t largest = 0;
+	for (unsigned i = 0; i < GROUP_LEAVES; i++)
+		largest = max_size(largest, line[i]);
+	if (largest < LEAF_MAX)
+		return largest;
+	for (unsigned i = 0; (i = bytes_find(line, i, LEAF_MAX)) < GROUP_LEAVES; i++)
+		largest = max_size(largest, leaf_largest(group * GROUP_LEAVES + i));
+	return largest;
+}
+
+static void group_raise(size_t group, size_t size)
+{
+	for (unsigned level = 0; level < MAX_LEVELS && heap.group_max[level][group] < size; level++) {
+		heap.group_max[level][group] = (uint32_t)size;
+		group >>= FANOUT_LOG2;
+	}
+}
+
+/* Makes the entry of the group exact, and the levels above. */
+static void group_settle(size_t group)
+{
+	uint32_t size = (uint32_t)group_largest(group);
+	for (unsigned level = 0; heap.group_max[level][group] != size; level++) {
+		heap.group_max[level][group] = size;
+		if (level + 1 == MAX_LEVELS)
+			return;
+		size = sizes_max(heap.group_max[level] + round_down(group, FANOUT));
+		group >>= FANOUT_LOG2;
+	}
+}
+
+/* The group may have become smaller: let it lag, and settle the one that lagged so far. */
+static void group_lag(size_t group)
+{
+	if (heap.lagging_group == group)
+		return;
+	group_settle(heap.lagging_group);
+	heap.lagging_group = group;
+}
+
+/* A HOLE of so many granules has come to be at granule, or has grown to that. */
+static void index_add(size_t granule, size_t size)
+{
+	const size_t leaf = leaf_of(granule);
+	if (heap.leaf_max[leaf] < leaf_max_of(size))
+		heap.leaf_max[leaf] = leaf_max_of(size);
+	group_raise(group_of(granule), size);
+}
+
+/* A HOLE of so many granules at granule is gone, or smaller. The bits say so already. */
+static void index_remove(size_t granule, size_t size)
+{
+	const size_t leaf = leaf_of(granule);
+	const size_t group = group_of(granule);
+	if (heap.leaf_max[leaf] == leaf_max_of(size))
+		heap.leaf_max[leaf] = leaf_max_of(leaf_largest(leaf));
+	if (heap.group_max[0][group] == size)
+		group_lag(group);
+}
+
+/* No HOLE of size or more granules starts before granule. */
+static void bounds_raise(size_t size, size_t granule)
+{
+	for (size_t i = size; i < BOUNDS && heap.bound[i] < granule; i++)
+		heap.bound[i] = (uint32_t)granule;
+}
+
+/* There is a HOLE of so many granules at granule. */
+static void bounds_lower(size_t size, size_t granule)
+{
+	for (size_t i = min_size(size, BOUNDS - 1); i > 0 && heap.bound[i] > granule; i--)
+		heap.bound[i] = (uint32_t)granule;
+}
+
+static size_t bound_for(size_t size)
+{
+	return heap.bound[min_size(size, BOUNDS - 1)];
+}
+
+/* The first HOLE of at least size granules that starts in the leaf at or after the given bit. */
+static size_t leaf_find(size_t leaf, unsigned bit, size_t size)
+{
+	for (uint64_t holes = leaf_holes(leaf) & (UINT64_MAX << bit); holes != 0; holes &= holes - 1) {
+		const size_t granule = leaf * 64 + lowest_bit(holes);
+		if (segment_size(granule) >= size)
+			return granule;
+	}
+	return NONE;
+}
+
+/* The first group after this one whose entry is at least size: up the levels, and down again. */
+static size_t group_after(size_t group, size_t size)
+{
+	unsigned level = 0;
+	unsigned entry;
+	size_t index = group;
+	for (;; level++) {
+		if (level == MAX_LEVELS)
+			return NONE;
+		const uint32_t *line = heap.group_max[level] + round_down(index, FANOUT);
+		entry = sizes_find(line, index % FANOUT + 1, size);
+		if (entry < FANOUT)
+			break;
+		index >>= FANOUT_LOG2;
+	}
+	for (index = round_down(index, FANOUT) + entry; level > 0; level--) {
+		index <<= FANOUT_LOG2;
+		index += sizes_find(heap.group_max[level - 1] + index, 0, size);
+	}
+	return index;
+}
+
+/* The first leaf after this one that may have a HOLE of at least size granules. It has one, but
+ * for sizes that leaf_max does not tell apart. */
+static size_t leaf_after(size_t leaf, size_t size)
+{
+	size_t group = leaf / GROUP_LEAVES;
+	unsigned entry = leaf % GROUP_LEAVES + 1;
+	for (;;) {
+		entry = bytes_find(heap.leaf_max + group * GROUP_LEAVES, entry, leaf_max_of(size));
+		if (entry < GROUP_LEAVES)
+			return group * GROUP_LEAVES + entry;
+		group = group_after(group, size);
+		if (group == NONE)
+			return NONE;
+		if (group == heap.lagging_group)
+			group_settle(group);
+		entry = 0;
+	}
+}
+
+/* The first HOLE of at least size granules that starts at or after from; NONE if there is none. */
+static size_t hole_find(size_t size, size_t from)
+{
+	size_t leaf = leaf_of(from);
+	size_t granule = leaf_find(leaf, from % 64, size);
+	while (granule == NONE && (leaf = leaf_after(leaf, size)) != NONE)
+		granule = leaf_find(leaf, 0, size);
+	return granule;
+}
+
+/* The first HOLE of at least size granules. Most often it is where its bound says. */
+static size_t hole_first(size_t size)
+{
+	if (heap.top == 0)
+		return NONE;
+	const size_t bound = bound_for(size);
+	return is_hole(bound) && segment_size(bound) >= size ? bound : hole_find(size, bound);
+}
+
+/* ---- Main nodes: the main chain ---------------------------------------------------------------- */
+
+static size_t page_of(size_t granule)
+{
+	return granule >> heap.page_log2;
+}
+
+/* Whether a main node starts at granule. */
+static bool is_border(size_t granule)
+{
+	if ((granule & (heap.page_granules - 1)) != 0)
+		return false;
+	const size_t page = page_of(granule);
+	return (heap.borders[page / 64] & bit_of(page)) != 0;
+}
+
+/* The index of the node that holds granule, which is below top. */
+static size_t node_of(size_t granule)
+{
+	size_t low = 0;
+	for (size_t high = heap.node_count; high - low > 1;) {
+		const size_t middle = low + (high - low) / 2;
+		if (heap.nodes[middle].first <= granule)
+			low = middle;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+/* Appends a node of so many pages to the main chain: one HOLE. */
+static bool node_append(size_t pages)
+{
+	const size_t first = heap.top;
+	if (first > heap.limit || pages > page_of(heap.limit - first))
+		return false;
+	const size_t granules = pages * heap.page_granules;
+	char *physical = heap.base + (first << heap.shift);
+	if (!tables_commit(first + granules) || !os_map(physical, granules << heap.shift))
+		return false;
+
+	struct main_node *node = &heap.nodes[heap.node_count++];
+	*node = (struct main_node){ .first = first, .granules = granules, .physical = physical };
+	if (node != heap.nodes) {
+		node->previous = node - 1;
+		node->previous->next = node;
+	}
+	const size_t page = page_of(first);
+	heap.borders[page / 64] |= bit_of(page);
+
+	start_add(first + granules);
+	start_add(first);
+	hole_mark(first);
+	atomic_store_explicit(&heap.top, first + granules, memory_order_release);
+	index_add(first, granules);
+	bounds_lower(granules, first);
+	return true;
+}
+
+/* Asks the OS for a node with room for so many granules, and for more the larger the heap is. */
+static bool node_grow(size_t granules)
+{
+	const int error = errno;
+	const size_t needed = page_of(granules) + ((granules & (heap.page_granules - 1)) != 0);
+	const size_t wanted = page_of(heap.top) / GROWTH_DIVISOR;
+	const bool is_done = (wanted > needed && node_append(wanted)) || node_append(needed);
+	errno = error;
+	return is_done;
+}
+
+/* ---- Placement: first fit, split, merge -------------------------------------------------------- */
+
+static void process_count(size_t granules)
+{
+	heap.process += granules;
+	heap.peak_process = max_size(heap.peak_process, heap.process);
+}
+
+/* [ ------- hole ------- ]  =>  [ PROCESS ][ hole ]      or, if it fits exactly, [ PROCESS ] */
+static void hole_take(size_t granule, size_t hole_size, size_t size)
+{
+	const size_t rest = granule + size;
+	hole_unmark(granule);
+	if (hole_size > size) {
+		start_add(rest);
+		hole_mark(rest);
+		index_add(rest, hole_size - size);
+	}
+	index_remove(granule, hole_size);
+	heap.clean_from = max_size(heap.clean_from, rest);
+	process_count(size);
+}
+
+/* Takes the low end of the first HOLE that is large enough, or of a new main node. */
+static size_t block_take(size_t size)
+{
+	size_t granule = hole_first(size);
+	if (granule == NONE) {
+		granule = heap.top;
+		if (!node_grow(size))
+			return NONE;
+	}
+	hole_take(granule, segment_size(granule), size);
+	bounds_raise(size, granule + size);
+	return granule;
+}
+
+/* [ hole? ][ this ][ hole? ]  =>  [ ------- hole ------- ] */
+static void block_release(size_t granule)
+{
+	const size_t next = segment_next(granule);
+	size_t start = granule;
+	size_t end = next;
+	heap.process -= next - granule;
+
+	hole_mark(granule);
+	if (is_hole(next) && !is_border(next)) {
+		end = segment_next(next);
+		hole_unmark(next);
+		start_remove(next);
+	}
+	if (!is_border(granule) && is_hole(segment_previous(granule))) {
+		start = segment_previous(granule);
+		hole_unmark(granule);
+		start_remove(granule);
+	}
+	index_add(start, end - start);
+	if (end != next)
+		index_remove(next, end - next);
+	bounds_lower(end - start, start);
+}
+
+/* [ this ---------- ][ hole? ]  =>  [ this ][ ---- hole ---- ] */
+static void block_shrink(size_t granule, size_t size)
+{
+	if (segment_size(granule) == size)
+		return;
+	start_add(granule + size);
+	block_release(granule + size);
+}
+
+/* [ this ][ ---- hole ---- ]  =>  [ this ---------- ][ hole? ]      false where there is no room */
+static bool block_grow(size_t granule, size_t size)
+{
+	const size_t next = segment_next(granule);
+	if (!is_hole(next) || is_border(next))
+		return false;
+	const size_t hole_size = segment_size(next);
+	const size_t more = size - (next - granule);
+	if (hole_size < more)
+		return false;
+	hole_take(next, hole_size, more);
+	start_remove(next);
+	return true;
+}
+
+/* [ -------- hole -------- ]  =>  [ hole ][ ---- hole ---- ]      the right one starts at middle */
+static void hole_cut(size_t granule, size_t hole_size, size_t middle)
+{
+	start_add(middle);
+	hole_mark(middle);
+	index_add(granule, middle - granule);
+	index_add(middle, granule + hole_size - middle);
+	index_remove(granule, hole_size);
+}
+
+/* As block_take, at a multiple of alignment granules: a power of two that divides a page. */
+static size_t block_take_aligned(size_t size, size_t alignment)
+{
+	size_t granule = hole_first(size);
+	size_t hole_size;
+	size_t block;
+	for (;; granule = hole_find(size, granule + 1)) {
+		if (granule == NONE) {
+			granule = heap.top;
+			if (!node_grow(size))
+				return NONE;
+		}
+		hole_size = segment_size(granule);
+		block = round_up(granule, alignment);
+		if (block + size <= granule + hole_size)
+			break;
+	}
+	if (block != granule)
+		hole_cut(granule, hole_size, block);
+	hole_take(block, granule + hole_size - block, size);
+	return block;
+}
+
+/* ---- Addresses --------------------------------------------------------------------------------- */
+
+static void *block_virtual(size_t granule)
+{
+	return (void *)(heap.start + (granule << heap.shift));
+}
+
+static char *block_physical(size_t granule)
+{
+	return heap.base + (granule << heap.shift);
+}
+
+/* Granules for so many bytes, rounded up. */
+static size_t granules_of(size_t bytes)
+{
+	return (bytes >> heap.shift) + ((bytes & (((size_t)1 << heap.shift) - 1)) != 0);
+}
+
+/* Bytes from granule 0 to v_ptr; NONE for an address outside of the heap. */
+static size_t offset_of(const void *v_ptr)
+{
+	const size_t offset = (uintptr_t)v_ptr - heap.start;
+	return offset < top_load() << heap.shift ? offset : NONE;
+}
+
+/* The granule at which the live block v_ptr starts, NONE if none does. */
+static size_t block_of(const void *v_ptr)
+{
+	const size_t offset = offset_of(v_ptr);
+	const size_t granule = offset >> heap.shift;
+	if (offset == NONE || offset != granule << heap.shift)
+		return NONE;
+	return is_start(granule) && !is_hole(granule) ? granule : NONE;
+}
+
+/* Bytes from granule 0 to v_ptr when size bytes from there lie in one PROCESS segment, else NONE. */
+static size_t range_of(const void *v_ptr, size_t size)
+{
+	const size_t offset = offset_of(v_ptr);
+	if (offset == NONE)
+		return NONE;
+	const size_t segment = segment_of(offset >> heap.shift);
+	if (is_hole(segment))
+		return NONE;
+	if (size > 1 && size > (segment_next(segment) << heap.shift) - offset)
+		return NONE;
+	return offset;
+}
+
+/* ---- Descriptions: a segment as the caller sees it ---------------------------------------------- */
+
+static struct mems_segment segment_describe(size_t granule, size_t node)
+{
+	const struct main_node *main_node = &heap.nodes[node];
+	const size_t next = segment_next(granule);
+	const size_t node_next = main_node->first + main_node->granules;
+	return (struct mems_segment){
+		.type = is_hole(granule) ? MEMS_HOLE : MEMS_PROCESS,
+		.start = heap.start + (granule << heap.shift),
+		.end = heap.start + (next << heap.shift) - 1,
+		.size = (next - granule) << heap.shift,
+		.physical = block_physical(granule),
+		.node = node,
+		.node_start = heap.start + (main_node->first << heap.shift),
+		.node_end = heap.start + (node_next << heap.shift) - 1,
+	};
+}
+
+/* Calls visit for every segment of one node. */
+static int node_walk(size_t node, mems_visitor *visit, void *context)
+{
+	const size_t end = heap.nodes[node].first + heap.nodes[node].granules;
+	for (size_t granule = heap.nodes[node].first; granule < end; granule = segment_next(granule)) {
+		const struct mems_segment segment = segment_describe(granule, node);
+		const int result = visit(&segment, context);
+		if (result != 0)
+			return result;
+	}
+	return 0;
+}
+
+static const char *type_name(enum mems_segment_type type)
+{
+	return type == MEMS_HOLE ? "HOLE" : "PROCESS";
+}
+
+/* ---- Errors ------------------------------------------------------------------------------------- */
+
+static void handler_default(int error, const void *v_ptr, const char *message)
+{
+	(void)error;
+	(void)v_ptr;
+	fprintf(stderr, "mems: %s\n", message);
+}
+
+static void misuse_report(const char *function, const void *v_ptr)
+{
+	enum { MESSAGE_BYTES = 160 };
+	char message[MESSAGE_BYTES];
+	const uintptr_t address = (uintptr_t)v_ptr;
+	struct mems_segment segment;
+	mems_error_handler *handler = heap.handler;
+	if (mems_segment_at(v_ptr, &segment) != 0)
+		snprintf(message, sizeof(message), "%s(%" PRIuPTR "): outside the heap", function, address);
+	else
+		snprintf(message, sizeof(message), "%s(%" PRIuPTR "): %s %s[%" PRIuPTR ":%" PRIuPTR "]%s",
+		         function, address, segment.type == MEMS_HOLE ? "in" : "inside",
+		         type_name(segment.type), segment.start, segment.end,
+		         segment.type == MEMS_HOLE ? ", freed before or never given out" : "");
+	if (handler != NULL)
+		handler(EINVAL, v_ptr, message);
+	errno = EINVAL;
+}
+
+/* Whether a request of so many bytes may go on; sets errno. */
+static bool request_is_valid(size_t size)
+{
+	if (!heap.is_started)
+		errno = EPERM;
+	else if (size == 0)
+		errno = EINVAL;
+	else if (heap.visitors != 0)
+		errno = EBUSY;
+	else
+		return true;
+	return false;
+}
+
+/* What block_take and its kin found, as the caller gets it; sets errno. */
+static void *block_result(size_t granule)
+{
+	if (granule != NONE)
+		return block_virtual(granule);
+	errno = ENOMEM;
+	return NULL;
+}
+
+/* ---- The checker -------------------------------------------------------------------------------- */
+
+enum { INVARIANTS = 14 };
+
+/* What the checker found: for each invariant how often it is broken, and where first. */
+struct findings {
+	size_t count[INVARIANTS + 1];
+	size_t where[INVARIANTS + 1]; /* granule, or an index of the table that it is about */
+};
+
+static void finding_add(struct findings *findings, unsigned invariant, bool is_kept, size_t where)
+{
+	if (is_kept)
+		return;
+	if (findings->count[invariant]++ == 0)
+		findings->where[invariant] = where;
+}
+
+static bool bit_is_set(const uint64_t *words, size_t index)
+{
+	return (words[index / 64] & bit_of(index)) != 0;
+}
+
+/* I1, without which nothing else can be looked at. */
+static bool check_extent(struct findings *findings)
+{
+	const size_t page_bytes = heap.page_granules << heap.shift;
+	finding_add(findings, 1, heap.top % heap.page_granules == 0 && heap.top <= heap.limit, heap.top);
+	finding_add(findings, 1, (uintptr_t)heap.base % page_bytes == 0, 0);
+	return findings->count[1] == 0;
+}
+
+/* I2 to I5: the chain is followed by index, so that no damaged link is. */
+static void check_nodes(struct findings *findings)
+{
+	const struct main_node *node = heap.nodes;
+	const size_t pages = page_of(heap.top);
+	size_t first = 0;
+	size_t borders = 0;
+	finding_add(findings, 2, heap.node_count <= pages, heap.node_count);
+	for (size_t i = 0; i < min_size(heap.node_count, pages); i++, node++) {
+		const bool is_last = i + 1 == heap.node_count;
+		finding_add(findings, 2, node->previous == (i == 0 ? NULL : node - 1), i);
+		finding_add(findings, 2, node->next == (is_last ? NULL : node + 1), i);
+		finding_add(findings, 3, node->first == first, i);
+		finding_add(findings, 3, node->granules != 0, i);
+		finding_add(findings, 3, node->granules % heap.page_granules == 0, i);
+		finding_add(findings, 3, node->physical == block_physical(first), i);
+		finding_add(findings, 4, bit_is_set(heap.borders, page_of(first)), first);
+		finding_add(findings, 5, is_start(first), first);
+		if (node->granules > heap.top - first)
+			break;
+		first += node->granules;
+	}
+	finding_add(findings, 3, first == heap.top, first);
+	for (size_t page = 0; page < round_up(pages + 1, 64); page++)
+		borders += bit_is_set(heap.borders, page);
+	finding_add(findings, 4, borders == heap.node_count, borders);
+	finding_add(findings, 5, is_start(heap.top) && !is_hole(heap.top), heap.top);
+}
+
+/* What a pass over all granules gathers. */
+struct tally {
+	size_t process, largest;             /* granules */
+	size_t largest_in_leaf, largest_in_group;
+	size_t previous;                     /* where the segment before starts, NONE for the first */
+};
+
+/* I7, I12, I13, I14: one segment, from granule to next. */
+static void check_segment(struct findings *findings, struct tally *tally, size_t granule,
+                          size_t next)
+{
+	const size_t size = next - granule;
+	if (!is_hole(granule)) {
+		tally->process += size;
+		finding_add(findings, 14, next <= heap.clean_from, granule);
+	} else {
+		const bool follows_hole = tally->previous != NONE && is_hole(tally->previous);
+		finding_add(findings, 7, !follows_hole || is_border(granule), granule);
+		finding_add(findings, 12, bound_for(size) <= granule, granule);
+		tally->largest_in_leaf = max_size(tally->largest_in_leaf, size);
+	}
+	tally->previous = granule;
+}
+
+/* I8, I9: what lies above the bits of one leaf. */
+static void check_starts(struct findings *findings)
+{
+	const size_t last = leaf_of(heap.top);
+	const uint64_t beyond = UINT64_MAX << (heap.top % 64);
+	finding_add(findings, 8, (leaf_starts(last) & beyond & ~bit_of(heap.top)) == 0, last);
+	finding_add(findings, 8, (leaf_holes(last) & beyond & ~bit_of(heap.top)) == 0, last);
+	finding_add(findings, 8, (leaf_starts(last + 1) | leaf_holes(last + 1)) == 0, last + 1);
+	finding_add(findings, 8, (leaf_starts(NONE) | leaf_holes(NONE)) == 0, NONE);
+	size_t entries = last + 1;
+	for (unsigned level = 0; level < START_LEVELS; level++) {
+		for (size_t i = 0; i < round_up(entries, 64); i++) {
+			const bool is_set = (word_load(&heap.has_start[level][i / 64]) & bit_of(i)) != 0;
+			const uint64_t below = i >= entries ? 0
+			                       : level == 0 ? leaf_starts(i)
+			                                    : word_load(&heap.has_start[level - 1][i]);
+			finding_add(findings, 9, is_set == (below != 0), i);
+		}
+		entries = (entries + 63) / 64;
+	}
+}
+
+/* I11 above the groups. */
+static void check_levels(struct findings *findings)
+{
+	size_t entries = group_of(heap.top) + 1;
+	for (unsigned level = 1; level < MAX_LEVELS; level++) {
+		entries = (entries + FANOUT - 1) / FANOUT;
+		for (size_t i = 0; i < entries; i++) {
+			const uint32_t largest = sizes_max(heap.group_max[level - 1] + i * FANOUT);
+			finding_add(findings, 11, heap.group_max[level][i] == largest, i);
+		}
+	}
+}
+
+/* The first start after granule, found bit by bit, word by word: not by what is being checked. */
+static size_t check_next(size_t granule)
+{
+	size_t leaf = leaf_of(granule + 1);
+	uint64_t starts = leaf_starts(leaf) & (UINT64_MAX << ((granule + 1) % 64));
+	while (starts == 0 && leaf < leaf_of(heap.top))
+		starts = leaf_starts(++leaf);
+	return starts == 0 ? heap.top : min_size(leaf * 64 + lowest_bit(starts), heap.top);
+}
+
+/* I6, I7, I10 to I14: every leaf, every segment that starts there, every group. */
+static void check_leaves(struct findings *findings)
+{
+	struct tally tally = { .previous = NONE };
+	const size_t leaves = round_up(leaf_of(heap.top) + 1, GROUP_LEAVES);
+	for (size_t leaf = 0; leaf < leaves; leaf++) {
+		const bool is_inside = leaf <= leaf_of(heap.top);
+		const uint64_t starts = is_inside ? leaf_starts(leaf) : 0;
+		finding_add(findings, 6, !is_inside || (leaf_holes(leaf) & ~starts) == 0, leaf);
+		tally.largest_in_leaf = 0;
+		for (uint64_t rest = starts; rest != 0; rest &= rest - 1) {
+			const size_t granule = leaf * 64 + lowest_bit(rest);
+			if (granule < heap.top)
+				check_segment(findings, &tally, granule, check_next(granule));
+		}
+		const uint8_t largest = leaf_max_of(tally.largest_in_leaf);
+		finding_add(findings, 10, heap.leaf_max[leaf] == largest, leaf);
+		tally.largest_in_group = max_size(tally.largest_in_group, tally.largest_in_leaf);
+		if ((leaf + 1) % GROUP_LEAVES == 0) {
+			const size_t group = leaf / GROUP_LEAVES;
+			const size_t entry = heap.group_max[0][group];
+			const bool is_exact = entry == tally.largest_in_group;
+			const bool lags = group == heap.lagging_group && entry > tally.largest_in_group;
+			finding_add(findings, 11, is_exact || lags, group);
+			tally.largest_in_group = 0;
+		}
+	}
+	for (size_t i = 2; i < BOUNDS; i++)
+		finding_add(findings, 12, heap.bound[i - 1] <= heap.bound[i], i);
+	finding_add(findings, 13, heap.process == tally.process, heap.process);
+	finding_add(findings, 13, heap.peak_process >= heap.process, heap.peak_process);
+	finding_add(findings, 14, heap.clean_from <= heap.top, heap.clean_from);
+}
+
+static int findings_print(const struct findings *findings, FILE *report)
+{
+	static const char *const meaning[INVARIANTS + 1] = {
+		[1] = "top is a whole number of pages within the reservation and the limit",
+		[2] = "the main chain is linked both ways",
+		[3] = "the main nodes tile the heap in whole pages",
+		[4] = "border bits stand exactly at the first granules of main nodes",
+		[5] = "every main node begins with a segment, and so does top, which is no HOLE",
+		[6] = "a hole bit stands only where a start bit stands",
+		[7] = "no two neighbours in a sub-chain are HOLEs",
+		[8] = "no bit is set beyond top",
+		[9] = "has_start tells which leaves have a start",
+		[10] = "leaf_max is the largest HOLE that starts in each leaf",
+		[11] = "group_max is the largest HOLE that starts in each group",
+		[12] = "no HOLE starts before its bound",
+		[13] = "the counters equal what the chains say",
+		[14] = "no PROCESS segment reaches beyond clean_from",
+	};
+	int broken = 0;
+	for (unsigned i = 1; i <= INVARIANTS; i++) {
+		if (findings->count[i] == 0)
+			continue;
+		broken++;
+		if (report != NULL)
+			fprintf(report, "mems_check: I%u is broken: %s (%zu times, first at %zu)\n", i,
+			        meaning[i], findings->count[i], findings->where[i]);
+	}
+	return broken;
+}
+
+/* ---- Life --------------------------------------------------------------------------------------- */
+
+static struct options options_in_force(void)
+{
+	struct options options = heap.options;
+	options.alignment = options.alignment != 0 ? options.alignment : DEFAULT_ALIGNMENT;
+	options.start = options.start != 0 ? options.start : DEFAULT_START;
+	if (options.page_bytes == 0)
+		options.page_bytes = max_size(SMALLEST_PAGE, os_page_bytes());
+	return options;
+}
+
+/* Reserves address space for so many bytes of heap and their metadata, if that is at most half of
+ * what can be had: asks for twice as much and gives one half back. */
+static bool reservation_try(size_t heap_bytes, size_t page_bytes)
+{
+	const size_t os_page = os_page_bytes();
+	const size_t granules = heap_bytes >> heap.shift;
+	const size_t tables = tables_bytes(granules, os_page);
+	const size_t slack = page_bytes - os_page; /* for the alignment of base */
+	const size_t bytes = heap_bytes + slack + tables;
+	if (bytes < heap_bytes || bytes > SIZE_MAX / 2)
+		return false;
+	heap.reservation = os_reserve(2 * bytes);
+	if (heap.reservation == NULL)
+		return false;
+	heap.reservation_bytes = os_unmap(heap.reservation + bytes, bytes) ? bytes : 2 * bytes;
+	heap.base = (char *)round_up((uintptr_t)heap.reservation, page_bytes);
+	heap.limit = granules;
+	tables_place(heap.base + heap_bytes, granules, os_page);
+	return true;
+}
+
+/* Reserves as much as the options, the width of a position and the machine allow; else nothing. */
+static void reservation_take(const struct options *options)
+{
+	const size_t most = UINTPTR_MAX - options->start;
+	size_t bytes = MAX_GRANULES <= most >> heap.shift ? MAX_GRANULES << heap.shift : most;
+	const bool has_limit = heap.options.limit_bytes != 0;
+	if (has_limit)
+		bytes = min_size(bytes, options->limit_bytes);
+	bytes = round_down(bytes, options->page_bytes);
+	while (bytes != 0 && !reservation_try(bytes, options->page_bytes))
+		bytes = round_down(bytes - bytes / 4 - 1, options->page_bytes);
+}
+
+void mems_init(void)
+{
+	if (heap.is_started)
+		return;
+	const struct options options = options_in_force();
+	heap.start = options.start;
+	heap.shift = lowest_bit(options.alignment);
+	heap.page_granules = options.page_bytes >> heap.shift;
+	heap.page_log2 = lowest_bit(heap.page_granules);
+	heap.limit = 0;
+	heap.lagging_group = 0;
+	memset(heap.bound, 0, sizeof(heap.bound));
+	heap.node_count = 0;
+	heap.process = 0;
+	heap.peak_process = 0;
+	heap.clean_from = 0;
+	tables_describe();
+	const int error = errno;
+	reservation_take(&options);
+	errno = error;
+	heap.is_started = true;
+}
+
+void mems_finish(void)
+{
+	if (!heap.is_started)
+		return;
+	if (heap.visitors != 0) {
+		errno = EBUSY;
+		return;
+	}
+	if (heap.reservation != NULL)
+		os_unmap(heap.reservation, heap.reservation_bytes);
+	heap.reservation = NULL;
+	heap.is_started = false;
+	heap.top = 0;
+}
+
+static bool option_is_valid(enum mems_option option, size_t value)
+{
+	switch (option) {
+	case MEMS_POLICY:
+		return value == MEMS_FIRST_FIT;
+	case MEMS_ALIGNMENT:
+		return is_power_of_two(value) && value <= MAX_ALIGNMENT;
+	case MEMS_START_ADDRESS:
+		return value >= 1 && value <= MAX_START;
+	case MEMS_PAGE_SIZE:
+		return is_power_of_two(value) && value >= max_size(SMALLEST_PAGE, os_page_bytes()) &&
+		       value <= LARGEST_PAGE;
+	case MEMS_LIMIT:
+		return true;
+	}
+	return false;
+}
+
+static size_t *option_field(enum mems_option option)
+{
+	switch (option) {
+	case MEMS_POLICY:
+		return &heap.options.policy;
+	case MEMS_ALIGNMENT:
+		return &heap.options.alignment;
+	case MEMS_START_ADDRESS:
+		return &heap.options.start;
+	case MEMS_PAGE_SIZE:
+		return &heap.options.page_bytes;
+	case MEMS_LIMIT:
+		break;
+	}
+	return &heap.options.limit_bytes;
+}
+
+int mems_option(enum mems_option option, size_t value)
+{
+	if (!option_is_valid(option, value)) {
+		errno = EINVAL;
+		return -1;
+	}
+	if (heap.is_started) {
+		errno = EBUSY;
+		return -1;
+	}
+	*option_field(option) = value;
+	return 0;
+}
+
+/* ---- Allocation --------------------------------------------------------------------------------- */
+
+void *mems_malloc(size_t size)
+{
+	return request_is_valid(size) ? block_result(block_take(granules_of(size))) : NULL;
+}
+
+void *mems_calloc(size_t count, size_t size)
+{
+	const bool overflows = size != 0 && count > SIZE_MAX / size;
+	if (!request_is_valid(overflows ? SIZE_MAX : count * size))
+		return NULL;
+	const size_t used_to = heap.clean_from;
+	const size_t granules = granules_of(count * size);
+	const size_t granule = overflows ? NONE : block_take(granules);
+	if (granule != NONE && granule < used_to)
+		memset(block_physical(granule), 0, min_size(granules, used_to - granule) << heap.shift);
+	return block_result(granule);
+}
+
+/* Takes a new block, copies the old one, and frees it. */
+static size_t block_move(size_t granule, size_t size)
+{
+	const size_t to = block_take(size);
+	if (to == NONE)
+		return NONE;
+	const size_t kept = min_size(segment_size(granule), size);
+	memcpy(block_physical(to), block_physical(granule), kept << heap.shift);
+	block_release(granule);
+	return to;
+}
+
+void *mems_realloc(void *v_ptr, size_t size)
+{
+	if (v_ptr == NULL)
+		return mems_malloc(size);
+	if (!heap.is_started) {
+		errno = EPERM;
+		return NULL;
+	}
+	const size_t granule = block_of(v_ptr);
+	if (granule == NONE) {
+		misuse_report("mems_realloc", v_ptr);
+		return NULL;
+	}
+	if (!request_is_valid(size))
+		return NULL;
+	const size_t granules = granules_of(size);
+	if (granules > segment_size(granule))
+		return block_result(block_grow(granule, granules) ? granule : block_move(granule, granules));
+	block_shrink(granule, granules);
+	return v_ptr;
+}
+
+void *mems_aligned_alloc(size_t alignment, size_t size)
+{
+	const bool is_valid = is_power_of_two(alignment) &&
+	                      alignment <= heap.page_granules << heap.shift;
+	if (!request_is_valid(is_valid ? size : 0))
+		return NULL;
+	const size_t granules = granules_of(size);
+	if (alignment >> heap.shift <= 1)
+		return block_result(block_take(granules));
+	return block_result(block_take_aligned(granules, alignment >> heap.shift));
+}
+
+void mems_free(void *v_ptr)
+{
+	if (v_ptr == NULL)
+		return;
+	const size_t granule = block_of(v_ptr);
+	if (granule == NONE)
+		misuse_report("mems_free", v_ptr);
+	else if (heap.visitors != 0)
+		errno = EBUSY;
+	else
+		block_release(granule);
+}
+
+size_t mems_usable_size(const void *v_ptr)
+{
+	const size_t granule = block_of(v_ptr);
+	if (granule != NONE)
+		return segment_size(granule) << heap.shift;
+	if (!heap.is_started)
+		errno = EPERM;
+	else if (v_ptr == NULL)
+		errno = EINVAL;
+	else
+		misuse_report("mems_usable_size", v_ptr);
+	return 0;
+}
+
+/* ---- Translation -------------------------------------------------------------------------------- */
+
+void *mems_get_range(const void *v_ptr, size_t size)
+{
+	const size_t offset = range_of(v_ptr, size);
+	if (offset != NONE)
+		return heap.base + offset;
+	errno = EFAULT;
+	return NULL;
+}
+
+void *mems_get(const void *v_ptr)
+{
+	return mems_get_range(v_ptr, 1);
+}
+
+void *mems_virtual(const void *p_ptr)
+{
+	const size_t offset = (uintptr_t)p_ptr - (uintptr_t)heap.base;
+	if (offset < top_load() << heap.shift && !is_hole(segment_of(offset >> heap.shift)))
+		return (void *)(heap.start + offset);
+	errno = EFAULT;
+	return NULL;
+}
+
+int mems_read(void *destination, const void *v_ptr, size_t size)
+{
+	const void *physical = mems_get_range(v_ptr, size);
+	if (physical == NULL)
+		return -1;
+	if (size != 0)
+		memcpy(destination, physical, size);
+	return 0;
+}
+
+int mems_write(void *v_ptr, const void *source, size_t size)
+{
+	void *physical = mems_get_range(v_ptr, size);
+	if (physical == NULL)
+		return -1;
+	if (size != 0)
+		memcpy(physical, source, size);
+	return 0;
+}
+
+/* ---- Looking ------------------------------------------------------------------------------------ */
+
+static int segment_print(const struct mems_segment *segment, void *out)
+{
+	fprintf(out, "%s[%" PRIuPTR ":%" PRIuPTR "] <-> ", type_name(segment->type), segment->start,
+	        segment->end);
+	return 0;
+}
+
+static int segment_count(const struct mems_segment *segment, void *count)
+{
+	(void)segment;
+	++*(size_t *)count;
+	return 0;
+}
+
+static void chains_print(FILE *out)
+{
+	for (size_t node = 0; node < heap.node_count; node++) {
+		const size_t first = heap.nodes[node].first << heap.shift;
+		const size_t bytes = heap.nodes[node].granules << heap.shift;
+		fprintf(out, "MAIN[%" PRIuPTR ":%" PRIuPTR "] -> ", heap.start + first,
+		        heap.start + first + bytes - 1);
+		node_walk(node, segment_print, out);
+		fputs("NULL\n", out);
+	}
+}
+
+void mems_fprint_stats(FILE *out)
+{
+	const int error = errno;
+	const size_t nodes = heap.is_started ? heap.node_count : 0;
+	const size_t unused = nodes == 0 ? 0 : (heap.top - heap.process) << heap.shift;
+	heap.visitors++;
+	if (nodes != 0)
+		chains_print(out);
+	fprintf(out, "Page used: %zu\nSpace unused: %zu\nMain Chain Length: %zu\n",
+	        nodes == 0 ? 0 : page_of(heap.top), unused, nodes);
+	fputs("Sub-chain Length array: [", out);
+	for (size_t node = 0; node < nodes; node++) {
+		size_t length = 0;
+		node_walk(node, segment_count, &length);
+		fprintf(out, node == 0 ? "%zu" : ", %zu", length);
+	}
+	fputs("]\n", out);
+	heap.visitors--;
+	if (!ferror(out))
+		errno = error;
+}
+
+void mems_print_stats(void)
+{
+	mems_fprint_stats(stdout);
+}
+
+static int segment_tally(const struct mems_segment *segment, void *context)
+{
+	struct mems_stats *stats = context;
+	if (segment->type == MEMS_PROCESS) {
+		stats->process_segments++;
+	} else {
+		stats->hole_segments++;
+		stats->largest_hole = max_size(stats->largest_hole, segment->size);
+	}
+	return 0;
+}
+
+static size_t metadata_bytes(void)
+{
+	const int error = errno;
+	size_t bytes = sizeof(heap);
+	for (unsigned i = 0; i < TABLES; i++)
+		bytes += os_resident_bytes(heap.tables[i].memory, heap.tables[i].committed_bytes);
+	errno = error;
+	return bytes;
+}
+
+void mems_get_stats(struct mems_stats *stats)
+{
+	*stats = (struct mems_stats){ 0 };
+	if (!heap.is_started)
+		return;
+	stats->pages = page_of(heap.top);
+	stats->mapped_bytes = heap.top << heap.shift;
+	stats->process_bytes = heap.process << heap.shift;
+	stats->hole_bytes = stats->mapped_bytes - stats->process_bytes;
+	stats->main_nodes = heap.node_count;
+	stats->peak_process_bytes = heap.peak_process << heap.shift;
+	stats->peak_mapped_bytes = stats->mapped_bytes;
+	stats->metadata_bytes = metadata_bytes();
+	for (size_t node = 0; node < heap.node_count; node++)
+		node_walk(node, segment_tally, stats);
+}
+
+int mems_walk(mems_visitor *visit, void *context)
+{
+	int result = 0;
+	if (!heap.is_started)
+		return 0;
+	heap.visitors++;
+	for (size_t node = 0; node < heap.node_count && result == 0; node++)
+		result = node_walk(node, visit, context);
+	heap.visitors--;
+	return result;
+}
+
+int mems_segment_at(const void *v_ptr, struct mems_segment *segment)
+{
+	const size_t offset = offset_of(v_ptr);
+	if (offset == NONE) {
+		errno = EFAULT;
+		return -1;
+	}
+	const size_t granule = offset >> heap.shift;
+	*segment = segment_describe(segment_of(granule), node_of(granule));
+	return 0;
+}
+
+int mems_check(FILE *report)
+{
+	struct findings findings = { 0 };
+	const int error = errno;
+	if (!heap.is_started || heap.limit == 0)
+		return 0;
+	heap.visitors++;
+	if (check_extent(&findings) && heap.top != 0) {
+		check_nodes(&findings);
+		check_starts(&findings);
+		check_leaves(&findings);
+		check_levels(&findings);
+	}
+	const int broken = findings_print(&findings, report);
+	heap.visitors--;
+	errno = error;
+	return broken;
+}
+
+mems_error_handler *mems_set_error_handler(mems_error_handler *handler)
+{
+	mems_error_handler *before = heap.handler;
+	heap.handler = handler;
+	return before;
+}

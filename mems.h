@@ -1,0 +1,217 @@
+/*
+ * MeMS: a heap that can be seen.
+ *
+ * mems_malloc hands out *virtual* addresses (the first is 1000). They are never dereferenced;
+ * mems_get translates one into the *physical* address, inside memory that mmap returned, where
+ * the bytes can be read and written. The books are two chains that can be printed, walked and
+ * checked at any time: a main chain with one node for each mmap request, and in each node a
+ * sub-chain of segments, PROCESS (in use) or HOLE (free).
+ *
+ * Vital statistics
+ *   Placement          exact first fit: the lowest-addressed HOLE that is large enough
+ *   Headers in blocks  none; all metadata lies apart, about 3.6 % of the heap at alignment 8
+ *   Alignment          of physical addresses: MEMS_ALIGNMENT, 8 by default, which is less than
+ *                      alignof(max_align_t) on most machines. Ask for 16 with mems_option, or use
+ *                      mems_aligned_alloc, before storing long double or vector types.
+ *   Smallest block     MEMS_ALIGNMENT bytes; mems_malloc(0) is an error (EINVAL)
+ *   Largest heap       2^32 - 4096 granules of MEMS_ALIGNMENT bytes: 32 GiB at 8, 4 GiB at 1; less
+ *                      where the machine gives less address space (see "Limits" in the README)
+ *   mems_malloc, mems_free                   O(log heap)
+ *   mems_get and the other translations      a handful of loads
+ *   Same calls, same virtual addresses, same printed text: in every run, on every machine with
+ *   4096-byte pages
+ *
+ * Units: every size is in bytes, every address is in bytes.
+ * Errors: a failing call returns NULL, -1 or 0 as stated and sets errno. Success leaves errno
+ *   alone. Where several errors apply, the first of these is given: no heap (EPERM; mems_free
+ *   reports a misuse), a misused address (EINVAL), a bad argument (EINVAL), a visitor at work
+ *   (EBUSY), no memory (ENOMEM).
+ * Misuse: mems_free, mems_realloc and mems_usable_size of an address that is not the start of a
+ *   live block change nothing, set errno to EINVAL and report one line (mems_set_error_handler).
+ * Threads: one thread at a time may be in MeMS. Nothing here is async-signal-safe.
+ * Stale addresses: a virtual address is refused from the moment its block is freed until the same
+ *   address is given out again. A physical address is an ordinary pointer that MeMS cannot guard.
+ */
+#ifndef MEMS_H
+#define MEMS_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* What mems_option sets. */
+enum mems_option {
+	MEMS_POLICY,        /* an enum mems_policy; MEMS_FIRST_FIT */
+	MEMS_ALIGNMENT,     /* bytes, a power of two from 1 to 64; 8. With 1, segments are byte-exact */
+	MEMS_START_ADDRESS, /* the first virtual address, 1 to 2^31; 1000 */
+	MEMS_PAGE_SIZE,     /* bytes, a power of two and a multiple of the OS page size, up to 2 MiB;
+	                       4096, or the OS page size where that is larger */
+	MEMS_LIMIT          /* the most bytes that may be mapped, rounded down to pages; 0, the
+	                       default, for no limit but the machine's */
+};
+
+/* How a request finds its HOLE. */
+enum mems_policy {
+	MEMS_FIRST_FIT, /* the lowest-addressed HOLE that is large enough */
+	MEMS_QUICK_FIT  /* reserved: refused with EINVAL by this version */
+};
+
+enum mems_segment_type {
+	MEMS_PROCESS, /* handed to the program */
+	MEMS_HOLE     /* free */
+};
+
+/* One segment, as mems_walk and mems_segment_at describe it. A copy: it belongs to the caller. */
+struct mems_segment {
+	enum mems_segment_type type;
+	uintptr_t start;      /* first virtual address */
+	uintptr_t end;        /* last virtual address */
+	size_t size;          /* bytes: end - start + 1 */
+	void *physical;       /* physical address of the first byte; valid until mems_finish */
+	size_t node;          /* index of the main node in the main chain, from 0 */
+	uintptr_t node_start; /* first virtual address of that main node */
+	uintptr_t node_end;   /* last virtual address of that main node */
+};
+
+/* Counters of the heap. Sizes are in bytes. The peaks are since mems_init. */
+struct mems_stats {
+	size_t pages;              /* mapped pages, of MEMS_PAGE_SIZE bytes */
+	size_t mapped_bytes;       /* pages in bytes: process_bytes + hole_bytes */
+	size_t process_bytes;      /* in PROCESS segments, rounding up included */
+	size_t hole_bytes;         /* in HOLE segments */
+	size_t largest_hole;       /* size of the largest HOLE, 0 where there is none */
+	size_t main_nodes;         /* length of the main chain */
+	size_t process_segments;   /* number of PROCESS segments */
+	size_t hole_segments;      /* number of HOLE segments */
+	size_t peak_process_bytes; /* the most that process_bytes has been */
+	size_t peak_mapped_bytes;  /* the most that mapped_bytes has been */
+	size_t metadata_bytes;     /* bookkeeping that is resident in memory, apart from the blocks */
+};
+
+/* Called by mems_walk for one segment; a result other than 0 ends the walk. The segment lives only
+ * during the call. Functions that read the heap may be called from a visitor; those that would
+ * change it do nothing there and fail with EBUSY. */
+typedef int mems_visitor(const struct mems_segment *segment, void *context);
+
+/* Called for a misuse. error: EINVAL; v_ptr: the address passed; message: one line without a
+ * newline, which lives only during the call. It may call abort and any function of MeMS. */
+typedef void mems_error_handler(int error, const void *v_ptr, const char *message);
+
+/* ---- Life ------------------------------------------------------------------------------------ */
+
+/* Starts an empty heap: no pages, next virtual address MEMS_START_ADDRESS. Reserves address space,
+ * not memory. On a heap that is already started it changes nothing. Where not even address space
+ * can be had, the heap is started all the same and every allocation gives ENOMEM.
+ * Cost: a few requests to the OS. */
+void mems_init(void);
+
+/* Unmaps everything; all virtual and physical addresses become invalid. Until the next mems_init
+ * there is no heap: allocation gives EPERM, translation EFAULT, mems_free of a non-NULL address is
+ * a misuse, and the printing and counting functions show an empty heap. From a visitor it does
+ * nothing and sets errno to EBUSY. Cost: one request to the OS. */
+void mems_finish(void);
+
+/* Sets what every later mems_init uses. Returns 0, or -1 with EINVAL (unknown option, or a value
+ * that is not allowed) or EBUSY (a heap is started). */
+int mems_option(enum mems_option option, size_t value);
+
+/* ---- Allocation ------------------------------------------------------------------------------ */
+
+/* Returns the virtual address of a new PROCESS segment of size bytes, rounded up to a multiple of
+ * MEMS_ALIGNMENT, at the low end of the lowest-addressed HOLE that is large enough. Where there is
+ * none, maps a new main node of max(pages needed, pages mapped so far / 64) pages. The contents
+ * are not defined. The block is the caller's until mems_free or mems_finish.
+ * NULL with the heap unchanged: EPERM no heap, EINVAL size 0, EBUSY in a visitor, ENOMEM no memory
+ * (also where size overflows). Cost: O(log heap), and one request to the OS for a new node. */
+void *mems_malloc(size_t size);
+
+/* As mems_malloc(count * size), with the bytes zeroed; an overflowing product gives ENOMEM.
+ * Cost: as mems_malloc, and the zeroing. */
+void *mems_calloc(size_t count, size_t size);
+
+/* Changes the size of the block at v_ptr and returns its virtual address, which may be another;
+ * the contents are kept up to the smaller size. NULL acts as mems_malloc. Shrinks in place, grows
+ * in place where a HOLE directly to the right in the same node has the room; else takes a new
+ * block while the old one is still held, copies, and frees the old one. An alignment that came
+ * from mems_aligned_alloc is not promised after a move.
+ * NULL with the old block untouched: as mems_malloc, and EINVAL with a report for an address that
+ * is not the start of a live block. Cost: O(log heap), and the copy where it moves. */
+void *mems_realloc(void *v_ptr, size_t size);
+
+/* As mems_malloc, with a *physical* address that is a multiple of alignment: a power of two up to
+ * MEMS_PAGE_SIZE, else EINVAL. Takes the lowest-addressed HOLE in which an aligned block fits; the
+ * gap before it stays a HOLE. Cost: as mems_malloc, and linear in the HOLEs of size up to
+ * size + alignment bytes that lie before the answer. */
+void *mems_aligned_alloc(size_t alignment, size_t size);
+
+/* Turns the block at v_ptr into a HOLE and merges it at once with the HOLEs on its left and right
+ * in the same main node. NULL does nothing. Never needs memory.
+ * An address that is not the start of a live block: nothing changes, EINVAL with a report.
+ * EBUSY in a visitor. Cost: O(log heap). */
+void mems_free(void *v_ptr);
+
+/* The size of the PROCESS segment that starts at v_ptr, all of which the caller may use. Else 0:
+ * EPERM no heap, EINVAL with a report (for NULL without one). Cost: a handful of loads. */
+size_t mems_usable_size(const void *v_ptr);
+
+/* ---- Translation ----------------------------------------------------------------------------- */
+
+/* The physical address of the byte at v_ptr, anywhere in a PROCESS segment; else NULL with EFAULT
+ * (a HOLE, a freed block, an address never given out, NULL, no heap). Safe for every value of
+ * v_ptr; prints nothing. The result is valid while the block is live. Cost: a handful of loads. */
+void *mems_get(const void *v_ptr);
+
+/* As mems_get, and all size bytes from v_ptr lie in that one PROCESS segment. Size 0 asks for the
+ * one byte at v_ptr. */
+void *mems_get_range(const void *v_ptr, size_t size);
+
+/* The way back: the virtual address of the byte at the physical address p_ptr inside a PROCESS
+ * segment; else NULL with EFAULT. Safe for every value of p_ptr. */
+void *mems_virtual(const void *p_ptr);
+
+/* Copies size bytes out of the heap, from v_ptr to destination, which is the caller's memory.
+ * Returns 0, or -1 with EFAULT and nothing copied unless the whole range lies in one PROCESS
+ * segment (size 0: v_ptr does). Cost: as mems_get, and the copy. */
+int mems_read(void *destination, const void *v_ptr, size_t size);
+
+/* Copies size bytes into the heap, from source to v_ptr. Otherwise as mems_read. */
+int mems_write(void *v_ptr, const void *source, size_t size);
+
+/* ---- Looking (never changes the heap) -------------------------------------------------------- */
+
+/* Prints the chains and four totals to stdout. Cost: linear in the segments. */
+void mems_print_stats(void);
+
+/* The same to out, which must be writable and stays the caller's; errors are left in ferror(out). */
+void mems_fprint_stats(FILE *out);
+
+/* Fills *stats. Cost: may be linear in the segments. */
+void mems_get_stats(struct mems_stats *stats);
+
+/* Calls visit for every segment, in ascending order. Stops at the first result that is not 0 and
+ * returns it, else returns 0. Cost: linear in the segments. */
+int mems_walk(mems_visitor *visit, void *context);
+
+/* Describes the segment, PROCESS or HOLE, that holds the byte at v_ptr: 0, or -1 with EFAULT and
+ * *segment unchanged. segment.start - 1 and segment.end + 1 are in the neighbours, so the
+ * sub-chain can be walked both ways from anywhere. Cost: O(log main nodes). */
+int mems_segment_at(const void *v_ptr, struct mems_segment *segment);
+
+/* Verifies every invariant of the heap (I1 to I14, listed at the top of mems.c) and returns how
+ * many are broken: 0 for a sound heap. Names each broken one in a line on report, unless that is
+ * NULL. Cost: linear in the mapped bytes. */
+int mems_check(FILE *report);
+
+/* Installs the handler for misuse reports and returns the one before. The default one prints
+ * "mems: MESSAGE" and a newline to stderr. NULL silences reports; errno is still set. */
+mems_error_handler *mems_set_error_handler(mems_error_handler *handler);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
