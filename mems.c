@@ -17,16 +17,20 @@
  *   group    64 leaves.
  *   border   the first granule of a main node; the first granule beyond the last node, top, is
  *            one as well, and carries a start bit, so that every segment ends at a start.
- *   bound    bound[n] is a position before which no HOLE of n or more granules starts.
+ *   class    of sizes: the smallest have one each, larger ones share; class_least[c] is the
+ *            smallest size of class c.
+ *   bound    for each class a leaf before which no HOLE of class_least[c] or more granules starts,
+ *            kept in 16 bits: the unit is 2^bound_shift leaves.
  *
- * How a HOLE is found: bound[n] says where to begin. If the HOLE there does not do, a tree of
- * maxima leads to the first leaf with a HOLE that does, as in R. P. Brent, "Efficient
+ * How a HOLE is found: the bound of its class says where to begin, and a tree of maxima leads from
+ * there to the first leaf with a HOLE that is large enough, as in R. P. Brent, "Efficient
  * implementation of the first-fit strategy for dynamic storage allocation", ACM TOPLAS 11(3),
  * 1989: leaf_max has a byte for each leaf (sizes above 254 are written as 255), group_max[0] the
  * exact size for each group, and each further level the maxima of 16 entries of the one below.
- * Every entry is exact, but for one group: when a HOLE is carved again and again, its group would
- * be lowered each time, so the group lowered last may lag behind, and is settled when a search
- * arrives there or when another group is lowered.
+ * An entry of group_max that grows is written at once. One that may have shrunk is left as it is,
+ * too large, and the group is noted in a slot that it shares with others; it is settled when
+ * another group takes the slot, or when a search finds nothing there. So at most LAGS entries are
+ * ever too large, and a HOLE that is carved again and again does not cost the climb each time.
  *
  * Invariants; mems_check verifies each of them and names it
  *   I1   top is a whole number of pages within the reservation and the limit; base is aligned
@@ -40,9 +44,9 @@
  *   I9   has_start[0] tells which leaves have a start, has_start[i + 1] which words of has_start[i]
  *        are not 0
  *   I10  leaf_max[i] is the largest HOLE that starts in leaf i, or 255 if it is larger
- *   I11  group_max[0][i] is the largest HOLE that starts in group i (the lagging group: at least
+ *   I11  group_max[0][i] is the largest HOLE that starts in group i (a group in a slot: at least
  *        that), group_max[k + 1][i] the largest of its 16 entries in group_max[k]
- *   I12  no HOLE of n or more granules starts before bound[n], and bound never descends
+ *   I12  no HOLE of class_least[c] or more granules starts before bounds[c]
  *   I13  the counters equal what the chains say; no peak is below its counter
  *   I14  no PROCESS segment reaches beyond clean_from, where memory is as the OS gave it
  *
@@ -76,6 +80,14 @@
 #define MAP_FIXED_NOREPLACE 0x100000
 #endif
 
+#ifdef __clang__
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 16")
+#endif
+#define NOINLINE __attribute__((noinline))
+#define UNLIKELY(condition) __builtin_expect(!!(condition), 0)
+
 enum {
 	DEFAULT_ALIGNMENT = 8,
 	MAX_ALIGNMENT = 64,
@@ -93,7 +105,9 @@ enum {
 	MAX_LEVELS = 5,         /* of group_max: the last one has at most 16 entries */
 	START_LEVELS = 5,       /* of has_start: the last one has one word */
 	LEAF_MAX = 255,         /* a HOLE of this size or more, as leaf_max has it */
-	BOUNDS = 64             /* requests of BOUNDS - 1 granules or more share the last bound */
+	LAGS = 16,              /* groups that may lag */
+	CLASSES = 16,           /* of sizes, see class_least */
+	CLASSED_SIZES = 257     /* the last class begins before this size */
 };
 
 #define MAX_START ((size_t)1 << 31)
@@ -102,6 +116,9 @@ enum {
 #define NONE SIZE_MAX
 
 typedef _Atomic uint64_t atomic_word;
+
+/* Four numbers at once; the compiler makes vector instructions of them where there are any. */
+typedef int32_t lanes __attribute__((vector_size(16)));
 
 struct leaf {
 	atomic_word starts; /* bit i: a segment starts at granule i of this leaf */
@@ -167,8 +184,9 @@ static struct {
 	uint32_t *group_max[MAX_LEVELS];
 	atomic_word *has_start[START_LEVELS];
 	uint64_t *borders;           /* bit i: page i is the first of a main node */
-	size_t lagging_group;        /* the one whose entry in group_max may be too large */
-	uint32_t bound[BOUNDS];      /* bound[0] is not used */
+	size_t lags[LAGS];           /* a group that may lag, or does not; g is in lags[g % LAGS] */
+	uint8_t classes_up_to[CLASSED_SIZES]; /* how many classes have a least size up to this one */
+	lanes bounds[CLASSES / 4];   /* granules, less 2^31 (SSE2 compares signed numbers) */
 
 	struct main_node *nodes;     /* an array: the main chain in order */
 	size_t node_count;
@@ -245,7 +263,7 @@ static unsigned bytes_find(const uint8_t line[64], unsigned from, unsigned value
 #ifdef __SSE2__
 	const __m128i least = _mm_set1_epi8((char)value);
 	uint64_t found = 0;
-	for (unsigned i = 0; i < 4; i++) {
+	UNROLL for (unsigned i = 0; i < 4; i++) {
 		__m128i bytes = _mm_load_si128((const __m128i *)(const void *)(line + 16 * i));
 		__m128i is_enough = _mm_cmpeq_epi8(_mm_max_epu8(bytes, least), bytes);
 		found |= (uint64_t)(unsigned)_mm_movemask_epi8(is_enough) << (16 * i);
@@ -260,12 +278,38 @@ static unsigned bytes_find(const uint8_t line[64], unsigned from, unsigned value
 #endif
 }
 
-/* The first of the 16 sizes at line, from index on, that is at least value; 16 if there is none. */
-static unsigned sizes_find(const uint32_t line[FANOUT], unsigned from, size_t value)
+static unsigned bytes_max(const uint8_t line[64])
 {
+	uint8_t largest[16];
+	memcpy(largest, line, 16);
+	for (unsigned i = 1; i < 4; i++)
+		for (unsigned k = 0; k < 16; k++)
+			largest[k] = line[16 * i + k] > largest[k] ? line[16 * i + k] : largest[k];
+	for (unsigned k = 1; k < 16; k++)
+		largest[0] = largest[k] > largest[0] ? largest[k] : largest[0];
+	return largest[0];
+}
+
+/* The first of the 16 sizes at line, from index on, that is at least value; 16 if there is none. */
+static inline unsigned sizes_find(const uint32_t line[FANOUT], unsigned from, size_t value)
+{
+#ifdef __SSE2__
+	const __m128i sign = _mm_set1_epi32(INT32_MIN);
+	const __m128i least = _mm_xor_si128(_mm_set1_epi32((int)(uint32_t)value), sign);
+	__m128i is_less[4];
+	UNROLL for (unsigned i = 0; i < 4; i++) {
+		__m128i sizes = _mm_load_si128((const __m128i *)(const void *)(line + 4 * i));
+		is_less[i] = _mm_cmplt_epi32(_mm_xor_si128(sizes, sign), least);
+	}
+	const __m128i low = _mm_packs_epi32(is_less[0], is_less[1]);
+	const __m128i high = _mm_packs_epi32(is_less[2], is_less[3]);
+	const unsigned less = (unsigned)_mm_movemask_epi8(_mm_packs_epi16(low, high));
+	return lowest_bit((~(uint64_t)less >> from << from) | 1u << FANOUT);
+#else
 	while (from < FANOUT && line[from] < value)
 		from++;
 	return from;
+#endif
 }
 
 static uint32_t sizes_max(const uint32_t line[FANOUT])
@@ -425,26 +469,21 @@ static uint64_t leaf_holes(size_t leaf)
 }
 
 /* The next leaf after this one that has a start. There is one: that of top. */
-static size_t leaf_next(size_t leaf)
+static NOINLINE size_t leaf_next(size_t leaf)
 {
-	size_t index = leaf;
-	uint64_t later;
+	size_t index = leaf + 1;
 	unsigned level = 0;
-	for (;; level++) {
-		later = word_load(&heap.has_start[level][index / 64]) & (UINT64_MAX << 1 << (index % 64));
-		if (later != 0 || level == START_LEVELS - 1)
-			break;
-		index /= 64;
-	}
-	for (;; level--) {
-		if (later == 0)
+	uint64_t word;
+	while ((word = word_load(&heap.has_start[level][index / 64]) >> (index % 64)) == 0) {
+		if (++level == START_LEVELS)
 			return leaf_of(top_load());
-		index = round_down(index, 64) + lowest_bit(later);
-		if (level == 0)
-			return index;
-		index *= 64;
-		later = word_load(&heap.has_start[level - 1][index / 64]);
+		index = index / 64 + 1;
 	}
+	for (index += lowest_bit(word); level > 0; index += lowest_bit(word | bit_of(63))) {
+		word = word_load(&heap.has_start[--level][index]);
+		index *= 64;
+	}
+	return index;
 }
 
 /* The last leaf before this one that has a start. There is one: the first. */
@@ -510,6 +549,12 @@ static void hole_mark(size_t granule)
 	word_store(holes, word_load(holes) | bit_of(granule));
 }
 
+static void hole_mark_if(bool is_hole, size_t granule)
+{
+	atomic_word *holes = &heap.leaves[leaf_of(granule)].holes;
+	word_store(holes, word_load(holes) | (uint64_t)is_hole << (granule % 64));
+}
+
 static void hole_unmark(size_t granule)
 {
 	atomic_word *holes = &heap.leaves[leaf_of(granule)].holes;
@@ -528,29 +573,48 @@ static bool is_hole(size_t granule)
 	return (leaf_holes(leaf_of(granule)) & bit_of(granule)) != 0;
 }
 
-/* Where the segment after the one at granule starts; top for the last. The next 64 granules are
- * looked at without a branch; only longer segments climb. */
-static size_t segment_next(size_t granule)
+/* The 64 granules after this one: bit i is set where a segment starts at granule + 1 + i. */
+static uint64_t starts_after(size_t granule)
 {
 	const size_t leaf = leaf_of(granule);
 	const unsigned bit = granule % 64;
-	const uint64_t near = (leaf_starts(leaf) >> bit >> 1) | (leaf_starts(leaf + 1) << (63 - bit));
-	if (near != 0)
-		return granule + 1 + lowest_bit(near);
+	return (leaf_starts(leaf) >> bit >> 1) | (leaf_starts(leaf + 1) << (63 - bit));
+}
+
+/* This granule and the 63 before: bit i is set where a segment starts at granule - 63 + i. */
+static uint64_t starts_up_to(size_t granule)
+{
+	const size_t leaf = leaf_of(granule);
+	const unsigned bit = granule % 64;
+	return (leaf_starts(leaf) << (63 - bit)) | (leaf_starts(leaf - 1) >> bit >> 1);
+}
+
+/* Where the first segment of a later leaf starts. */
+static NOINLINE size_t start_beyond(size_t leaf)
+{
 	const size_t far = leaf_next(leaf);
 	return far * 64 + lowest_bit(leaf_starts(far) | bit_of(63));
 }
 
-/* Where the segment that holds granule starts. */
-static size_t segment_of(size_t granule)
+/* Where the last segment of an earlier leaf starts. */
+static NOINLINE size_t start_before(size_t leaf)
 {
-	const size_t leaf = leaf_of(granule);
-	const unsigned bit = granule % 64;
-	const uint64_t near = (leaf_starts(leaf) << (63 - bit)) | (leaf_starts(leaf - 1) >> bit >> 1);
-	if (near != 0)
-		return granule - 63 + highest_bit(near);
 	const size_t far = leaf_previous(leaf);
 	return far * 64 + highest_bit(leaf_starts(far) | 1);
+}
+
+/* Where the segment after the one at granule starts; top for the last. */
+static inline size_t segment_next(size_t granule)
+{
+	const uint64_t near = starts_after(granule);
+	return near != 0 ? granule + 1 + lowest_bit(near) : start_beyond(leaf_of(granule));
+}
+
+/* Where the segment that holds granule starts. */
+static inline size_t segment_of(size_t granule)
+{
+	const uint64_t near = starts_up_to(granule);
+	return near != 0 ? granule - 63 + highest_bit(near) : start_before(leaf_of(granule));
 }
 
 /* Where the segment before the one at granule starts; granule is not 0. */
@@ -576,30 +640,71 @@ static uint8_t leaf_max_of(size_t size)
 	return (uint8_t)min_size(size, LEAF_MAX);
 }
 
+/* The granules of all HOLEs that start in the leaf, as far as they lie in it. The addition carries
+ * through each HOLE to the start that follows it, or out of the word. */
+static inline uint64_t leaf_free(size_t leaf)
+{
+	const uint64_t starts = leaf_starts(leaf);
+	const uint64_t holes = leaf_holes(leaf);
+	const uint64_t ends = (~starts + (holes << 1)) & starts;
+	return ends - holes;
+}
+
+/* The first bit of each run of at least size bits, 1 to 64. */
+static inline uint64_t runs_of(uint64_t bits, unsigned size)
+{
+	UNROLL for (unsigned i = 0; i < 6; i++) {
+		bits &= bits >> (size / 2);
+		size -= size / 2;
+	}
+	return bits;
+}
+
+/* The length of the longest run of bits. */
+static inline unsigned longest_run(uint64_t bits)
+{
+	uint64_t runs[6] = { bits }; /* runs[i]: where 2^i bits follow one another */
+	uint64_t found = UINT64_MAX; /* where `longest` bits do */
+	unsigned longest = 0;
+	UNROLL for (unsigned i = 1; i < 6; i++)
+		runs[i] = runs[i - 1] & (runs[i - 1] >> (1u << (i - 1)));
+	UNROLL for (unsigned i = 6; i-- > 0;) {
+		const uint64_t longer = found & (runs[i] >> longest);
+		const uint64_t mask = -(uint64_t)(longer != 0); /* as a branch it would be guesswork */
+		longest += (1u << i) & (unsigned)mask;
+		found = (longer & mask) | (found & ~mask);
+	}
+	return longest;
+}
+
+/* The last HOLE that starts in the leaf, which has one. Only this one can reach beyond the leaf. */
+static inline size_t leaf_last_hole(size_t leaf)
+{
+	return leaf * 64 + highest_bit(leaf_holes(leaf));
+}
+
 /* The largest HOLE that starts in the leaf, counted from the bits. */
 static size_t leaf_largest(size_t leaf)
 {
-	size_t largest = 0;
-	for (uint64_t holes = leaf_holes(leaf); holes != 0; holes &= holes - 1)
-		largest = max_size(largest, segment_size(leaf * 64 + lowest_bit(holes)));
-	return largest;
+	if (leaf_holes(leaf) == 0)
+		return 0;
+	return max_size(longest_run(leaf_free(leaf)), segment_size(leaf_last_hole(leaf)));
 }
 
 /* The largest HOLE that starts in the group, counted from leaf_max. */
 static size_t group_largest(size_t group)
 {
 	const uint8_t *line = heap.leaf_max + group * GROUP_LEAVES;
-	size_t largest = 0;
-	for (unsigned i = 0; i < GROUP_LEAVES; i++)
-		largest = max_size(largest, line[i]);
+	size_t largest = bytes_max(line);
 	if (largest < LEAF_MAX)
 		return largest;
+	largest = 0;
 	for (unsigned i = 0; (i = bytes_find(line, i, LEAF_MAX)) < GROUP_LEAVES; i++)
 		largest = max_size(largest, leaf_largest(group * GROUP_LEAVES + i));
-	return largest;
+	return max_size(largest, LEAF_MAX);
 }
 
-static void group_raise(size_t group, size_t size)
+static NOINLINE void group_raise(size_t group, size_t size)
 {
 	for (unsigned level = 0; level < MAX_LEVELS && heap.group_max[level][group] < size; level++) {
 		heap.group_max[level][group] = (uint32_t)size;
@@ -607,7 +712,7 @@ static void group_raise(size_t group, size_t size)
 	}
 }
 
-/* Makes the entry of the group exact, and the levels above. */
+/* Counts the entry of the group anew, and the levels above. */
 static void group_settle(size_t group)
 {
 	uint32_t size = (uint32_t)group_largest(group);
@@ -620,63 +725,125 @@ static void group_settle(size_t group)
 	}
 }
 
-/* The group may have become smaller: let it lag, and settle the one that lagged so far. */
-static void group_lag(size_t group)
+/* Gives the slot to another group. */
+static NOINLINE void lag_change(size_t *lag, size_t group)
 {
-	if (heap.lagging_group == group)
-		return;
-	group_settle(heap.lagging_group);
-	heap.lagging_group = group;
+	group_settle(*lag);
+	*lag = group;
 }
 
 /* A HOLE of so many granules has come to be at granule, or has grown to that. */
-static void index_add(size_t granule, size_t size)
+static inline void index_add(size_t granule, size_t size)
 {
-	const size_t leaf = leaf_of(granule);
-	if (heap.leaf_max[leaf] < leaf_max_of(size))
-		heap.leaf_max[leaf] = leaf_max_of(size);
-	group_raise(group_of(granule), size);
+	uint8_t *entry = &heap.leaf_max[leaf_of(granule)];
+	const uint8_t least = leaf_max_of(size);
+	*entry = *entry < least ? least : *entry;
+	if (UNLIKELY(heap.group_max[0][group_of(granule)] < size))
+		group_raise(group_of(granule), size);
+}
+
+/* A HOLE of size granules in the group is gone, or smaller. */
+static inline void group_shrink(size_t group, size_t size)
+{
+	if (UNLIKELY(heap.group_max[0][group] == size && heap.lags[group % LAGS] != group))
+		lag_change(&heap.lags[group % LAGS], group);
 }
 
 /* A HOLE of so many granules at granule is gone, or smaller. The bits say so already. */
-static void index_remove(size_t granule, size_t size)
+static inline void index_remove(size_t granule, size_t size)
 {
 	const size_t leaf = leaf_of(granule);
 	const size_t group = group_of(granule);
 	if (heap.leaf_max[leaf] == leaf_max_of(size))
 		heap.leaf_max[leaf] = leaf_max_of(leaf_largest(leaf));
-	if (heap.group_max[0][group] == size)
-		group_lag(group);
+	group_shrink(group, size);
+}
+
+/* The HOLE of so many granules at granule has lost its low end. The bits say so already. */
+static inline void index_cut(size_t granule, size_t size, size_t lost)
+{
+	const size_t rest = granule + lost;
+	index_add(rest, size - lost);
+	if (size - lost >= LEAF_MAX && leaf_of(rest) == leaf_of(granule))
+		group_shrink(group_of(granule), size);
+	else
+		index_remove(granule, size);
+}
+/* The smallest size of each class. */
+static const uint16_t class_least[CLASSES] = {
+	1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 20, 32, 64, 128, 256
+};
+
+static void classes_describe(void)
+{
+	unsigned class = 0;
+	for (unsigned size = 0; size < CLASSED_SIZES; size++) {
+		class += class < CLASSES && class_least[class] == size;
+		heap.classes_up_to[size] = (uint8_t)class;
+	}
+}
+
+/* The number of classes with a least size up to this one. */
+static unsigned classes_up_to(size_t size)
+{
+	return heap.classes_up_to[min_size(size, CLASSED_SIZES - 1)];
+}
+
+/* All ones for the classes from first on, in four lanes. */
+static inline const int32_t *class_mask(unsigned first)
+{
+	static const int32_t masks[2 * CLASSES] = {
+		[CLASSES] = -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1,
+	};
+	return masks + CLASSES - first;
+}
+
+static inline lanes lanes_load(const int32_t *from)
+{
+	lanes result;
+	memcpy(&result, from, sizeof(result));
+	return result;
+}
+
+static int32_t bound_value(size_t granule)
+{
+	return (int32_t)((uint32_t)granule ^ 0x80000000u);
+}
+
+static size_t bound_of(unsigned class)
+{
+	return (uint32_t)heap.bounds[class / 4][class % 4] ^ 0x80000000u;
 }
 
 /* No HOLE of size or more granules starts before granule. */
-static void bounds_raise(size_t size, size_t granule)
+static inline void bounds_raise(size_t size, size_t granule)
 {
-	for (size_t i = size; i < BOUNDS && heap.bound[i] < granule; i++)
-		heap.bound[i] = (uint32_t)granule;
+	const int32_t *mask = class_mask(classes_up_to(size - 1));
+	UNROLL for (unsigned i = 0; i < CLASSES / 4; i++) {
+		const lanes old = heap.bounds[i];
+		const lanes raised = (old < bound_value(granule)) & lanes_load(mask + 4 * i);
+		heap.bounds[i] = (old & ~raised) | (bound_value(granule) & raised);
+	}
 }
 
 /* There is a HOLE of so many granules at granule. */
-static void bounds_lower(size_t size, size_t granule)
+static inline void bounds_lower(size_t size, size_t granule)
 {
-	for (size_t i = min_size(size, BOUNDS - 1); i > 0 && heap.bound[i] > granule; i--)
-		heap.bound[i] = (uint32_t)granule;
-}
-
-static size_t bound_for(size_t size)
-{
-	return heap.bound[min_size(size, BOUNDS - 1)];
-}
-
-/* The first HOLE of at least size granules that starts in the leaf at or after the given bit. */
-static size_t leaf_find(size_t leaf, unsigned bit, size_t size)
-{
-	for (uint64_t holes = leaf_holes(leaf) & (UINT64_MAX << bit); holes != 0; holes &= holes - 1) {
-		const size_t granule = leaf * 64 + lowest_bit(holes);
-		if (segment_size(granule) >= size)
-			return granule;
+	const int32_t *mask = class_mask(classes_up_to(size));
+	UNROLL for (unsigned i = 0; i < CLASSES / 4; i++) {
+		const lanes old = heap.bounds[i];
+		const lanes lowered = (old > bound_value(granule)) & ~lanes_load(mask + 4 * i);
+		heap.bounds[i] = (old & ~lowered) | (bound_value(granule) & lowered);
 	}
-	return NONE;
+}
+
+/* The first HOLE of at least size granules that starts in the leaf, if any is. */
+static inline size_t leaf_find(size_t leaf, size_t size)
+{
+	const size_t last = leaf_last_hole(leaf);
+	const uint64_t runs = size <= 64 ? runs_of(leaf_free(leaf), (unsigned)size) : 0;
+	const size_t found = leaf * 64 + lowest_bit(runs | bit_of(last));
+	return found != last || segment_size(last) >= size ? found : NONE;
 }
 
 /* The first group after this one whose entry is at least size: up the levels, and down again. */
@@ -701,42 +868,62 @@ static size_t group_after(size_t group, size_t size)
 	return index;
 }
 
-/* The first leaf after this one that may have a HOLE of at least size granules. It has one, but
- * for sizes that leaf_max does not tell apart. */
-static size_t leaf_after(size_t leaf, size_t size)
+/* The first HOLE of at least size granules in the leaves from this one to the end of its group.
+ * The first leaf that leaf_max gives has it, but for sizes that leaf_max does not tell apart. */
+static inline size_t group_find(size_t leaf, size_t size)
 {
-	size_t group = leaf / GROUP_LEAVES;
-	unsigned entry = leaf % GROUP_LEAVES + 1;
-	for (;;) {
-		entry = bytes_find(heap.leaf_max + group * GROUP_LEAVES, entry, leaf_max_of(size));
-		if (entry < GROUP_LEAVES)
-			return group * GROUP_LEAVES + entry;
-		group = group_after(group, size);
-		if (group == NONE)
+	const size_t first = round_down(leaf, GROUP_LEAVES);
+	unsigned entry = leaf % GROUP_LEAVES;
+	for (;; entry++) {
+		entry = bytes_find(heap.leaf_max + first, entry, leaf_max_of(size));
+		if (entry >= GROUP_LEAVES)
 			return NONE;
-		if (group == heap.lagging_group)
-			group_settle(group);
-		entry = 0;
+		const size_t granule = leaf_find(first + entry, size);
+		if (granule != NONE)
+			return granule;
 	}
 }
 
-/* The first HOLE of at least size granules that starts at or after from; NONE if there is none. */
-static size_t hole_find(size_t size, size_t from)
+/* The first HOLE of at least size granules in a later group; NONE if there is none. */
+static NOINLINE size_t group_find_later(size_t group, size_t size)
 {
-	size_t leaf = leaf_of(from);
-	size_t granule = leaf_find(leaf, from % 64, size);
-	while (granule == NONE && (leaf = leaf_after(leaf, size)) != NONE)
-		granule = leaf_find(leaf, 0, size);
-	return granule;
+	while ((group = group_after(group, size)) != NONE) {
+		const size_t granule = group_find(group * GROUP_LEAVES, size);
+		if (granule != NONE)
+			return granule;
+		group_settle(group);
+	}
+	return NONE;
 }
 
-/* The first HOLE of at least size granules. Most often it is where its bound says. */
-static size_t hole_first(size_t size)
+/* The first HOLE of at least size granules in the leaves from this one on; NONE if there is none. */
+static inline size_t hole_find(size_t size, size_t leaf)
+{
+	const size_t granule = group_find(leaf, size);
+	return granule != NONE ? granule : group_find_later(leaf / GROUP_LEAVES, size);
+}
+
+/* The first HOLE of at least size granules that starts after granule; NONE if there is none. */
+static size_t hole_after(size_t size, size_t granule)
+{
+	const size_t leaf = leaf_of(granule);
+	uint64_t holes = leaf_holes(leaf) & (UINT64_MAX << 1 << (granule % 64));
+	for (; holes != 0; holes &= holes - 1)
+		if (segment_size(leaf * 64 + lowest_bit(holes)) >= size)
+			return leaf * 64 + lowest_bit(holes);
+	return hole_find(size, leaf + 1);
+}
+
+/* The first HOLE of at least size granules. */
+static inline size_t hole_first(size_t size)
 {
 	if (heap.top == 0)
 		return NONE;
-	const size_t bound = bound_for(size);
-	return is_hole(bound) && segment_size(bound) >= size ? bound : hole_find(size, bound);
+	const size_t bound = bound_of(classes_up_to(size) - 1);
+	const uint64_t inside = size <= 64 ? starts_after(bound) & (bit_of(size - 1) - 1) : 1;
+	if (is_hole(bound) & (inside == 0))
+		return bound;
+	return hole_find(size, leaf_of(bound));
 }
 
 /* ---- Main nodes: the main chain ---------------------------------------------------------------- */
@@ -818,18 +1005,14 @@ static void process_count(size_t granules)
 }
 
 /* [ ------- hole ------- ]  =>  [ PROCESS ][ hole ]      or, if it fits exactly, [ PROCESS ] */
-static void hole_take(size_t granule, size_t hole_size, size_t size)
+static inline void hole_take(size_t granule, size_t hole_size, size_t size)
 {
 	const size_t rest = granule + size;
 	hole_unmark(granule);
-	if (hole_size > size) {
-		start_add(rest);
-		hole_mark(rest);
-		index_add(rest, hole_size - size);
-	}
-	index_remove(granule, hole_size);
+	start_add(rest);
+	hole_mark_if(hole_size > size, rest);
+	index_cut(granule, hole_size, size);
 	heap.clean_from = max_size(heap.clean_from, rest);
-	process_count(size);
 }
 
 /* Takes the low end of the first HOLE that is large enough, or of a new main node. */
@@ -842,6 +1025,7 @@ static size_t block_take(size_t size)
 			return NONE;
 	}
 	hole_take(granule, segment_size(granule), size);
+	process_count(size);
 	bounds_raise(size, granule + size);
 	return granule;
 }
@@ -891,27 +1075,19 @@ static bool block_grow(size_t granule, size_t size)
 	if (hole_size < more)
 		return false;
 	hole_take(next, hole_size, more);
+	process_count(more);
 	start_remove(next);
 	return true;
 }
 
-/* [ -------- hole -------- ]  =>  [ hole ][ ---- hole ---- ]      the right one starts at middle */
-static void hole_cut(size_t granule, size_t hole_size, size_t middle)
-{
-	start_add(middle);
-	hole_mark(middle);
-	index_add(granule, middle - granule);
-	index_add(middle, granule + hole_size - middle);
-	index_remove(granule, hole_size);
-}
-
-/* As block_take, at a multiple of alignment granules: a power of two that divides a page. */
+/* [ ------- hole ------- ]  =>  [ gap, a hole ][ PROCESS ][ hole? ]
+ * As block_take, at a multiple of alignment granules: a power of two that divides a page. */
 static size_t block_take_aligned(size_t size, size_t alignment)
 {
 	size_t granule = hole_first(size);
 	size_t hole_size;
 	size_t block;
-	for (;; granule = hole_find(size, granule + 1)) {
+	for (;; granule = hole_after(size, granule)) {
 		if (granule == NONE) {
 			granule = heap.top;
 			if (!node_grow(size))
@@ -922,9 +1098,13 @@ static size_t block_take_aligned(size_t size, size_t alignment)
 		if (block + size <= granule + hole_size)
 			break;
 	}
-	if (block != granule)
-		hole_cut(granule, hole_size, block);
-	hole_take(block, granule + hole_size - block, size);
+	hole_take(granule, hole_size, block + size - granule);
+	if (block != granule) {
+		start_add(block);
+		heap.process += block - granule;
+		block_release(granule);
+	}
+	process_count(size);
 	return block;
 }
 
@@ -1144,7 +1324,8 @@ static void check_segment(struct findings *findings, struct tally *tally, size_t
 	} else {
 		const bool follows_hole = tally->previous != NONE && is_hole(tally->previous);
 		finding_add(findings, 7, !follows_hole || is_border(granule), granule);
-		finding_add(findings, 12, bound_for(size) <= granule, granule);
+		for (unsigned class = 0; class < CLASSES && class_least[class] <= size; class++)
+			finding_add(findings, 12, bound_of(class) <= granule, granule);
 		tally->largest_in_leaf = max_size(tally->largest_in_leaf, size);
 	}
 	tally->previous = granule;
@@ -1217,13 +1398,12 @@ static void check_leaves(struct findings *findings)
 			const size_t group = leaf / GROUP_LEAVES;
 			const size_t entry = heap.group_max[0][group];
 			const bool is_exact = entry == tally.largest_in_group;
-			const bool lags = group == heap.lagging_group && entry > tally.largest_in_group;
-			finding_add(findings, 11, is_exact || lags, group);
+			const bool is_more = entry > tally.largest_in_group;
+			const bool may_lag = heap.lags[group % LAGS] == group;
+			finding_add(findings, 11, is_exact || (may_lag && is_more), group);
 			tally.largest_in_group = 0;
 		}
 	}
-	for (size_t i = 2; i < BOUNDS; i++)
-		finding_add(findings, 12, heap.bound[i - 1] <= heap.bound[i], i);
 	finding_add(findings, 13, heap.process == tally.process, heap.process);
 	finding_add(findings, 13, heap.peak_process >= heap.process, heap.peak_process);
 	finding_add(findings, 14, heap.clean_from <= heap.top, heap.clean_from);
@@ -1315,8 +1495,11 @@ void mems_init(void)
 	heap.page_granules = options.page_bytes >> heap.shift;
 	heap.page_log2 = lowest_bit(heap.page_granules);
 	heap.limit = 0;
-	heap.lagging_group = 0;
-	memset(heap.bound, 0, sizeof(heap.bound));
+	for (unsigned i = 0; i < LAGS; i++)
+		heap.lags[i] = i;
+	classes_describe();
+	for (unsigned i = 0; i < CLASSES; i++)
+		heap.bounds[i / 4][i % 4] = INT32_MIN;
 	heap.node_count = 0;
 	heap.process = 0;
 	heap.peak_process = 0;
