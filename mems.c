@@ -38,8 +38,8 @@
  *   I3   the main nodes tile [0, top) in ascending order, in whole pages, at base + position
  *   I4   border bits stand exactly at the first granules of main nodes
  *   I5   every main node begins with a segment, and so does top, which is no HOLE
- *   I6   a hole bit stands only where a start bit stands
- *   I7   no two neighbours in a sub-chain are HOLEs
+ *   I6   a hole bit stands only where a start bit stands, a merged bit only where a hole bit stands
+ *   I7   no two neighbours in a sub-chain are merged HOLEs
  *   I8   no bit is set beyond top
  *   I9   has_start[0] tells which leaves have a start, has_start[i + 1] which words of has_start[i]
  *        are not 0
@@ -48,7 +48,8 @@
  *        that), group_max[k + 1][i] the largest of its 16 entries in group_max[k]
  *   I12  no HOLE of class_least[c] or more granules starts before bounds[c]
  *   I13  the counters equal what the chains say; no peak is below its counter
- *   I14  no PROCESS segment reaches beyond clean_from, where memory is as the OS gave it
+ *   I14  no block was ever beyond clean_from, where memory is as the OS gave it
+ *   I15  the bins hold exactly the HOLEs that are not merged, each in the bin of its size
  *
  * Costs: mems_malloc and mems_free touch at most a few words on each of the 5 levels of either
  * tree. A HOLE of 255 granules or more is sought among at most 16 in a group (no more fit in).
@@ -107,7 +108,17 @@ enum {
 	LEAF_MAX = 255,         /* a HOLE of this size or more, as leaf_max has it */
 	LAGS = 16,              /* groups that may lag */
 	CLASSES = 16,           /* of sizes, see class_least */
-	CLASSED_SIZES = 257     /* the last class begins before this size */
+	CLASSED_SIZES = 257,    /* the last class begins before this size */
+
+	DIRECT_BINS = 128,      /* sizes, in granules, that have a bin of their own */
+	BINS = DIRECT_BINS + 64,
+	REMEMBERED_BYTES = 64 << 10, /* larger blocks are merged at once */
+	CHUNK_ITEMS = 63,
+	MAX_CHUNKS = 4096,      /* so at most 258,048 blocks are remembered, in 1 MiB */
+	RUN_BLOCKS = 32,        /* blocks that are taken at once, */
+	RUN_BYTES = 4 << 10,    /* of this size together, at most */
+	MERGE_BYTES = 256 << 10, /* at least so much must be remembered, */
+	MERGE_DIVISOR = 16      /* and this fraction of the heap, before it is merged for good */
 };
 
 #define MAX_START ((size_t)1 << 31)
@@ -119,6 +130,7 @@ typedef _Atomic uint64_t atomic_word;
 
 /* Four numbers at once; the compiler makes vector instructions of them where there are any. */
 typedef int32_t lanes __attribute__((vector_size(16)));
+typedef int32_t unaligned_lanes __attribute__((vector_size(16), aligned(4), may_alias));
 
 struct leaf {
 	atomic_word starts; /* bit i: a segment starts at granule i of this leaf */
@@ -143,6 +155,9 @@ enum table_name {
 	HAS_START = GROUP_MAXIMA + MAX_LEVELS,
 	BORDERS = HAS_START + START_LEVELS,
 	NODES,
+	MERGED,
+	TABLES_OF_HEAP, /* these grow with the heap */
+	CHUNKS = TABLES_OF_HEAP,
 	TABLES
 };
 
@@ -152,6 +167,21 @@ struct table {
 	size_t committed_bytes; /* of these, writable */
 	size_t entry_bytes;
 	unsigned granules_log2;
+};
+
+/* Granules of blocks that a bin remembers, in a stack of chunks. */
+struct chunk {
+	uint32_t items[CHUNK_ITEMS];
+	uint32_t previous; /* index of the full chunk below; 0 for none */
+};
+static_assert(sizeof(struct chunk) == 256, "a chunk fills whole cache lines");
+
+/* The remembered blocks of one size. */
+struct bin {
+	struct chunk *chunk; /* the top one; NULL in an empty bin */
+	uint32_t used;       /* items in it; 0 only in an empty bin */
+	uint32_t size;       /* granules */
+	uint32_t misses;     /* requests that found the bin empty, up to RUN_BLOCKS */
 };
 
 struct options {
@@ -190,6 +220,13 @@ static struct {
 
 	struct main_node *nodes;     /* an array: the main chain in order */
 	size_t node_count;
+
+	bool is_quick;               /* the policy is MEMS_QUICK_FIT; the rest is used only then */
+	uint64_t *merged;            /* a word a leaf: the HOLEs that are merged for good */
+	struct bin bins[BINS];
+	uint32_t spare_chunk;        /* the first of a list of chunks given back; 0 for none */
+	uint32_t chunk_count;        /* chunks that were ever taken, the unused first one included */
+	size_t remembered;           /* granules in remembered blocks */
 
 	size_t process;              /* granules in PROCESS segments */
 	size_t peak_process;         /* the most of them since mems_init */
@@ -278,16 +315,22 @@ static unsigned bytes_find(const uint8_t line[64], unsigned from, unsigned value
 #endif
 }
 
-static unsigned bytes_max(const uint8_t line[64])
+static inline unsigned bytes_max(const uint8_t line[64])
 {
-	uint8_t largest[16];
-	memcpy(largest, line, 16);
-	for (unsigned i = 1; i < 4; i++)
-		for (unsigned k = 0; k < 16; k++)
-			largest[k] = line[16 * i + k] > largest[k] ? line[16 * i + k] : largest[k];
-	for (unsigned k = 1; k < 16; k++)
-		largest[0] = largest[k] > largest[0] ? largest[k] : largest[0];
-	return largest[0];
+#ifdef __SSE2__
+	const __m128i *bytes = (const __m128i *)(const void *)line;
+	__m128i max = _mm_max_epu8(_mm_max_epu8(bytes[0], bytes[1]), _mm_max_epu8(bytes[2], bytes[3]));
+	max = _mm_max_epu8(max, _mm_srli_si128(max, 8));
+	max = _mm_max_epu8(max, _mm_srli_si128(max, 4));
+	max = _mm_max_epu8(max, _mm_srli_si128(max, 2));
+	max = _mm_max_epu8(max, _mm_srli_si128(max, 1));
+	return (unsigned)_mm_cvtsi128_si32(max) & 0xff;
+#else
+	unsigned largest = 0;
+	for (unsigned i = 0; i < 64; i++)
+		largest = line[i] > largest ? line[i] : largest;
+	return largest;
+#endif
 }
 
 /* The first of the 16 sizes at line, from index on, that is at least value; 16 if there is none. */
@@ -312,12 +355,32 @@ static inline unsigned sizes_find(const uint32_t line[FANOUT], unsigned from, si
 #endif
 }
 
-static uint32_t sizes_max(const uint32_t line[FANOUT])
+#ifdef __SSE2__
+/* The larger of each of four numbers: SSE2 has this for bytes and for 16 bits only. */
+static inline __m128i max_of_four(__m128i a, __m128i b)
 {
+	const __m128i is_more = _mm_cmpgt_epi32(a, b);
+	return _mm_or_si128(_mm_and_si128(is_more, a), _mm_andnot_si128(is_more, b));
+}
+#endif
+
+static inline uint32_t sizes_max(const uint32_t line[FANOUT])
+{
+#ifdef __SSE2__
+	const __m128i *sizes = (const __m128i *)(const void *)line;
+	const __m128i sign = _mm_set1_epi32(INT32_MIN);
+	const __m128i low = max_of_four(_mm_xor_si128(sizes[0], sign), _mm_xor_si128(sizes[1], sign));
+	const __m128i high = max_of_four(_mm_xor_si128(sizes[2], sign), _mm_xor_si128(sizes[3], sign));
+	__m128i max = max_of_four(low, high);
+	max = max_of_four(max, _mm_srli_si128(max, 8));
+	max = max_of_four(max, _mm_srli_si128(max, 4));
+	return (uint32_t)_mm_cvtsi128_si32(max) ^ 0x80000000u;
+#else
 	uint32_t largest = 0;
 	for (unsigned i = 0; i < FANOUT; i++)
 		largest = line[i] > largest ? line[i] : largest;
 	return largest;
+#endif
 }
 
 /* ---- The OS: the only place that asks it for anything ----------------------------------------- */
@@ -398,6 +461,10 @@ static void tables_describe(void)
 		table_describe(HAS_START + level, sizeof(uint64_t), GROUP_LOG2 + 6 * level);
 	table_describe(BORDERS, sizeof(uint64_t), heap.page_log2 + 6);
 	table_describe(NODES, sizeof(struct main_node), heap.page_log2);
+	table_describe(MERGED, heap.is_quick ? sizeof(uint64_t) : 0, LEAF_LOG2);
+	table_describe(CHUNKS, 0, 0);
+	if (heap.is_quick)
+		heap.tables[CHUNKS].reserved_bytes = MAX_CHUNKS * sizeof(struct chunk);
 }
 
 /* Bytes that a table needs for a heap of so many granules: with room for the entry of top, for a
@@ -409,11 +476,18 @@ static size_t table_bytes(const struct table *table, size_t granules)
 	return round_up((size_t)entries * table->entry_bytes, LINE_BYTES);
 }
 
+/* Its share of a reservation for a heap of so many granules. */
+static size_t table_reserve_bytes(const struct table *table, size_t granules, size_t os_page)
+{
+	const bool is_fixed = table == &heap.tables[CHUNKS];
+	return is_fixed ? table->reserved_bytes : round_up(table_bytes(table, granules), os_page);
+}
+
 static size_t tables_bytes(size_t granules, size_t os_page)
 {
 	size_t bytes = 0;
 	for (unsigned i = 0; i < TABLES; i++)
-		bytes += round_up(table_bytes(&heap.tables[i], granules), os_page);
+		bytes += table_reserve_bytes(&heap.tables[i], granules, os_page);
 	return bytes;
 }
 
@@ -422,7 +496,7 @@ static void tables_place(char *memory, size_t granules, size_t os_page)
 {
 	for (unsigned i = 0; i < TABLES; i++) {
 		heap.tables[i].memory = memory;
-		heap.tables[i].reserved_bytes = round_up(table_bytes(&heap.tables[i], granules), os_page);
+		heap.tables[i].reserved_bytes = table_reserve_bytes(&heap.tables[i], granules, os_page);
 		memory += heap.tables[i].reserved_bytes;
 	}
 	heap.leaves = (struct leaf *)(void *)heap.tables[LEAVES].memory + 1;
@@ -433,20 +507,29 @@ static void tables_place(char *memory, size_t granules, size_t os_page)
 		heap.has_start[level] = (atomic_word *)(void *)heap.tables[HAS_START + level].memory;
 	heap.borders = (uint64_t *)(void *)heap.tables[BORDERS].memory;
 	heap.nodes = (struct main_node *)(void *)heap.tables[NODES].memory;
+	heap.merged = (uint64_t *)(void *)heap.tables[MERGED].memory;
+}
+
+/* Makes the first so many bytes of a table writable. */
+static bool table_commit(struct table *table, size_t bytes)
+{
+	if (bytes <= table->committed_bytes)
+		return true;
+	if (bytes > table->reserved_bytes)
+		return false;
+	bytes = min_size(round_up(bytes, COMMIT_STEP), table->reserved_bytes);
+	if (!os_commit(table->memory + table->committed_bytes, bytes - table->committed_bytes))
+		return false;
+	table->committed_bytes = bytes;
+	return true;
 }
 
 /* Makes room in every table for a heap of so many granules. */
 static bool tables_commit(size_t granules)
 {
-	for (unsigned i = 0; i < TABLES; i++) {
-		struct table *table = &heap.tables[i];
-		size_t needed = table_bytes(table, granules);
-		if (needed <= table->committed_bytes)
-			continue;
-		needed = min_size(round_up(needed, COMMIT_STEP), table->reserved_bytes);
-		if (!os_commit(table->memory + table->committed_bytes, needed - table->committed_bytes))
+	for (unsigned i = 0; i < TABLES_OF_HEAP; i++) {
+		if (!table_commit(&heap.tables[i], table_bytes(&heap.tables[i], granules)))
 			return false;
-		table->committed_bytes = needed;
 	}
 	return true;
 }
@@ -466,6 +549,12 @@ static uint64_t leaf_starts(size_t leaf)
 static uint64_t leaf_holes(size_t leaf)
 {
 	return word_load(&heap.leaves[leaf].holes);
+}
+
+/* The HOLEs that are merged for good, and so in the hole index. */
+static uint64_t leaf_merged(size_t leaf)
+{
+	return heap.is_quick ? heap.merged[leaf] : leaf_holes(leaf);
 }
 
 /* The next leaf after this one that has a start. There is one: that of top. */
@@ -543,22 +632,21 @@ static void start_remove(size_t granule)
 	}
 }
 
-static void hole_mark(size_t granule)
+static inline void holes_set(size_t granule, bool is_hole)
 {
 	atomic_word *holes = &heap.leaves[leaf_of(granule)].holes;
-	word_store(holes, word_load(holes) | bit_of(granule));
+	const uint64_t others = word_load(holes) & ~bit_of(granule);
+	word_store(holes, others | (uint64_t)is_hole << (granule % 64));
 }
 
-static void hole_mark_if(bool is_hole, size_t granule)
+/* The segment at granule is a HOLE, merged with its neighbours; or is no more. */
+static inline void hole_mark(size_t granule, bool is_hole)
 {
-	atomic_word *holes = &heap.leaves[leaf_of(granule)].holes;
-	word_store(holes, word_load(holes) | (uint64_t)is_hole << (granule % 64));
-}
-
-static void hole_unmark(size_t granule)
-{
-	atomic_word *holes = &heap.leaves[leaf_of(granule)].holes;
-	word_store(holes, word_load(holes) & ~bit_of(granule));
+	holes_set(granule, is_hole);
+	if (heap.is_quick) {
+		uint64_t *merged = &heap.merged[leaf_of(granule)];
+		*merged = (*merged & ~bit_of(granule)) | (uint64_t)is_hole << (granule % 64);
+	}
 }
 
 /* ---- Segments: the sub-chain as a list --------------------------------------------------------- */
@@ -568,9 +656,16 @@ static bool is_start(size_t granule)
 	return (leaf_starts(leaf_of(granule)) & bit_of(granule)) != 0;
 }
 
+/* Whether the segment at granule is no PROCESS. */
 static bool is_hole(size_t granule)
 {
 	return (leaf_holes(leaf_of(granule)) & bit_of(granule)) != 0;
+}
+
+/* Whether it is a HOLE that is merged for good: under first fit every HOLE is. */
+static bool is_merged(size_t granule)
+{
+	return (leaf_merged(leaf_of(granule)) & bit_of(granule)) != 0;
 }
 
 /* The 64 granules after this one: bit i is set where a segment starts at granule + 1 + i. */
@@ -645,7 +740,7 @@ static uint8_t leaf_max_of(size_t size)
 static inline uint64_t leaf_free(size_t leaf)
 {
 	const uint64_t starts = leaf_starts(leaf);
-	const uint64_t holes = leaf_holes(leaf);
+	const uint64_t holes = leaf_merged(leaf);
 	const uint64_t ends = (~starts + (holes << 1)) & starts;
 	return ends - holes;
 }
@@ -680,13 +775,13 @@ static inline unsigned longest_run(uint64_t bits)
 /* The last HOLE that starts in the leaf, which has one. Only this one can reach beyond the leaf. */
 static inline size_t leaf_last_hole(size_t leaf)
 {
-	return leaf * 64 + highest_bit(leaf_holes(leaf));
+	return leaf * 64 + highest_bit(leaf_merged(leaf));
 }
 
 /* The largest HOLE that starts in the leaf, counted from the bits. */
 static size_t leaf_largest(size_t leaf)
 {
-	if (leaf_holes(leaf) == 0)
+	if (leaf_merged(leaf) == 0)
 		return 0;
 	return max_size(longest_run(leaf_free(leaf)), segment_size(leaf_last_hole(leaf)));
 }
@@ -712,16 +807,19 @@ static NOINLINE void group_raise(size_t group, size_t size)
 	}
 }
 
-/* Counts the entry of the group anew, and the levels above. */
+/* Counts the entry of the group anew, and those above as far as it was the largest there. */
 static void group_settle(size_t group)
 {
-	uint32_t size = (uint32_t)group_largest(group);
-	for (unsigned level = 0; heap.group_max[level][group] != size; level++) {
-		heap.group_max[level][group] = size;
-		if (level + 1 == MAX_LEVELS)
-			return;
-		size = sizes_max(heap.group_max[level] + round_down(group, FANOUT));
+	uint32_t before = heap.group_max[0][group];
+	uint32_t after = (uint32_t)group_largest(group);
+	heap.group_max[0][group] = after;
+	for (unsigned level = 1; level < MAX_LEVELS && after != before; level++) {
+		const uint32_t *line = heap.group_max[level - 1] + round_down(group, FANOUT);
 		group >>= FANOUT_LOG2;
+		if (heap.group_max[level][group] != before)
+			return;
+		after = sizes_max(line);
+		heap.group_max[level][group] = after;
 	}
 }
 
@@ -789,20 +887,13 @@ static unsigned classes_up_to(size_t size)
 	return heap.classes_up_to[min_size(size, CLASSED_SIZES - 1)];
 }
 
-/* All ones for the classes from first on, in four lanes. */
-static inline const int32_t *class_mask(unsigned first)
+/* All ones for the classes from first on. */
+static inline const unaligned_lanes *class_mask(unsigned first)
 {
 	static const int32_t masks[2 * CLASSES] = {
 		[CLASSES] = -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1,
 	};
-	return masks + CLASSES - first;
-}
-
-static inline lanes lanes_load(const int32_t *from)
-{
-	lanes result;
-	memcpy(&result, from, sizeof(result));
-	return result;
+	return (const unaligned_lanes *)(const void *)(masks + CLASSES - first);
 }
 
 static int32_t bound_value(size_t granule)
@@ -818,10 +909,10 @@ static size_t bound_of(unsigned class)
 /* No HOLE of size or more granules starts before granule. */
 static inline void bounds_raise(size_t size, size_t granule)
 {
-	const int32_t *mask = class_mask(classes_up_to(size - 1));
+	const unaligned_lanes *mask = class_mask(classes_up_to(size - 1));
 	UNROLL for (unsigned i = 0; i < CLASSES / 4; i++) {
 		const lanes old = heap.bounds[i];
-		const lanes raised = (old < bound_value(granule)) & lanes_load(mask + 4 * i);
+		const lanes raised = (old < bound_value(granule)) & mask[i];
 		heap.bounds[i] = (old & ~raised) | (bound_value(granule) & raised);
 	}
 }
@@ -829,10 +920,10 @@ static inline void bounds_raise(size_t size, size_t granule)
 /* There is a HOLE of so many granules at granule. */
 static inline void bounds_lower(size_t size, size_t granule)
 {
-	const int32_t *mask = class_mask(classes_up_to(size));
+	const unaligned_lanes *mask = class_mask(classes_up_to(size));
 	UNROLL for (unsigned i = 0; i < CLASSES / 4; i++) {
 		const lanes old = heap.bounds[i];
-		const lanes lowered = (old > bound_value(granule)) & ~lanes_load(mask + 4 * i);
+		const lanes lowered = (old > bound_value(granule)) & ~mask[i];
 		heap.bounds[i] = (old & ~lowered) | (bound_value(granule) & lowered);
 	}
 }
@@ -907,7 +998,7 @@ static inline size_t hole_find(size_t size, size_t leaf)
 static size_t hole_after(size_t size, size_t granule)
 {
 	const size_t leaf = leaf_of(granule);
-	uint64_t holes = leaf_holes(leaf) & (UINT64_MAX << 1 << (granule % 64));
+	uint64_t holes = leaf_merged(leaf) & (UINT64_MAX << 1 << (granule % 64));
 	for (; holes != 0; holes &= holes - 1)
 		if (segment_size(leaf * 64 + lowest_bit(holes)) >= size)
 			return leaf * 64 + lowest_bit(holes);
@@ -917,11 +1008,11 @@ static size_t hole_after(size_t size, size_t granule)
 /* The first HOLE of at least size granules. */
 static inline size_t hole_first(size_t size)
 {
-	if (heap.top == 0)
+	if (size > heap.top)
 		return NONE;
 	const size_t bound = bound_of(classes_up_to(size) - 1);
 	const uint64_t inside = size <= 64 ? starts_after(bound) & (bit_of(size - 1) - 1) : 1;
-	if (is_hole(bound) & (inside == 0))
+	if (is_merged(bound) & (inside == 0))
 		return bound;
 	return hole_find(size, leaf_of(bound));
 }
@@ -978,7 +1069,7 @@ static bool node_append(size_t pages)
 
 	start_add(first + granules);
 	start_add(first);
-	hole_mark(first);
+	hole_mark(first, true);
 	atomic_store_explicit(&heap.top, first + granules, memory_order_release);
 	index_add(first, granules);
 	bounds_lower(granules, first);
@@ -1008,51 +1099,244 @@ static void process_count(size_t granules)
 static inline void hole_take(size_t granule, size_t hole_size, size_t size)
 {
 	const size_t rest = granule + size;
-	hole_unmark(granule);
+	hole_mark(granule, false);
 	start_add(rest);
-	hole_mark_if(hole_size > size, rest);
+	if (hole_size > size)
+		hole_mark(rest, true);
 	index_cut(granule, hole_size, size);
 	heap.clean_from = max_size(heap.clean_from, rest);
 }
 
-/* Takes the low end of the first HOLE that is large enough, or of a new main node. */
-static size_t block_take(size_t size)
-{
-	size_t granule = hole_first(size);
-	if (granule == NONE) {
-		granule = heap.top;
-		if (!node_grow(size))
-			return NONE;
-	}
-	hole_take(granule, segment_size(granule), size);
-	process_count(size);
-	bounds_raise(size, granule + size);
-	return granule;
-}
-
 /* [ hole? ][ this ][ hole? ]  =>  [ ------- hole ------- ] */
-static void block_release(size_t granule)
+static void hole_make(size_t granule)
 {
 	const size_t next = segment_next(granule);
 	size_t start = granule;
 	size_t end = next;
-	heap.process -= next - granule;
-
-	hole_mark(granule);
-	if (is_hole(next) && !is_border(next)) {
+	if (is_merged(next) && !is_border(next)) {
 		end = segment_next(next);
-		hole_unmark(next);
+		hole_mark(next, false);
 		start_remove(next);
 	}
-	if (!is_border(granule) && is_hole(segment_previous(granule))) {
+	if (!is_border(granule) && is_merged(segment_previous(granule))) {
 		start = segment_previous(granule);
-		hole_unmark(granule);
+		holes_set(granule, false);
 		start_remove(granule);
+	} else {
+		hole_mark(granule, true);
 	}
 	index_add(start, end - start);
 	if (end != next)
 		index_remove(next, end - next);
 	bounds_lower(end - start, start);
+}
+
+/* ---- Quick fit: bins of remembered blocks -------------------------------------------------------- */
+
+static struct chunk *chunk_at(uint32_t index)
+{
+	return (struct chunk *)(void *)heap.tables[CHUNKS].memory + index;
+}
+
+/* A chunk that no bin uses; NULL where there is none, or no memory for it. */
+static NOINLINE struct chunk *chunk_take(void)
+{
+	struct table *table = &heap.tables[CHUNKS];
+	if (heap.spare_chunk != 0) {
+		struct chunk *chunk = chunk_at(heap.spare_chunk);
+		heap.spare_chunk = chunk->previous;
+		return chunk;
+	}
+	const size_t needed = (heap.chunk_count + 1) * sizeof(struct chunk);
+	if (!table_commit(table, needed))
+		return NULL;
+	return chunk_at(heap.chunk_count++);
+}
+
+static NOINLINE bool bin_extend(struct bin *bin)
+{
+	struct chunk *chunk = chunk_take();
+	if (chunk == NULL)
+		return false;
+	chunk->previous = bin->chunk == NULL ? 0 : (uint32_t)(bin->chunk - chunk_at(0));
+	bin->chunk = chunk;
+	bin->used = 0;
+	return true;
+}
+
+/* Gives the empty last chunk back. */
+static NOINLINE void bin_shorten(struct bin *bin)
+{
+	struct chunk *chunk = bin->chunk;
+	bin->chunk = chunk->previous == 0 ? NULL : chunk_at(chunk->previous);
+	bin->used = chunk->previous == 0 ? 0 : CHUNK_ITEMS;
+	chunk->previous = heap.spare_chunk;
+	heap.spare_chunk = (uint32_t)(chunk - chunk_at(0));
+}
+
+static inline bool bin_push(struct bin *bin, size_t granule)
+{
+	if (UNLIKELY(bin->chunk == NULL || bin->used == CHUNK_ITEMS) && !bin_extend(bin))
+		return false;
+	bin->chunk->items[bin->used++] = (uint32_t)granule;
+	return true;
+}
+
+/* The granule remembered last; NONE for an empty bin. */
+static inline size_t bin_pop(struct bin *bin)
+{
+	if (bin->used == 0)
+		return NONE;
+	const size_t granule = bin->chunk->items[--bin->used];
+	if (UNLIKELY(bin->used == 0))
+		bin_shorten(bin);
+	return granule;
+}
+
+/* Merges for good all that the bin remembers. */
+static void bin_merge(struct bin *bin)
+{
+	for (size_t granule; (granule = bin_pop(bin)) != NONE;) {
+		heap.remembered -= bin->size;
+		hole_make(granule);
+	}
+	bin->misses = 0;
+}
+
+static void bins_merge(void)
+{
+	for (unsigned i = 0; i < BINS; i++)
+		bin_merge(&heap.bins[i]);
+}
+
+/* Whether so much is remembered that merging it is worth a try before the OS is asked. */
+static bool is_much_remembered(void)
+{
+	const size_t least = max_size((size_t)MERGE_BYTES >> heap.shift, heap.top / MERGE_DIVISOR);
+	return heap.remembered >= least && heap.remembered != 0;
+}
+
+/* The bin for blocks of so many granules. Up to DIRECT_BINS each size has its own, beyond that they
+ * share, one size at a time; the size may be another. NULL for sizes that are not remembered. */
+static struct bin *bin_of(size_t size)
+{
+	enum { SHARED_BINS = BINS - DIRECT_BINS };
+	if (size <= DIRECT_BINS)
+		return &heap.bins[size - 1];
+	if (!heap.is_quick || size > (size_t)REMEMBERED_BYTES >> heap.shift)
+		return NULL;
+	const uint32_t scattered = (uint32_t)size * UINT32_C(0x9E3779B1);
+	return &heap.bins[DIRECT_BINS + scattered / (UINT32_MAX / SHARED_BINS + 1)];
+}
+
+/* Makes a PROCESS segment a HOLE that is remembered; false where it cannot be. */
+static inline bool block_remember(size_t granule, size_t size)
+{
+	struct bin *bin = bin_of(size);
+	if (bin == NULL)
+		return false;
+	if (UNLIKELY(bin->size != size)) {
+		bin_merge(bin);
+		bin->size = (uint32_t)size;
+	}
+	if (!bin_push(bin, granule))
+		return false;
+	holes_set(granule, true);
+	heap.remembered += size;
+	return true;
+}
+
+/* The block of so many granules that was remembered last, taken again; NONE if there is none. */
+static inline size_t block_recall(struct bin *bin, size_t size)
+{
+	if (bin == NULL || bin->size != size)
+		return NONE;
+	const size_t granule = bin_pop(bin);
+	if (granule == NONE)
+		return NONE;
+	holes_set(granule, false);
+	heap.remembered -= size;
+	return granule;
+}
+
+/* ---- Blocks: what placement gives to the program ------------------------------------------------ */
+
+/* Makes room where no HOLE is large enough: merges what is remembered, or asks the OS. */
+static NOINLINE size_t hole_obtain(size_t size)
+{
+	size_t granule = NONE;
+	if (is_much_remembered()) {
+		bins_merge();
+		granule = hole_first(size);
+	}
+	if (granule != NONE)
+		return granule;
+	const size_t top = heap.top;
+	if (node_grow(size))
+		return top;
+	if (heap.remembered == 0)
+		return NONE;
+	bins_merge();
+	return hole_first(size);
+}
+
+/* How many blocks to take at once: the more, the more often the size was asked for in vain. */
+static size_t run_length(struct bin *bin, size_t size, size_t hole_size)
+{
+	if (bin == NULL || !heap.is_quick || bin->size != size)
+		return 1;
+	bin->misses += bin->misses < RUN_BLOCKS;
+	const size_t most = min_size(hole_size / size, ((size_t)RUN_BYTES >> heap.shift) / size);
+	return max_size(1, min_size(bin->misses, most));
+}
+
+/* [ ------------ hole ------------ ]  =>  [ PROCESS ][ remembered ][ remembered ][ hole? ]
+ * Takes the low end of the first HOLE that is large enough; under quick fit perhaps a run. */
+static size_t block_take_first(struct bin *bin, size_t size)
+{
+	size_t granule = hole_first(size);
+	if (granule == NONE && (granule = hole_obtain(size)) == NONE)
+		return NONE;
+	const size_t hole_size = segment_size(granule);
+	const size_t run = size * run_length(bin, size, hole_size);
+	hole_take(granule, hole_size, run);
+	bounds_raise(size, granule + run);
+	for (size_t rest = granule + run - size; rest != granule; rest -= size) {
+		start_add(rest);
+		if (!block_remember(rest, size))
+			hole_make(rest);
+	}
+	return granule;
+}
+
+static inline size_t block_take(size_t size)
+{
+	struct bin *bin = NULL;
+	size_t granule = NONE;
+	if (heap.is_quick) {
+		bin = bin_of(size);
+		granule = block_recall(bin, size);
+	}
+	if (granule == NONE)
+		granule = block_take_first(bin, size);
+	if (granule != NONE)
+		process_count(size);
+	return granule;
+}
+
+/* Makes a PROCESS segment a HOLE, for good. */
+static void block_merge(size_t granule)
+{
+	heap.process -= segment_size(granule);
+	hole_make(granule);
+}
+
+static inline void block_release(size_t granule)
+{
+	const size_t size = segment_size(granule);
+	heap.process -= size;
+	if (!heap.is_quick || !block_remember(granule, size))
+		hole_make(granule);
 }
 
 /* [ this ---------- ][ hole? ]  =>  [ this ][ ---- hole ---- ] */
@@ -1061,14 +1345,14 @@ static void block_shrink(size_t granule, size_t size)
 	if (segment_size(granule) == size)
 		return;
 	start_add(granule + size);
-	block_release(granule + size);
+	block_merge(granule + size);
 }
 
 /* [ this ][ ---- hole ---- ]  =>  [ this ---------- ][ hole? ]      false where there is no room */
 static bool block_grow(size_t granule, size_t size)
 {
 	const size_t next = segment_next(granule);
-	if (!is_hole(next) || is_border(next))
+	if (!is_merged(next) || is_border(next))
 		return false;
 	const size_t hole_size = segment_size(next);
 	const size_t more = size - (next - granule);
@@ -1088,11 +1372,8 @@ static size_t block_take_aligned(size_t size, size_t alignment)
 	size_t hole_size;
 	size_t block;
 	for (;; granule = hole_after(size, granule)) {
-		if (granule == NONE) {
-			granule = heap.top;
-			if (!node_grow(size))
-				return NONE;
-		}
+		if (granule == NONE && (granule = hole_obtain(size)) == NONE)
+			return NONE;
 		hole_size = segment_size(granule);
 		block = round_up(granule, alignment);
 		if (block + size <= granule + hole_size)
@@ -1102,7 +1383,7 @@ static size_t block_take_aligned(size_t size, size_t alignment)
 	if (block != granule) {
 		start_add(block);
 		heap.process += block - granule;
-		block_release(granule);
+		block_merge(granule);
 	}
 	process_count(size);
 	return block;
@@ -1159,11 +1440,14 @@ static size_t range_of(const void *v_ptr, size_t size)
 
 /* ---- Descriptions: a segment as the caller sees it ---------------------------------------------- */
 
+/* The segment at granule as it is shown: remembered blocks as part of the HOLE they will be. */
 static struct mems_segment segment_describe(size_t granule, size_t node)
 {
 	const struct main_node *main_node = &heap.nodes[node];
-	const size_t next = segment_next(granule);
 	const size_t node_next = main_node->first + main_node->granules;
+	size_t next = segment_next(granule);
+	while (is_hole(granule) && next < node_next && is_hole(next))
+		next = segment_next(next);
 	return (struct mems_segment){
 		.type = is_hole(granule) ? MEMS_HOLE : MEMS_PROCESS,
 		.start = heap.start + (granule << heap.shift),
@@ -1180,11 +1464,12 @@ static struct mems_segment segment_describe(size_t granule, size_t node)
 static int node_walk(size_t node, mems_visitor *visit, void *context)
 {
 	const size_t end = heap.nodes[node].first + heap.nodes[node].granules;
-	for (size_t granule = heap.nodes[node].first; granule < end; granule = segment_next(granule)) {
+	for (size_t granule = heap.nodes[node].first; granule < end;) {
 		const struct mems_segment segment = segment_describe(granule, node);
 		const int result = visit(&segment, context);
 		if (result != 0)
 			return result;
+		granule += segment.size >> heap.shift;
 	}
 	return 0;
 }
@@ -1247,7 +1532,7 @@ static void *block_result(size_t granule)
 
 /* ---- The checker -------------------------------------------------------------------------------- */
 
-enum { INVARIANTS = 14 };
+enum { INVARIANTS = 15 };
 
 /* What the checker found: for each invariant how often it is broken, and where first. */
 struct findings {
@@ -1311,18 +1596,31 @@ struct tally {
 	size_t process, largest;             /* granules */
 	size_t largest_in_leaf, largest_in_group;
 	size_t previous;                     /* where the segment before starts, NONE for the first */
+	struct remembered_tally {
+		size_t blocks, granules, sum, mix;
+	} remembered;
 };
+
+static void remembered_count(struct remembered_tally *tally, size_t granule, size_t size)
+{
+	tally->blocks++;
+	tally->granules += size;
+	tally->sum += granule;
+	tally->mix ^= granule * granule;
+}
 
 /* I7, I12, I13, I14: one segment, from granule to next. */
 static void check_segment(struct findings *findings, struct tally *tally, size_t granule,
                           size_t next)
 {
 	const size_t size = next - granule;
+	finding_add(findings, 14, next <= heap.clean_from || is_merged(granule), granule);
 	if (!is_hole(granule)) {
 		tally->process += size;
-		finding_add(findings, 14, next <= heap.clean_from, granule);
+	} else if (!is_merged(granule)) {
+		remembered_count(&tally->remembered, granule, size);
 	} else {
-		const bool follows_hole = tally->previous != NONE && is_hole(tally->previous);
+		const bool follows_hole = tally->previous != NONE && is_merged(tally->previous);
 		finding_add(findings, 7, !follows_hole || is_border(granule), granule);
 		for (unsigned class = 0; class < CLASSES && class_least[class] <= size; class++)
 			finding_add(findings, 12, bound_of(class) <= granule, granule);
@@ -1338,7 +1636,7 @@ static void check_starts(struct findings *findings)
 	const uint64_t beyond = UINT64_MAX << (heap.top % 64);
 	finding_add(findings, 8, (leaf_starts(last) & beyond & ~bit_of(heap.top)) == 0, last);
 	finding_add(findings, 8, (leaf_holes(last) & beyond & ~bit_of(heap.top)) == 0, last);
-	finding_add(findings, 8, (leaf_starts(last + 1) | leaf_holes(last + 1)) == 0, last + 1);
+	finding_add(findings, 8, (leaf_starts(last + 1) | leaf_merged(last + 1)) == 0, last + 1);
 	finding_add(findings, 8, (leaf_starts(NONE) | leaf_holes(NONE)) == 0, NONE);
 	size_t entries = last + 1;
 	for (unsigned level = 0; level < START_LEVELS; level++) {
@@ -1376,7 +1674,52 @@ static size_t check_next(size_t granule)
 	return starts == 0 ? heap.top : min_size(leaf * 64 + lowest_bit(starts), heap.top);
 }
 
-/* I6, I7, I10 to I14: every leaf, every segment that starts there, every group. */
+/* One bin: its chunks, each item of them. Returns how many chunks it has. */
+static size_t check_bin(struct findings *findings, const struct bin *bin,
+                        struct remembered_tally *tally)
+{
+	size_t chunks = 0;
+	size_t used = bin->used;
+	size_t index = bin->chunk == NULL ? 0 : (size_t)(bin->chunk - chunk_at(0));
+	finding_add(findings, 15, (used == 0) == (index == 0) && used <= CHUNK_ITEMS, bin->size);
+	for (; index != 0; index = chunk_at((uint32_t)index)->previous, used = CHUNK_ITEMS) {
+		const bool is_chunk = index < heap.chunk_count && chunks < heap.chunk_count;
+		finding_add(findings, 15, is_chunk, index);
+		if (!is_chunk)
+			break;
+		chunks++;
+		for (size_t i = 0; i < min_size(used, CHUNK_ITEMS); i++) {
+			const size_t granule = chunk_at((uint32_t)index)->items[i];
+			const bool is_block = granule < heap.top && is_start(granule) && is_hole(granule) &&
+			                      !is_merged(granule) && check_next(granule) - granule == bin->size;
+			finding_add(findings, 15, is_block, granule);
+			remembered_count(tally, granule, bin->size);
+		}
+	}
+	return chunks;
+}
+
+/* I15 */
+static void check_bins(struct findings *findings, const struct remembered_tally *found)
+{
+	struct remembered_tally tally = { 0 };
+	size_t chunks = 1;
+	for (unsigned i = 0; i < BINS; i++) {
+		chunks += check_bin(findings, &heap.bins[i], &tally);
+		finding_add(findings, 15, i >= DIRECT_BINS || heap.bins[i].size == i + 1, i);
+	}
+	for (uint32_t index = heap.spare_chunk; index != 0 && chunks <= heap.chunk_count; chunks++) {
+		finding_add(findings, 15, index < heap.chunk_count, index);
+		index = index < heap.chunk_count ? chunk_at(index)->previous : 0;
+	}
+	finding_add(findings, 15, chunks == heap.chunk_count, chunks);
+	finding_add(findings, 15, tally.blocks == found->blocks, found->blocks);
+	finding_add(findings, 15, tally.sum == found->sum && tally.mix == found->mix, found->blocks);
+	finding_add(findings, 15, tally.granules == found->granules, found->granules);
+	finding_add(findings, 15, heap.remembered == found->granules, heap.remembered);
+}
+
+/* I6, I7, I10 to I15: every leaf, every segment that starts there, every group. */
 static void check_leaves(struct findings *findings)
 {
 	struct tally tally = { .previous = NONE };
@@ -1384,7 +1727,10 @@ static void check_leaves(struct findings *findings)
 	for (size_t leaf = 0; leaf < leaves; leaf++) {
 		const bool is_inside = leaf <= leaf_of(heap.top);
 		const uint64_t starts = is_inside ? leaf_starts(leaf) : 0;
-		finding_add(findings, 6, !is_inside || (leaf_holes(leaf) & ~starts) == 0, leaf);
+		if (is_inside) {
+			finding_add(findings, 6, (leaf_holes(leaf) & ~starts) == 0, leaf);
+			finding_add(findings, 6, (leaf_merged(leaf) & ~leaf_holes(leaf)) == 0, leaf);
+		}
 		tally.largest_in_leaf = 0;
 		for (uint64_t rest = starts; rest != 0; rest &= rest - 1) {
 			const size_t granule = leaf * 64 + lowest_bit(rest);
@@ -1407,6 +1753,7 @@ static void check_leaves(struct findings *findings)
 	finding_add(findings, 13, heap.process == tally.process, heap.process);
 	finding_add(findings, 13, heap.peak_process >= heap.process, heap.peak_process);
 	finding_add(findings, 14, heap.clean_from <= heap.top, heap.clean_from);
+	check_bins(findings, &tally.remembered);
 }
 
 static int findings_print(const struct findings *findings, FILE *report)
@@ -1418,14 +1765,15 @@ static int findings_print(const struct findings *findings, FILE *report)
 		[4] = "border bits stand exactly at the first granules of main nodes",
 		[5] = "every main node begins with a segment, and so does top, which is no HOLE",
 		[6] = "a hole bit stands only where a start bit stands",
-		[7] = "no two neighbours in a sub-chain are HOLEs",
+		[7] = "no two neighbours in a sub-chain are merged HOLEs",
 		[8] = "no bit is set beyond top",
 		[9] = "has_start tells which leaves have a start",
 		[10] = "leaf_max is the largest HOLE that starts in each leaf",
 		[11] = "group_max is the largest HOLE that starts in each group",
 		[12] = "no HOLE starts before its bound",
 		[13] = "the counters equal what the chains say",
-		[14] = "no PROCESS segment reaches beyond clean_from",
+		[14] = "no block was ever beyond clean_from",
+		[15] = "the bins hold exactly the HOLEs that are not merged",
 	};
 	int broken = 0;
 	for (unsigned i = 1; i <= INVARIANTS; i++) {
@@ -1489,6 +1837,10 @@ void mems_init(void)
 {
 	if (heap.is_started)
 		return;
+	if (heap.visitors != 0) {
+		errno = EBUSY;
+		return;
+	}
 	const struct options options = options_in_force();
 	heap.start = options.start;
 	heap.shift = lowest_bit(options.alignment);
@@ -1500,6 +1852,12 @@ void mems_init(void)
 	classes_describe();
 	for (unsigned i = 0; i < CLASSES; i++)
 		heap.bounds[i / 4][i % 4] = INT32_MIN;
+	heap.is_quick = options.policy == MEMS_QUICK_FIT;
+	for (unsigned i = 0; i < BINS; i++)
+		heap.bins[i] = (struct bin){ .size = i < DIRECT_BINS ? i + 1 : 0 };
+	heap.spare_chunk = 0;
+	heap.chunk_count = 1;
+	heap.remembered = 0;
 	heap.node_count = 0;
 	heap.process = 0;
 	heap.peak_process = 0;
@@ -1530,7 +1888,7 @@ static bool option_is_valid(enum mems_option option, size_t value)
 {
 	switch (option) {
 	case MEMS_POLICY:
-		return value == MEMS_FIRST_FIT;
+		return value == MEMS_FIRST_FIT || value == MEMS_QUICK_FIT;
 	case MEMS_ALIGNMENT:
 		return is_power_of_two(value) && value <= MAX_ALIGNMENT;
 	case MEMS_START_ADDRESS:
@@ -1826,8 +2184,10 @@ int mems_segment_at(const void *v_ptr, struct mems_segment *segment)
 		errno = EFAULT;
 		return -1;
 	}
-	const size_t granule = offset >> heap.shift;
-	*segment = segment_describe(segment_of(granule), node_of(granule));
+	size_t granule = segment_of(offset >> heap.shift);
+	while (is_hole(granule) && !is_border(granule) && is_hole(segment_previous(granule)))
+		granule = segment_previous(granule);
+	*segment = segment_describe(granule, node_of(granule));
 	return 0;
 }
 
