@@ -1,0 +1,176 @@
+# MeMS. `make help` lists what there is to make.
+#
+# CC, CXX, AR, CFLAGS, CPPFLAGS, LDFLAGS and LDLIBS are yours, in the environment or on the command
+# line; what the build cannot do without is kept apart from them. All objects go to build/, and are
+# made anew when a flag changes.
+
+CFLAGS ?= -O2 -g
+CXX ?= g++
+CLANG ?= clang
+RUN ?=
+CMOCKA ?=
+REPLAYS ?= $(wildcard tests/traces/*.rep ../shared/traces/*.rep)
+export CC RUN
+
+# A variant is another build of the same, in a folder of its own: asan (address and undefined
+# behaviour sanitizers), m32 (32 bits), strict, strict-m32 and strict-clang (warnings are errors).
+variant :=
+build := build$(if $(variant),/$(variant),/default)
+example := $(if $(variant),$(build)/)example
+library := $(if $(variant),$(build)/)libmems.a
+replay := $(if $(variant),$(build)/)tests/replay
+
+variant_flags_asan := -fsanitize=address,undefined -fno-sanitize-recover=all \
+	-fno-omit-frame-pointer
+variant_flags_m32 := -m32
+variant_flags_strict := -Werror
+variant_flags_strict-clang := -Werror
+variant_flags_strict-m32 := -Werror -m32
+variant_flags := $(variant_flags_$(variant))
+
+# The 32-bit cmocka is built from source: a package of it needs a second architecture in dpkg.
+ifneq ($(filter m32 strict-m32,$(variant)$(CMOCKA)),)
+CMOCKA := build/cmocka-m32
+endif
+cmocka_libs := $(if $(CMOCKA),$(CMOCKA)/libcmocka.a,-lcmocka)
+
+warnings := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion \
+	-Wstrict-prototypes -Wmissing-prototypes
+compile = $(CC) -I. $(if $(CMOCKA),-I$(CMOCKA)/include) $(CPPFLAGS) $(CFLAGS) \
+	-std=c11 $(warnings) $(variant_flags) -MMD -MP -c
+link = $(CC) $(CFLAGS) $(variant_flags) $(LDFLAGS)
+
+tests := $(patsubst %.c,$(build)/%,$(wildcard tests/test_*.c))
+support := $(patsubst %.c,$(build)/%.o,$(wildcard tests/support.c tests/model.c))
+
+.PHONY: all help test asan test32 check strict cxx symbols scale clean
+.PHONY: programs all-objects cmocka always
+.DELETE_ON_ERROR:
+.SECONDARY:
+
+all: $(library) $(example) $(replay)
+
+help:
+	@echo 'make            libmems.a and ./example'
+	@echo 'make test       builds and runs the tests; installs cmocka where it is missing'
+	@echo 'make asan       the tests under the address and undefined behaviour sanitizers'
+	@echo 'make test32     the tests in a 32-bit build'
+	@echo 'make check      all of these, warnings as errors with gcc and clang, mems.h from C++,'
+	@echo '                and the names that the library exports'
+	@echo 'make bench      measures MeMS beside other allocators'
+	@echo 'make scale      shows that a call costs the same on a heap a thousand times as large'
+	@echo 'make clean      removes all that was made'
+	@echo
+	@echo 'CC, CXX, AR, CFLAGS, CPPFLAGS, LDFLAGS and LDLIBS are yours: make CFLAGS=-O0'
+	@echo 'Another machine: make test CC=COMPILER RUN=EMULATOR CMOCKA=FOLDER, where FOLDER was'
+	@echo 'made by tests/cmocka.sh FOLDER COMPILER'
+
+# ---- The library and the programs ----------------------------------------------------------------
+
+# Holds all that the objects depend on besides their sources; written only when that changes.
+$(build)/flags: export flags = $(compile) $(link) $(LDLIBS) $(AR)
+$(build)/flags: always
+	@mkdir -p $(build)/tests
+	@printf '%s\n' "$$flags" | cmp -s - $@ || printf '%s\n' "$$flags" >$@
+
+$(build)/%.o: %.c $(build)/flags
+	$(compile) $< -o $@
+
+$(library): $(build)/mems.o
+	rm -f $@
+	$(AR) rcs $@ $^
+
+$(example): $(build)/example.o $(library)
+	$(link) $^ $(LDLIBS) -o $@
+
+$(replay): $(build)/tests/replay.o $(build)/tests/trace.o $(library)
+	$(link) $^ $(LDLIBS) -o $@
+
+$(build)/tests/scale: $(build)/tests/scale.o $(library)
+	$(link) $^ $(LDLIBS) -o $@
+
+# ---- The tests -----------------------------------------------------------------------------------
+
+ifeq ($(CMOCKA),)
+cmocka:
+	@tests/need.sh libcmocka-dev
+else
+cmocka: $(CMOCKA)/libcmocka.a
+endif
+
+build/cmocka-m32/libcmocka.a: tests/cmocka.sh
+	@tests/need.sh gcc-multilib
+	tests/cmocka.sh $(@D) $(CC) -m32
+
+$(build)/tests/test_%.o: tests/test_%.c $(build)/flags | cmocka
+	$(compile) $< -o $@
+
+$(support): | cmocka
+
+$(build)/tests/test_%: $(build)/tests/test_%.o $(support) $(library)
+	$(link) $^ $(cmocka_libs) $(LDLIBS) -o $@
+
+# Stands between the library and the system, to make each request fail in turn.
+comma := ,
+wrapped := mmap mmap64 munmap mprotect madvise mremap mincore getrlimit getrlimit64
+$(build)/tests/test_os: $(build)/tests/test_os.o $(support) $(library)
+	$(link) $(wrapped:%=-Wl$(comma)--wrap=%) $^ $(cmocka_libs) $(LDLIBS) -o $@
+
+# Includes mems.c itself, to damage what only that can see.
+$(build)/tests/test_checker: $(build)/tests/test_checker.o $(support)
+	$(link) $^ $(cmocka_libs) $(LDLIBS) -o $@
+
+programs: $(library) $(example) $(replay) $(tests)
+
+# Every C file there is.
+all-objects: $(patsubst %.c,$(build)/%.o,$(wildcard *.c tests/*.c))
+
+test: export EXAMPLE = $(example)
+test: export REPLAY = $(replay)
+test: export TRACES = $(REPLAYS)
+test: export VARIANT = $(variant)
+test: programs
+	@tests/run.sh $(build) $(sort $(tests)) $(sort $(wildcard tests/test_*.sh))
+
+asan:
+	+@$(MAKE) --no-print-directory variant=asan test
+
+# Made here, once, for the two that use it.
+test32 strict: build/cmocka-m32/libcmocka.a
+
+test32:
+	+@$(MAKE) --no-print-directory variant=m32 test
+
+# ---- More checks ---------------------------------------------------------------------------------
+
+check: test asan test32 strict cxx symbols
+
+# For gcc, gcc in 32 bits, and clang.
+strict:
+	+@$(MAKE) --no-print-directory variant=strict all-objects
+	+@$(MAKE) --no-print-directory variant=strict-m32 all-objects
+	@tests/need.sh $(CLANG)
+	+@$(MAKE) --no-print-directory variant=strict-clang CC=$(CLANG) all-objects
+
+cxx:
+	@mkdir -p build
+	@tests/need.sh $(CXX)
+	printf '#include "mems.h"\nint main() { mems_init(); mems_finish(); }\n' >build/header.cpp
+	$(CXX) -Wall -Wextra -Wpedantic -Werror -I. -fsyntax-only build/header.cpp
+
+symbols: $(library)
+	@nm -g --defined-only $(library) | awk 'NF == 3 && $$3 !~ /^mems_/ { print; bad = 1 } \
+		NF == 3 { found = 1 } END { exit bad || !found }' || \
+		{ echo '$(library) exports other names than mems_*'; exit 1; }
+	@echo '$(library) exports mems_* only'
+
+scale: $(build)/tests/scale
+	@tests/need.sh valgrind
+	@tests/scale.sh $<
+
+clean:
+	rm -rf build libmems.a example tests/replay
+
+include $(wildcard tests/bench.mk)
+
+-include $(wildcard $(build)/*.d $(build)/tests/*.d)

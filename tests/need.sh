@@ -1,0 +1,96 @@
+#!/bin/sh
+# tests/need.sh PACKAGE...: makes sure that what the tests need is here.
+#
+# Each package is judged by what it is needed for (does a program that uses cmocka link?), so a
+# system that got it in another way is left alone. What is missing is installed with apt-get where
+# there is one, as root or through sudo. Exit 0: all is here; 1: something is missing.
+set -u
+
+cc=${CC:-cc}
+
+# Does the C program on standard input compile and link with these arguments?
+links()
+{
+	out=$(mktemp) || return 1
+	$cc "$@" -x c -o "$out" - -x none ${libs:-} 2>/dev/null
+	status=$?
+	rm -f "$out"
+	return $status
+}
+
+is_here()
+{
+	libs=
+	case $1 in
+	libcmocka-dev)
+		libs=-lcmocka
+		links <<-END
+			#include <setjmp.h>
+			#include <stdarg.h>
+			#include <stddef.h>
+			#include <stdint.h>
+			#include <cmocka.h>
+			int main(void) { assert_true(1); return 0; }
+		END
+		;;
+	gcc-multilib)
+		echo '#include <stdio.h>
+			int main(void) { return puts("32 bits") < 0; }' | links -m32
+		;;
+	xz-utils) command -v xz >/dev/null ;;
+	*) command -v "$1" >/dev/null ;;
+	esac
+}
+
+as_root()
+{
+	if [ "$(id -u)" -eq 0 ]; then
+		"$@"
+	elif [ -t 0 ]; then
+		sudo "$@"
+	else
+		sudo -n "$@"
+	fi
+}
+
+install_packages()
+{
+	as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=300 \
+		install --no-install-recommends "$@"
+}
+
+# One at a time: make may ask for several at once.
+mkdir -p build
+exec 9>build/need.lock
+flock 9
+
+missing=
+for package in "$@"; do
+	is_here "$package" || missing="$missing $package"
+done
+[ -n "$missing" ] || exit 0
+
+if ! command -v apt-get >/dev/null; then
+	echo "The tests need:$missing. There is no apt-get here: please install them by hand." >&2
+	exit 1
+fi
+if [ "$(id -u)" -ne 0 ] && ! command -v sudo >/dev/null; then
+	echo "The tests need:$missing. Please run as root: apt-get install$missing" >&2
+	exit 1
+fi
+
+echo "The tests need:$missing. Installing with apt-get."
+# shellcheck disable=SC2086 # a list of words
+install_packages $missing >/dev/null 2>&1 || {
+	echo "Fetching the lists of packages first (apt-get update)."
+	as_root apt-get -q update >/dev/null 2>&1
+	# shellcheck disable=SC2086
+	install_packages $missing
+}
+
+for package in $missing; do
+	is_here "$package" || {
+		echo "The tests need $package, and apt-get could not install it." >&2
+		exit 1
+	}
+done

@@ -1,0 +1,73 @@
+#!/bin/sh
+# tests/run.sh FOLDER PROGRAM...: runs test programs in turn, each through the words of $RUN, if
+# any (an emulator, for a program of another machine). Says what passed, shows the output of what
+# failed, and leaves the two totals in FOLDER/results, one line "PASSED FAILED".
+#
+# A program that reports its tests the way cmocka does counts test by test, others as a whole.
+# Scripts (*.sh) run without $RUN and get it from the environment.
+set -u
+
+folder=$1
+shift
+mkdir -p "$folder"
+passed=0
+failed=0
+
+run()
+{
+	case $1 in
+	*.sh) "$1" ;;
+	*) ${RUN:-} "$1" ;;
+	esac
+}
+
+count()
+{
+	grep -cF "$1" "$folder/out"
+}
+
+# The output of the last program without the tests that passed in silence.
+complain()
+{
+	awk 'index($0, "[ RUN      ]") { if (held != "") print held; held = $0; next }
+		index($0, "[       OK ]") { if (held == "") print; held = ""; next }
+		{ if (held != "") print held; held = ""; print }
+		END { if (held != "") print held }' "$folder/out"
+	cat "$folder/err"
+}
+
+for program in "$@"; do
+	name=$(basename "$program" .sh)
+	began=$(date +%s%N)
+	run "$program" >"$folder/out" 2>"$folder/err" </dev/null
+	status=$?
+	tenths=$((($(date +%s%N) - began) / 100000000))
+	good=$(count '[       OK ]')
+	skipped=$(count '[  SKIPPED ]')
+	bad=$(($(count '[ RUN      ]') - good - skipped))
+	if [ $((good + bad + skipped)) -eq 0 ]; then
+		good=$((status == 0))
+		bad=$((status != 0))
+	elif [ "$status" -ne 0 ] && [ "$bad" -eq 0 ]; then
+		bad=1
+	fi
+	if [ "$status" -eq 0 ] && [ "$bad" -ne 0 ]; then
+		status=1
+	fi
+	note=
+	[ "$skipped" -eq 0 ] || note=", $skipped skipped"
+	[ "$bad" -eq 0 ] || note="$note, $bad FAILED (exit $status)"
+	printf '%-24s %4d passed%s  (%d.%d s)\n' \
+		"$name" "$good" "$note" $((tenths / 10)) $((tenths % 10))
+	if [ "$bad" -ne 0 ]; then
+		complain
+	else
+		grep '^note:' "$folder/out"
+	fi
+	passed=$((passed + good))
+	failed=$((failed + bad))
+done
+echo "$passed $failed" >"$folder/results"
+rm -f "$folder/out" "$folder/err"
+printf '%-24s %4d passed, %d failed\n' "$folder" $passed $failed
+[ $failed -eq 0 ]

@@ -1,0 +1,155 @@
+#!/bin/sh
+# What tests/replay says of good and bad traces: its exit status and its messages.
+set -u
+
+replay=${REPLAY:-tests/replay}
+work=$(mktemp -d) || exit 1
+trap 'rm -rf "$work"' EXIT
+trace=$work/t.rep
+failures=0
+
+# run STATUS TEXT ARGUMENT...: the replay exits with STATUS, and TEXT is all that it says on stderr
+# (on stdout for status 0), TRACE standing for the name of the file.
+run()
+{
+	wanted=$1
+	text=$2
+	shift 2
+	echo "[ RUN      ] $text"
+	${RUN:-} "$replay" "$@" >"$work/out" 2>"$work/err" <"$trace"
+	found=$?
+	said=$work/err
+	[ $found -ne 0 ] || said=$work/out
+	said=$(sed "s|$trace|TRACE|g" "$said")
+	if [ $found -eq "$wanted" ] && [ "$said" = "$text" ]; then
+		echo "[       OK ] $text"
+	else
+		echo "exit $found instead of $wanted, said: $said"
+		echo "[  FAILED  ] $text"
+		failures=$((failures + 1))
+	fi
+}
+
+# file LINES: makes the trace, with \n between lines.
+file()
+{
+	# shellcheck disable=SC2059 # the escapes are meant
+	printf "$1" >"$trace"
+}
+
+good() { file "$1"; run 0 "$2" --check "$trace"; }
+bad() { file "$1"; run 2 "$2" --check "$trace"; }
+broken() { file "$1"; run 1 "$2" --check "$trace"; }
+
+# ---- Good ones -------------------------------------------------------------------------------
+
+good '0\n0\n0\n0\n' \
+	'TRACE: 0 calls, 0 blocks left, at most 0 bytes in blocks, 0 mapped, all checked'
+good '0\n1\n2\n1\na 0 10\nf 0\n' \
+	'TRACE: 2 calls, 0 blocks left, at most 16 bytes in blocks, 4096 mapped, all checked'
+good '0\n1\n2\n1\na 0 10\nf 0' \
+	'TRACE: 2 calls, 0 blocks left, at most 16 bytes in blocks, 4096 mapped, all checked'
+good '0\r\n1\r\n2\r\n1\r\n\r\n a\t0  0 \r\n\nr 0 5000\r\n' \
+	'TRACE: 2 calls, 1 blocks left, at most 5008 bytes in blocks, 12288 mapped, all checked'
+good '0\n3\n8\n1\na 0 10\nc 1 5000\nm 2 100 4096\nr 1 9000\nf 0\na 0 1\nr 2 50\nf 1\n' \
+	'TRACE: 8 calls, 2 blocks left, at most 14120 bytes in blocks, 28672 mapped, all checked'
+good '0\n2\n2\n1\no alignment 1\no start 1\no limit 4096\no policy 0\na 0 5\na 1 4091\n' \
+	'TRACE: 2 calls, 2 blocks left, at most 4096 bytes in blocks, 4096 mapped, all checked'
+good '0\n1\n1\n1\no page-size 65536\no policy first-fit\na 0 5\n' \
+	'TRACE: 1 calls, 1 blocks left, at most 8 bytes in blocks, 65536 mapped, all checked'
+good '0\n4294967295\n2\n1\na 4294967294 8\na 0 8\n' \
+	'TRACE: 2 calls, 2 blocks left, at most 16 bytes in blocks, 4096 mapped, all checked'
+file '0\n1\n1\n1\na 0 5\n'
+run 0 'standard input: 1 calls, 1 blocks left, at most 8 bytes in blocks, 4096 mapped' -
+run 0 'TRACE: 1 calls, 1 blocks left, at most 8 bytes in blocks, 4096 mapped
+TRACE: 1 calls, 1 blocks left, at most 8 bytes in blocks, 4096 mapped' "$trace" "$trace"
+
+# ---- The command line ------------------------------------------------------------------------
+
+run 2 'usage: replay [--check] TRACE...     ("-" is standard input)'
+run 2 'usage: replay [--check] TRACE...     ("-" is standard input)' --check
+run 2 'usage: replay [--check] TRACE...     ("-" is standard input)' --chek "$trace"
+run 2 'TRACE.none: No such file or directory' "$trace.none"
+run 2 'TRACE.none: No such file or directory' "$trace.none" "$trace"
+run 2 '/:1: cannot be read further' /
+
+# ---- The header ------------------------------------------------------------------------------
+
+bad '' 'TRACE:1: the file ends within its four header lines'
+bad '0\n1\n1\n' 'TRACE:3: the file ends within its four header lines'
+bad '0\n1\nx\n1\n' 'TRACE:3: a header line is not a number: x'
+bad '0\n-1\n1\n1\n' 'TRACE:2: a header line is not a number: -1'
+bad '0\n1 1\n1\n1\n' 'TRACE:2: something is left over: the form is one number a line in the header'
+bad '0\n99999999999999999999\n1\n1\n' 'TRACE:2: a header line is too large: 99999999999999999999'
+bad '0\n1\n2\n1\na 0 1\n' 'TRACE:5: the file ends after 1 of the 2 operations of its header'
+bad '0\n1\n1\n1\na 0 1\nf 0\n' 'TRACE:6: more operations than the 1 of the header'
+
+# ---- The operations --------------------------------------------------------------------------
+
+# op LINE TEXT: a bad line after "a 0 8".
+op() { bad "0\n2\n9\n1\na 0 8\n$1\n" "TRACE:6: $2"; }
+
+op 'x 1 1' 'unknown operation: x'
+op 'aa 1 1' 'unknown operation: aa'
+op '1' 'unknown operation: 1'
+op 'A 1 1' 'unknown operation: A'
+op 'a' 'something is missing: the form is a ID SIZE'
+op 'a 1' 'something is missing: the form is a ID SIZE'
+op 'f' 'something is missing: the form is f ID'
+op 'c 1' 'something is missing: the form is c ID SIZE'
+op 'r 0' 'something is missing: the form is r ID SIZE'
+op 'm 1 1' 'something is missing: the form is m ID SIZE ALIGNMENT'
+op 'a 1 1 1' 'something is left over: the form is a ID SIZE'
+op 'f 0 1' 'something is left over: the form is f ID'
+op 'm 1 1 8 1' 'something is left over at the end of the line'
+op 'a x 1' 'ID is not a number: x'
+op 'a 1x 1' 'ID is not a number: 1x'
+op 'a -1 1' 'ID is not a number: -1'
+op 'a +1 1' 'ID is not a number: +1'
+op 'a 1 -1' 'SIZE is not a number: -1'
+op 'a 1 0x10' 'SIZE is not a number: 0x10'
+op 'a 1 1.5' 'SIZE is not a number: 1.5'
+op 'a 1 18446744073709551616' 'SIZE is too large: 18446744073709551616'
+op 'a 1 99999999999999999999999' 'SIZE is too large: 99999999999999999999999'
+op 'a 99999999999999999999999 1' 'ID is too large: 99999999999999999999999'
+op 'a 2 1' 'ID 2 is out of range: the header has 2 ids'
+op 'a 4294967295 1' 'ID 4294967295 is out of range: the header has 2 ids'
+op 'f 2' 'ID 2 is out of range: the header has 2 ids'
+op 'm 1 1 0' 'ALIGNMENT is not a power of two: 0'
+op 'm 1 1 24' 'ALIGNMENT is not a power of two: 24'
+op 'm 1 1 x' 'ALIGNMENT is not a number: x'
+op 'a 0 8' 'ID 0 is live already'
+op 'c 0 8' 'ID 0 is live already'
+op 'm 0 8 8' 'ID 0 is live already'
+op 'f 1' 'ID 1 is not live'
+op 'r 1 8' 'ID 1 is not live'
+bad '0\n1\n3\n1\na 0 8\nf 0\nf 0\n' 'TRACE:7: ID 0 is not live'
+bad '0\n1\n3\n1\na 0 8\nf 0\nr 0 1\n' 'TRACE:7: ID 0 is not live'
+op 'a 1 1\0001' 'byte 0 is not plain text'
+op 'a 1 \303\251' 'byte 195 is not plain text'
+op "a 1 $(printf '%0300d' 1)" 'line longer than 255 bytes'
+
+# ---- Options ---------------------------------------------------------------------------------
+
+# option LINE TEXT: a bad line where options stand.
+option() { bad "0\n1\n1\n1\n$1\na 0 8\n" "TRACE:5: $2"; }
+
+option 'o' 'something is missing: the form is o NAME VALUE'
+option 'o alignment' 'something is missing: the form is o NAME VALUE'
+option 'o alignment 8 8' 'something is left over: the form is o NAME VALUE'
+option 'o colour 8' 'unknown option: colour'
+option 'o alignment x' 'VALUE is not a number: x'
+option 'o policy worst-fit' 'VALUE is not a number: worst-fit'
+option 'o alignment 3' 'this value of the option is not allowed: 3'
+option 'o page-size 1' 'this value of the option is not allowed: 1'
+option 'o start 0' 'this value of the option is not allowed: 0'
+bad '0\n1\n1\n1\no start 1\no start 2\na 0 8\n' 'TRACE:6: option start is given twice'
+op 'o start 1' 'options come before the first operation'
+
+# ---- The heap fails ----------------------------------------------------------------------------
+
+broken '0\n1\n1\n1\no limit 4096\na 0 4097\n' 'TRACE:6: Cannot allocate memory'
+broken '0\n1\n2\n1\no limit 8192\na 0 4096\nr 0 8192\n' 'TRACE:7: Cannot allocate memory'
+broken '0\n1\n1\n1\nm 0 8 8192\n' 'TRACE:5: Invalid argument'
+
+[ $failures -eq 0 ]
