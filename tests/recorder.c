@@ -1,0 +1,513 @@
+/*
+ * Records what another program asks of its allocator, in the trace format of tests/traces.
+ *
+ *     RECORD=perl.rep LD_PRELOAD=build/recorder.so perl script.pl
+ *
+ * RECORD   the file to write. Only the process that was started is recorded (an exec in it starts
+ *          the recording again), unless the name holds "%p", which is replaced by the process
+ *          number: then each child writes a file of its own.
+ * RECORD_PID  set by the recorder itself, so that children know that they are not meant.
+ *
+ * The calls are passed on to glibc by the names under which it also exports them (__libc_malloc
+ * and so on), so nothing has to be looked up before the first call can be answered.
+ *
+ * One lock is held around each call and its line, so that lines of several threads come in an
+ * order in which no address has two owners. Tables and buffer come from mmap: the recorder asks
+ * nothing of the allocator that it watches. The file is valid after every flush: the header's
+ * numbers have a fixed width and are written again each time.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define BUFFER_BYTES (1u << 20)
+#define LONGEST_LINE 64u
+#define FIRST_SLOTS (1u << 16)
+#define HEADER "0\n%010u\n%010llu\n1\n"
+
+void *__libc_malloc(size_t size);
+void *__libc_calloc(size_t count, size_t size);
+void *__libc_realloc(void *block, size_t size);
+void *__libc_memalign(size_t alignment, size_t size);
+void __libc_free(void *block);
+
+void *memalign(size_t alignment, size_t size);
+void *pvalloc(size_t size);
+
+/* One live block: its address (0: the slot is empty) and its ID. */
+struct slot {
+	uintptr_t address;
+	uint32_t id;
+};
+
+enum state {
+	UNSTARTED, /* before the first call that finds an environment */
+	STARTING,  /* calls made meanwhile come from the recorder itself */
+	RECORDING,
+	OFF
+};
+
+static struct {
+	pthread_mutex_t lock;
+	_Atomic enum state state;
+	pid_t pid;
+	char path[4096];
+
+	struct slot *slots; /* open addressing, linear probing; a power of two of them */
+	size_t slot_count;
+	size_t live;
+
+	uint32_t *free_ids; /* a stack, as long as slot_count */
+	size_t free_id_count;
+	uint32_t id_count; /* IDs given out so far */
+
+	char *buffer;
+	size_t buffered_bytes;
+	unsigned long long operations;
+} recorder = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+/* ---- Memory and file ------------------------------------------------------------------------- */
+
+static void *pages_map(size_t bytes)
+{
+	void *pages = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	return pages == MAP_FAILED ? NULL : pages;
+}
+
+static bool write_all(int file, const char *bytes, size_t count)
+{
+	while (count > 0) {
+		ssize_t written = write(file, bytes, count);
+
+		if (written < 0 && errno != EINTR)
+			return false;
+		if (written > 0) {
+			bytes += written;
+			count -= (size_t)written;
+		}
+	}
+	return true;
+}
+
+/* Opens the file each time, as some programs close descriptors that they do not know. */
+static bool file_append(int flags)
+{
+	char header[LONGEST_LINE];
+	int length = snprintf(header, sizeof header, HEADER, recorder.id_count, recorder.operations);
+	int file = open(recorder.path, O_WRONLY | O_CLOEXEC | flags, 0666);
+	bool written;
+
+	if (file < 0)
+		return false;
+	written = write_all(file, header, (size_t)length) && lseek(file, 0, SEEK_END) >= 0
+		&& write_all(file, recorder.buffer, recorder.buffered_bytes);
+	close(file);
+	recorder.buffered_bytes = 0;
+	return written;
+}
+
+static void recording_stop(const char *why)
+{
+	recorder.state = OFF;
+	dprintf(STDERR_FILENO, "recorder: %s: %s\n", recorder.path, why);
+}
+
+static void buffer_flush(void)
+{
+	if (!file_append(0))
+		recording_stop("cannot be written");
+}
+
+/* ---- Live blocks ----------------------------------------------------------------------------- */
+
+static size_t slot_home(uintptr_t address)
+{
+	return (size_t)((address >> 4) * UINT64_C(0x9e3779b97f4a7c15) >> 20) & (recorder.slot_count - 1);
+}
+
+static struct slot *slot_find(uintptr_t address)
+{
+	size_t at = slot_home(address);
+
+	while (recorder.slots[at].address != 0 && recorder.slots[at].address != address)
+		at = (at + 1) & (recorder.slot_count - 1);
+	return &recorder.slots[at];
+}
+
+/* Doubles both tables. The old ones stay mapped: they add up to less than the new ones. */
+static bool tables_grow(void)
+{
+	struct slot *old = recorder.slots;
+	size_t old_count = recorder.slot_count;
+	size_t count = old_count == 0 ? FIRST_SLOTS : 2 * old_count;
+	struct slot *slots = pages_map(count * sizeof *slots);
+	uint32_t *free_ids = pages_map(count * sizeof *free_ids);
+
+	if (slots == NULL || free_ids == NULL)
+		return false;
+	recorder.slots = slots;
+	recorder.slot_count = count;
+	for (size_t i = 0; i < old_count; i++)
+		if (old[i].address != 0)
+			*slot_find(old[i].address) = old[i];
+	for (size_t i = 0; i < recorder.free_id_count; i++)
+		free_ids[i] = recorder.free_ids[i];
+	recorder.free_ids = free_ids;
+	return true;
+}
+
+/* Empties a slot and moves up those behind it that would not be found past the gap. */
+static void slot_remove(struct slot *slot)
+{
+	size_t mask = recorder.slot_count - 1;
+	size_t gap = (size_t)(slot - recorder.slots);
+
+	for (size_t at = (gap + 1) & mask; recorder.slots[at].address != 0; at = (at + 1) & mask) {
+		size_t home = slot_home(recorder.slots[at].address);
+
+		if (((at - home) & mask) >= ((at - gap) & mask)) {
+			recorder.slots[gap] = recorder.slots[at];
+			gap = at;
+		}
+	}
+	recorder.slots[gap].address = 0;
+	recorder.live--;
+}
+
+static bool slot_add(const void *block, uint32_t id)
+{
+	if (2 * (recorder.live + 1) > recorder.slot_count && !tables_grow())
+		return false;
+	*slot_find((uintptr_t)block) = (struct slot){.address = (uintptr_t)block, .id = id};
+	recorder.live++;
+	return true;
+}
+
+static uint32_t id_take(void)
+{
+	if (recorder.free_id_count > 0)
+		return recorder.free_ids[--recorder.free_id_count];
+	return recorder.id_count++;
+}
+
+/* ---- Lines ----------------------------------------------------------------------------------- */
+
+static void line_number(size_t number)
+{
+	char digits[24];
+	size_t count = 0;
+
+	do
+		digits[count++] = (char)('0' + number % 10);
+	while ((number /= 10) > 0);
+	recorder.buffer[recorder.buffered_bytes++] = ' ';
+	while (count > 0)
+		recorder.buffer[recorder.buffered_bytes++] = digits[--count];
+}
+
+static void line_start(char kind, uint32_t id)
+{
+	recorder.buffer[recorder.buffered_bytes++] = kind;
+	line_number(id);
+}
+
+static void line_end(void)
+{
+	recorder.buffer[recorder.buffered_bytes++] = '\n';
+	recorder.operations++;
+	if (recorder.buffered_bytes + LONGEST_LINE > BUFFER_BYTES)
+		buffer_flush();
+}
+
+/* kind: 'a', 'c', or 'm', which alone has an alignment. */
+static void record_new(char kind, const void *block, size_t size, size_t alignment)
+{
+	uint32_t id;
+
+	if (block == NULL || recorder.state != RECORDING)
+		return;
+	id = id_take();
+	if (!slot_add(block, id)) {
+		recording_stop("out of memory");
+		return;
+	}
+	line_start(kind, id);
+	line_number(size);
+	if (kind == 'm')
+		line_number(alignment);
+	line_end();
+}
+
+/* A block from before the recording is not known, and not missed. */
+static void record_free(const void *block)
+{
+	struct slot *slot;
+
+	if (block == NULL || recorder.state != RECORDING)
+		return;
+	slot = slot_find((uintptr_t)block);
+	if (slot->address == 0)
+		return;
+	line_start('f', slot->id);
+	recorder.free_ids[recorder.free_id_count++] = slot->id;
+	slot_remove(slot);
+	line_end();
+}
+
+static void record_resize(const void *old, const void *block, size_t size)
+{
+	struct slot *slot;
+	uint32_t id;
+
+	if (recorder.state != RECORDING)
+		return;
+	slot = slot_find((uintptr_t)old);
+	if (slot->address == 0) {
+		record_new('a', block, size, 0);
+		return;
+	}
+	id = slot->id;
+	slot_remove(slot);
+	if (!slot_add(block, id)) {
+		recording_stop("out of memory");
+		return;
+	}
+	line_start('r', id);
+	line_number(size);
+	line_end();
+}
+
+/* ---- Start and end --------------------------------------------------------------------------- */
+
+/* Copies RECORD with the directory in front and "%p" replaced. True for a path with "%p". */
+static bool path_set(const char *name)
+{
+	const char *mark = strstr(name, "%p");
+	char directory[2048] = "";
+	int before = mark == NULL ? (int)strlen(name) : (int)(mark - name);
+
+	if (name[0] != '/' && getcwd(directory, sizeof directory - 1) != NULL)
+		strcat(directory, "/");
+	if (mark == NULL)
+		snprintf(recorder.path, sizeof recorder.path, "%s%s", directory, name);
+	else
+		snprintf(recorder.path, sizeof recorder.path, "%s%.*s%d%s", directory, before, name,
+			(int)recorder.pid, mark + 2);
+	return mark != NULL;
+}
+
+/* Whether this process, by the mark that the first one left in the environment, is meant. */
+static bool is_meant(bool is_each_process)
+{
+	const char *first = getenv("RECORD_PID");
+	char number[24];
+
+	if (is_each_process)
+		return true;
+	snprintf(number, sizeof number, "%d", (int)recorder.pid);
+	if (first == NULL)
+		return setenv("RECORD_PID", number, 1) == 0;
+	return strcmp(first, number) == 0;
+}
+
+static void fork_prepare(void)
+{
+	pthread_mutex_lock(&recorder.lock);
+}
+
+static void fork_parent(void)
+{
+	pthread_mutex_unlock(&recorder.lock);
+}
+
+/* The child goes on unrecorded: its first part is in its parent's file. */
+static void fork_child(void)
+{
+	recorder.state = OFF;
+	pthread_mutex_unlock(&recorder.lock);
+}
+
+static void recording_start(void)
+{
+	const char *name = getenv("RECORD");
+
+	recorder.state = STARTING;
+	recorder.pid = getpid();
+	if (name == NULL || name[0] == '\0' || !is_meant(path_set(name))) {
+		recorder.state = OFF;
+		return;
+	}
+	recorder.buffer = pages_map(BUFFER_BYTES);
+	if (recorder.buffer == NULL || !tables_grow() || !file_append(O_CREAT | O_TRUNC)) {
+		recording_stop("cannot be started");
+		return;
+	}
+	pthread_atfork(fork_prepare, fork_parent, fork_child);
+	recorder.state = RECORDING;
+}
+
+__attribute__((destructor)) static void recording_end(void)
+{
+	pthread_mutex_lock(&recorder.lock);
+	if (recorder.state == RECORDING && getpid() == recorder.pid) {
+		buffer_flush();
+		recorder.state = OFF;
+	}
+	pthread_mutex_unlock(&recorder.lock);
+}
+
+/* Whether the caller holds the lock now and has a line to write. Before the C library has set up
+ * the environment there is nothing to go by yet, and there are no threads. */
+static bool recording_enter(void)
+{
+	if (recorder.state == UNSTARTED && environ != NULL)
+		recording_start();
+	if (recorder.state != RECORDING)
+		return false;
+	pthread_mutex_lock(&recorder.lock);
+	return true;
+}
+
+static void recording_leave(void)
+{
+	int error = errno;
+
+	pthread_mutex_unlock(&recorder.lock);
+	errno = error;
+}
+
+/* ---- The functions of the C library ---------------------------------------------------------- */
+
+void *malloc(size_t size)
+{
+	bool is_entered = recording_enter();
+	void *block = __libc_malloc(size);
+
+	if (is_entered) {
+		record_new('a', block, size, 0);
+		recording_leave();
+	}
+	return block;
+}
+
+void *calloc(size_t count, size_t size)
+{
+	bool is_entered = recording_enter();
+	void *block = __libc_calloc(count, size);
+
+	if (is_entered) {
+		record_new('c', block, count * size, 0);
+		recording_leave();
+	}
+	return block;
+}
+
+void free(void *block)
+{
+	bool is_entered = recording_enter();
+
+	if (is_entered)
+		record_free(block);
+	__libc_free(block);
+	if (is_entered)
+		recording_leave();
+}
+
+void *realloc(void *old, size_t size)
+{
+	bool is_entered;
+	void *block;
+
+	if (old == NULL)
+		return malloc(size);
+	is_entered = recording_enter();
+	if (is_entered && size == 0)
+		record_free(old);
+	block = __libc_realloc(old, size);
+	if (is_entered) {
+		if (block != NULL)
+			record_resize(old, block, size);
+		recording_leave();
+	}
+	return block;
+}
+
+void *reallocarray(void *old, size_t count, size_t size)
+{
+	if (size != 0 && count > SIZE_MAX / size) {
+		errno = ENOMEM;
+		return NULL;
+	}
+	return realloc(old, count * size);
+}
+
+void *memalign(size_t alignment, size_t size)
+{
+	bool is_entered = recording_enter();
+	void *block = __libc_memalign(alignment, size);
+
+	if (is_entered) {
+		record_new('m', block, size, alignment);
+		recording_leave();
+	}
+	return block;
+}
+
+void *aligned_alloc(size_t alignment, size_t size)
+{
+	return memalign(alignment, size);
+}
+
+int posix_memalign(void **result, size_t alignment, size_t size)
+{
+	void *block;
+
+	if (alignment % sizeof(void *) != 0 || alignment == 0 || (alignment & (alignment - 1)) != 0)
+		return EINVAL;
+	block = memalign(alignment, size);
+	if (block == NULL)
+		return ENOMEM;
+	*result = block;
+	return 0;
+}
+
+static size_t page_bytes(void)
+{
+	return (size_t)sysconf(_SC_PAGESIZE);
+}
+
+void *valloc(size_t size)
+{
+	return memalign(page_bytes(), size);
+}
+
+void *pvalloc(size_t size)
+{
+	return memalign(page_bytes(), (size + page_bytes() - 1) / page_bytes() * page_bytes());
+}
+
+/* Programs that end without their destructors. In a child after vfork the memory is the parent's,
+ * which the process number tells. */
+void _exit(int status)
+{
+	if (recorder.state == RECORDING && getpid() == recorder.pid)
+		recording_end();
+	for (;;)
+		syscall(SYS_exit_group, status);
+}
+
+void _Exit(int status)
+{
+	_exit(status);
+}
