@@ -33,7 +33,8 @@
  * ever too large, and a HOLE that is carved again and again does not cost the climb each time.
  *
  * Invariants; mems_check verifies each of them and names it
- *   I1   top is a whole number of pages within the reservation and the limit; base is aligned
+ *   I1   top is a whole number of pages within the reservation and the limit, base is aligned,
+ *        and the units are those of the options
  *   I2   the main chain is linked both ways, from the first node to the last
  *   I3   the main nodes tile [0, top) in ascending order, in whole pages, at base + position
  *   I4   border bits stand exactly at the first granules of main nodes
@@ -50,6 +51,7 @@
  *   I13  the counters equal what the chains say; no peak is below its counter
  *   I14  no block was ever beyond clean_from, where memory is as the OS gave it
  *   I15  the bins hold exactly the HOLEs that are not merged, each in the bin of its size
+ *   I16  the tables lie one after another in the reservation, writable as far as the heap needs
  *
  * Costs: mems_malloc and mems_free touch at most a few words on each of the 5 levels of either
  * tree. A HOLE of 255 granules or more is sought among at most 16 in a group (no more fit in).
@@ -209,7 +211,7 @@ static struct {
 	char *base;                  /* physical address of granule 0 */
 	struct table tables[TABLES];
 
-	struct leaf *leaves;         /* leaves[-1] is there and empty */
+	struct leaf *leaves;         /* leaf i is leaves[i + 1]; leaves[0] is empty */
 	uint8_t *leaf_max;
 	uint32_t *group_max[MAX_LEVELS];
 	atomic_word *has_start[START_LEVELS];
@@ -390,6 +392,17 @@ static size_t os_page_bytes(void)
 	return (size_t)sysconf(_SC_PAGESIZE);
 }
 
+/* The options, defaults filled in. */
+static struct options options_in_force(void)
+{
+	struct options options = heap.options;
+	options.alignment = options.alignment != 0 ? options.alignment : DEFAULT_ALIGNMENT;
+	options.start = options.start != 0 ? options.start : DEFAULT_START;
+	if (options.page_bytes == 0)
+		options.page_bytes = max_size(SMALLEST_PAGE, os_page_bytes());
+	return options;
+}
+
 /* Address space without memory; NULL where there is none. */
 static char *os_reserve(size_t bytes)
 {
@@ -499,7 +512,7 @@ static void tables_place(char *memory, size_t granules, size_t os_page)
 		heap.tables[i].reserved_bytes = table_reserve_bytes(&heap.tables[i], granules, os_page);
 		memory += heap.tables[i].reserved_bytes;
 	}
-	heap.leaves = (struct leaf *)(void *)heap.tables[LEAVES].memory + 1;
+	heap.leaves = (struct leaf *)(void *)heap.tables[LEAVES].memory;
 	heap.leaf_max = (uint8_t *)heap.tables[LEAF_MAXIMA].memory;
 	for (unsigned level = 0; level < MAX_LEVELS; level++)
 		heap.group_max[level] = (uint32_t *)(void *)heap.tables[GROUP_MAXIMA + level].memory;
@@ -541,14 +554,20 @@ static size_t leaf_of(size_t granule)
 	return granule >> LEAF_LOG2;
 }
 
+/* There is an empty one before the first. */
+static struct leaf *leaf_at(size_t leaf)
+{
+	return &heap.leaves[leaf + 1];
+}
+
 static uint64_t leaf_starts(size_t leaf)
 {
-	return word_load(&heap.leaves[leaf].starts);
+	return word_load(&leaf_at(leaf)->starts);
 }
 
 static uint64_t leaf_holes(size_t leaf)
 {
-	return word_load(&heap.leaves[leaf].holes);
+	return word_load(&leaf_at(leaf)->holes);
 }
 
 /* The HOLEs that are merged for good, and so in the hole index. */
@@ -602,7 +621,7 @@ static void start_add(size_t granule)
 {
 	size_t index = leaf_of(granule);
 	const uint64_t starts = leaf_starts(index);
-	word_store(&heap.leaves[index].starts, starts | bit_of(granule));
+	word_store(&leaf_at(index)->starts, starts | bit_of(granule));
 	if (starts != 0)
 		return;
 	for (unsigned level = 0; level < START_LEVELS; level++) {
@@ -619,7 +638,7 @@ static void start_remove(size_t granule)
 {
 	size_t index = leaf_of(granule);
 	const uint64_t starts = leaf_starts(index) & ~bit_of(granule);
-	word_store(&heap.leaves[index].starts, starts);
+	word_store(&leaf_at(index)->starts, starts);
 	if (starts != 0)
 		return;
 	for (unsigned level = 0; level < START_LEVELS; level++) {
@@ -634,7 +653,7 @@ static void start_remove(size_t granule)
 
 static inline void holes_set(size_t granule, bool is_hole)
 {
-	atomic_word *holes = &heap.leaves[leaf_of(granule)].holes;
+	atomic_word *holes = &leaf_at(leaf_of(granule))->holes;
 	const uint64_t others = word_load(holes) & ~bit_of(granule);
 	word_store(holes, others | (uint64_t)is_hole << (granule % 64));
 }
@@ -1532,7 +1551,7 @@ static void *block_result(size_t granule)
 
 /* ---- The checker -------------------------------------------------------------------------------- */
 
-enum { INVARIANTS = 15 };
+enum { INVARIANTS = 16 };
 
 /* What the checker found: for each invariant how often it is broken, and where first. */
 struct findings {
@@ -1556,10 +1575,60 @@ static bool bit_is_set(const uint64_t *words, size_t index)
 /* I1, without which nothing else can be looked at. */
 static bool check_extent(struct findings *findings)
 {
-	const size_t page_bytes = heap.page_granules << heap.shift;
-	finding_add(findings, 1, heap.top % heap.page_granules == 0 && heap.top <= heap.limit, heap.top);
+	const struct options options = options_in_force();
+	const size_t page_bytes = options.page_bytes;
+	const size_t offset = (uintptr_t)heap.base - (uintptr_t)heap.reservation;
+	finding_add(findings, 1, heap.start == options.start, 0);
+	finding_add(findings, 1, heap.shift == lowest_bit(options.alignment), 0);
+	finding_add(findings, 1, heap.page_granules == page_bytes / options.alignment, 0);
+	finding_add(findings, 1, heap.page_log2 == lowest_bit(page_bytes / options.alignment), 0);
+	finding_add(findings, 1, heap.is_quick == (options.policy == MEMS_QUICK_FIT), 0);
 	finding_add(findings, 1, (uintptr_t)heap.base % page_bytes == 0, 0);
+	finding_add(findings, 1, offset < page_bytes && offset < heap.reservation_bytes, 0);
+	if (findings->count[1] == 0) {
+		const size_t room = (heap.reservation_bytes - offset) >> heap.shift;
+		finding_add(findings, 1, heap.top <= heap.limit && heap.limit <= room, heap.top);
+		finding_add(findings, 1, heap.top % heap.page_granules == 0, heap.top);
+	}
 	return findings->count[1] == 0;
+}
+
+static bool is_at(const void *array, unsigned table)
+{
+	return array == heap.tables[table].memory;
+}
+
+/* Whether the pointers to the arrays lead to the tables. */
+static bool are_arrays_placed(void)
+{
+	bool are_placed = is_at(heap.leaves, LEAVES) && is_at(heap.leaf_max, LEAF_MAXIMA) &&
+	                  is_at(heap.borders, BORDERS) && is_at(heap.nodes, NODES) &&
+	                  is_at(heap.merged, MERGED);
+	for (unsigned level = 0; level < MAX_LEVELS; level++)
+		are_placed = are_placed && is_at(heap.group_max[level], GROUP_MAXIMA + level);
+	for (unsigned level = 0; level < START_LEVELS; level++)
+		are_placed = are_placed && is_at(heap.has_start[level], HAS_START + level);
+	return are_placed;
+}
+
+/* I16, likewise. */
+static bool check_tables(struct findings *findings)
+{
+	const char *end = heap.reservation + heap.reservation_bytes;
+	const char *next = heap.tables[0].memory;
+	finding_add(findings, 16, next >= heap.base + (heap.limit << heap.shift) && next < end, 0);
+	for (unsigned i = 0; i < TABLES && findings->count[16] == 0; i++) {
+		const struct table *table = &heap.tables[i];
+		const size_t needed = heap.top == 0 || i == CHUNKS ? 0 : table_bytes(table, heap.top);
+		finding_add(findings, 16, table->memory == next, i);
+		finding_add(findings, 16, table->reserved_bytes <= (size_t)(end - next), i);
+		finding_add(findings, 16, table->committed_bytes <= table->reserved_bytes, i);
+		finding_add(findings, 16, table->committed_bytes >= needed, i);
+		next += table->reserved_bytes;
+	}
+	finding_add(findings, 16, are_arrays_placed(), 0);
+	finding_add(findings, 16, heap.chunk_count <= MAX_CHUNKS && heap.chunk_count != 0, 0);
+	return findings->count[16] == 0;
 }
 
 /* I2 to I5: the chain is followed by index, so that no damaged link is. */
@@ -1750,6 +1819,12 @@ static void check_leaves(struct findings *findings)
 			tally.largest_in_group = 0;
 		}
 	}
+	for (size_t i = 0; i < LAGS; i++)
+		finding_add(findings, 11, heap.lags[i] % LAGS == i, i);
+	for (size_t size = 0, class = 0; size < CLASSED_SIZES; size++) {
+		class += class < CLASSES && class_least[class] == size;
+		finding_add(findings, 12, heap.classes_up_to[size] == class, size);
+	}
 	finding_add(findings, 13, heap.process == tally.process, heap.process);
 	finding_add(findings, 13, heap.peak_process >= heap.process, heap.peak_process);
 	finding_add(findings, 14, heap.clean_from <= heap.top, heap.clean_from);
@@ -1774,6 +1849,7 @@ static int findings_print(const struct findings *findings, FILE *report)
 		[13] = "the counters equal what the chains say",
 		[14] = "no block was ever beyond clean_from",
 		[15] = "the bins hold exactly the HOLEs that are not merged",
+		[16] = "the tables lie one after another in the reservation",
 	};
 	int broken = 0;
 	for (unsigned i = 1; i <= INVARIANTS; i++) {
@@ -1788,16 +1864,6 @@ static int findings_print(const struct findings *findings, FILE *report)
 }
 
 /* ---- Life --------------------------------------------------------------------------------------- */
-
-static struct options options_in_force(void)
-{
-	struct options options = heap.options;
-	options.alignment = options.alignment != 0 ? options.alignment : DEFAULT_ALIGNMENT;
-	options.start = options.start != 0 ? options.start : DEFAULT_START;
-	if (options.page_bytes == 0)
-		options.page_bytes = max_size(SMALLEST_PAGE, os_page_bytes());
-	return options;
-}
 
 /* Reserves address space for so many bytes of heap and their metadata, if that is at most half of
  * what can be had: asks for twice as much and gives one half back. */
@@ -2195,10 +2261,10 @@ int mems_check(FILE *report)
 {
 	struct findings findings = { 0 };
 	const int error = errno;
-	if (!heap.is_started || heap.limit == 0)
+	if (!heap.is_started || heap.reservation == NULL)
 		return 0;
 	heap.visitors++;
-	if (check_extent(&findings) && heap.top != 0) {
+	if (check_extent(&findings) && check_tables(&findings) && heap.top != 0) {
 		check_nodes(&findings);
 		check_starts(&findings);
 		check_leaves(&findings);
