@@ -79,6 +79,9 @@
 #include <emmintrin.h>
 #endif
 
+#ifndef MREMAP_DONTUNMAP
+#define MREMAP_DONTUNMAP 4
+#endif
 #ifndef MAP_FIXED_NOREPLACE
 #define MAP_FIXED_NOREPLACE 0x100000
 #endif
@@ -111,6 +114,10 @@ enum {
 	LAGS = 16,              /* groups that may lag */
 	CLASSES = 16,           /* of sizes, see class_least */
 	CLASSED_SIZES = 257,    /* the last class begins before this size */
+
+	TRIM_BYTES = 128 << 10, /* pages go back of HOLEs of this size, when so much was freed there */
+	TRIM_AT_GROWTH_BYTES = 8 << 10, /* or of this size, before more pages are asked for */
+	MOVE_BYTES = 256 << 10, /* a block of this size is moved by its pages */
 
 	DIRECT_BINS = 128,      /* sizes, in granules, that have a bin of their own */
 	BINS = DIRECT_BINS + 64,
@@ -156,6 +163,7 @@ enum table_name {
 	GROUP_MAXIMA,
 	HAS_START = GROUP_MAXIMA + MAX_LEVELS,
 	BORDERS = HAS_START + START_LEVELS,
+	TOUCHED,
 	NODES,
 	MERGED,
 	TABLES_OF_HEAP, /* these grow with the heap */
@@ -216,6 +224,12 @@ static struct {
 	uint32_t *group_max[MAX_LEVELS];
 	atomic_word *has_start[START_LEVELS];
 	uint64_t *borders;           /* bit i: page i is the first of a main node */
+	uint64_t *touched;           /* bit i: OS page i may be in memory */
+	unsigned os_page_log2;       /* log2 of the granules in an OS page */
+	size_t trim_least;           /* granules that must be freed before pages are given back */
+	size_t trim_freed;           /* granules freed in large HOLEs since pages were given back */
+	size_t trim_given;           /* granules given back then */
+	size_t trim_taken;           /* of these, taken again since */
 	size_t lags[LAGS];           /* a group that may lag, or does not; g is in lags[g % LAGS] */
 	uint8_t classes_up_to[CLASSED_SIZES]; /* how many classes have a least size up to this one */
 	lanes bounds[CLASSES / 4];   /* granules, less 2^31 (SSE2 compares signed numbers) */
@@ -435,6 +449,19 @@ static bool os_unmap(char *address, size_t bytes)
 	return munmap(address, bytes) == 0;
 }
 
+/* Lets the OS take back whole pages, which read as zero from then on. */
+static bool os_release(char *address, size_t bytes)
+{
+	return madvise(address, bytes, MADV_DONTNEED) == 0;
+}
+
+/* Moves whole pages; those at from read as zero from then on. False where the kernel cannot. */
+static bool os_move(char *to, char *from, size_t bytes)
+{
+	const int flags = MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP;
+	return mremap(from, bytes, bytes, flags, to) != MAP_FAILED;
+}
+
 /* How many bytes of a page-aligned range are in memory; all of them where the OS does not tell. */
 static size_t os_resident_bytes(char *address, size_t bytes)
 {
@@ -473,6 +500,7 @@ static void tables_describe(void)
 	for (unsigned level = 0; level < START_LEVELS; level++)
 		table_describe(HAS_START + level, sizeof(uint64_t), GROUP_LOG2 + 6 * level);
 	table_describe(BORDERS, sizeof(uint64_t), heap.page_log2 + 6);
+	table_describe(TOUCHED, sizeof(uint64_t), heap.os_page_log2 + 6);
 	table_describe(NODES, sizeof(struct main_node), heap.page_log2);
 	table_describe(MERGED, heap.is_quick ? sizeof(uint64_t) : 0, LEAF_LOG2);
 	table_describe(CHUNKS, 0, 0);
@@ -519,6 +547,7 @@ static void tables_place(char *memory, size_t granules, size_t os_page)
 	for (unsigned level = 0; level < START_LEVELS; level++)
 		heap.has_start[level] = (atomic_word *)(void *)heap.tables[HAS_START + level].memory;
 	heap.borders = (uint64_t *)(void *)heap.tables[BORDERS].memory;
+	heap.touched = (uint64_t *)(void *)heap.tables[TOUCHED].memory;
 	heap.nodes = (struct main_node *)(void *)heap.tables[NODES].memory;
 	heap.merged = (uint64_t *)(void *)heap.tables[MERGED].memory;
 }
@@ -1106,6 +1135,87 @@ static bool node_grow(size_t granules)
 	return is_done;
 }
 
+/* ---- Pages: which of them are in memory, and giving them back -------------------------------------- */
+
+/* The first index from `from` to below end whose bit is value; end if there is none. */
+static size_t bits_find(const uint64_t *words, size_t from, size_t end, bool value)
+{
+	const uint64_t flip = value ? 0 : UINT64_MAX;
+	while (from < end) {
+		const uint64_t word = (words[from / 64] ^ flip) >> (from % 64);
+		if (word != 0)
+			return min_size(from + lowest_bit(word), end);
+		from = round_down(from, 64) + 64;
+	}
+	return end;
+}
+
+static void bits_set(uint64_t *words, size_t from, size_t end, bool value)
+{
+	while (from < end) {
+		const size_t count = min_size(64 - from % 64, end - from);
+		const uint64_t mask = UINT64_MAX >> (64 - count) << (from % 64);
+		words[from / 64] = value ? words[from / 64] | mask : words[from / 64] & ~mask;
+		from += count;
+	}
+}
+
+/* Takes note that the program may write to these granules from now on. */
+static NOINLINE void pages_touch(size_t page, size_t end)
+{
+	for (size_t from = page; from < end;) {
+		from = bits_find(heap.touched, from, end, false);
+		const size_t until = bits_find(heap.touched, from, end, true);
+		if (until << heap.os_page_log2 <= heap.clean_from)
+			heap.trim_taken += (until - from) << heap.os_page_log2;
+		from = until;
+	}
+	bits_set(heap.touched, page, end, true);
+}
+
+/* Gives back the whole pages from granule start to end, as far as they may be in memory. */
+static void pages_release(size_t start, size_t end)
+{
+	const size_t page_granules = (size_t)1 << heap.os_page_log2;
+	size_t page = round_up(start, page_granules) >> heap.os_page_log2;
+	const size_t last = end >> heap.os_page_log2;
+	const int error = errno;
+	while ((page = bits_find(heap.touched, page, last, true)) < last) {
+		const size_t until = bits_find(heap.touched, page, last, false);
+		const size_t granules = (until - page) << heap.os_page_log2;
+		char *address = heap.base + (page << heap.os_page_log2 << heap.shift);
+		if (os_release(address, granules << heap.shift)) {
+			bits_set(heap.touched, page, until, false);
+			heap.trim_given += granules;
+		}
+		page = until;
+	}
+	errno = error;
+}
+
+/* Gives back the whole pages of all HOLEs of at least so many granules. What was given back before
+ * and had to be taken again was not worth it: more must be freed before the next time. */
+static NOINLINE void holes_trim(size_t least)
+{
+	if (heap.trim_taken > heap.trim_given / 2)
+		heap.trim_least = max_size(heap.trim_least, 2 * heap.trim_given);
+	heap.trim_freed = 0;
+	heap.trim_taken = 0;
+	heap.trim_given = 0;
+	for (size_t hole = hole_find(least, 0); hole != NONE; hole = hole_after(least, hole))
+		pages_release(hole, segment_next(hole));
+}
+
+/* So many granules were freed, and lie in a HOLE of hole_size now. */
+static inline void trim_after(size_t freed, size_t hole_size)
+{
+	if (hole_size < (size_t)TRIM_BYTES >> heap.shift)
+		return;
+	heap.trim_freed += freed;
+	if (UNLIKELY(heap.trim_freed >= heap.trim_least))
+		holes_trim((size_t)TRIM_BYTES >> heap.shift);
+}
+
 /* ---- Placement: first fit, split, merge -------------------------------------------------------- */
 
 static void process_count(size_t granules)
@@ -1123,6 +1233,10 @@ static inline void hole_take(size_t granule, size_t hole_size, size_t size)
 	if (hole_size > size)
 		hole_mark(rest, true);
 	index_cut(granule, hole_size, size);
+	const size_t page = granule >> heap.os_page_log2;
+	const size_t page_end = ((rest - 1) >> heap.os_page_log2) + 1;
+	if (page_end - page > 1 || (heap.touched[page / 64] & bit_of(page)) == 0)
+		pages_touch(page, page_end);
 	heap.clean_from = max_size(heap.clean_from, rest);
 }
 
@@ -1148,6 +1262,7 @@ static void hole_make(size_t granule)
 	if (end != next)
 		index_remove(next, end - next);
 	bounds_lower(end - start, start);
+	trim_after(next - granule, end - start);
 }
 
 /* ---- Quick fit: bins of remembered blocks -------------------------------------------------------- */
@@ -1291,6 +1406,8 @@ static NOINLINE size_t hole_obtain(size_t size)
 	if (granule != NONE)
 		return granule;
 	const size_t top = heap.top;
+	if (top != 0)
+		holes_trim((size_t)TRIM_AT_GROWTH_BYTES >> heap.shift);
 	if (node_grow(size))
 		return top;
 	if (heap.remembered == 0)
@@ -1602,7 +1719,7 @@ static bool is_at(const void *array, unsigned table)
 static bool are_arrays_placed(void)
 {
 	bool are_placed = is_at(heap.leaves, LEAVES) && is_at(heap.leaf_max, LEAF_MAXIMA) &&
-	                  is_at(heap.borders, BORDERS) && is_at(heap.nodes, NODES) &&
+	                  is_at(heap.borders, BORDERS) && is_at(heap.touched, TOUCHED) && is_at(heap.nodes, NODES) &&
 	                  is_at(heap.merged, MERGED);
 	for (unsigned level = 0; level < MAX_LEVELS; level++)
 		are_placed = are_placed && is_at(heap.group_max[level], GROUP_MAXIMA + level);
@@ -1912,6 +2029,7 @@ void mems_init(void)
 	heap.shift = lowest_bit(options.alignment);
 	heap.page_granules = options.page_bytes >> heap.shift;
 	heap.page_log2 = lowest_bit(heap.page_granules);
+	heap.os_page_log2 = lowest_bit(os_page_bytes() >> heap.shift);
 	heap.limit = 0;
 	for (unsigned i = 0; i < LAGS; i++)
 		heap.lags[i] = i;
@@ -1928,6 +2046,10 @@ void mems_init(void)
 	heap.process = 0;
 	heap.peak_process = 0;
 	heap.clean_from = 0;
+	heap.trim_least = (size_t)TRIM_BYTES >> heap.shift;
+	heap.trim_freed = 0;
+	heap.trim_given = 0;
+	heap.trim_taken = 0;
 	tables_describe();
 	const int error = errno;
 	reservation_take(&options);
@@ -2019,6 +2141,32 @@ void *mems_calloc(size_t count, size_t size)
 	return block_result(granule);
 }
 
+/* Moves the contents of a large block to another, and the pages of the old one out of memory, so
+ * that not both are there at once. Pages can be moved as they are where both blocks begin at the
+ * same place in a page; else they are copied piece by piece. */
+static void contents_move(size_t to, size_t from, size_t size)
+{
+	const size_t page = (size_t)1 << heap.os_page_log2;
+	const size_t end = from + size;
+	const size_t first = min_size(round_up(from, page), end);
+	const size_t last = max_size(round_down(end, page), first);
+	const int error = errno;
+	memcpy(block_physical(to), block_physical(from), (first - from) << heap.shift);
+	if ((to - from) % page == 0 && last != first &&
+	    os_move(block_physical(first + to - from), block_physical(first), (last - first) << heap.shift)) {
+		bits_set(heap.touched, first >> heap.os_page_log2, last >> heap.os_page_log2, false);
+	} else {
+		const size_t step = (size_t)MOVE_BYTES >> heap.shift;
+		for (size_t at = first; at < last; at += step) {
+			const size_t until = min_size(at + step, last);
+			memcpy(block_physical(at + to - from), block_physical(at), (until - at) << heap.shift);
+			pages_release(at, until);
+		}
+	}
+	memcpy(block_physical(last + to - from), block_physical(last), (end - last) << heap.shift);
+	errno = error;
+}
+
 /* Takes a new block, copies the old one, and frees it. */
 static size_t block_move(size_t granule, size_t size)
 {
@@ -2026,7 +2174,10 @@ static size_t block_move(size_t granule, size_t size)
 	if (to == NONE)
 		return NONE;
 	const size_t kept = min_size(segment_size(granule), size);
-	memcpy(block_physical(to), block_physical(granule), kept << heap.shift);
+	if (kept < (size_t)MOVE_BYTES >> heap.shift)
+		memcpy(block_physical(to), block_physical(granule), kept << heap.shift);
+	else
+		contents_move(to, granule, kept);
 	block_release(granule);
 	return to;
 }

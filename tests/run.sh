@@ -4,7 +4,8 @@
 # failed, and leaves the two totals in FOLDER/results, one line "PASSED FAILED".
 #
 # A program that reports its tests the way cmocka does counts test by test, others as a whole.
-# Scripts (*.sh) run without $RUN and get it from the environment.
+# Programs run once under each policy of placement, which they find in $POLICY; test_quick knows its
+# own. Scripts (*.sh) run once, without $RUN: they get it from the environment.
 set -u
 
 folder=$1
@@ -12,6 +13,7 @@ shift
 mkdir -p "$folder"
 passed=0
 failed=0
+unset POLICY
 
 run()
 {
@@ -36,8 +38,11 @@ complain()
 	cat "$folder/err"
 }
 
-for program in "$@"; do
-	name=$(basename "$program" .sh)
+# Runs one program, which is shown by this name, and adds it to the totals.
+try()
+{
+	program=$1
+	name=$2
 	began=$(date +%s%N)
 	run "$program" >"$folder/out" 2>"$folder/err" </dev/null
 	status=$?
@@ -66,6 +71,20 @@ for program in "$@"; do
 	fi
 	passed=$((passed + good))
 	failed=$((failed + bad))
+}
+
+for program in "$@"; do
+	name=$(basename "$program" .sh)
+	case $program in
+	*.sh | */test_quick) try "$program" "$name" ;;
+	*)
+		export POLICY=first-fit
+		try "$program" "$name"
+		export POLICY=quick-fit
+		try "$program" "$name (quick)"
+		unset POLICY
+		;;
+	esac
 done
 echo "$passed $failed" >"$folder/results"
 rm -f "$folder/out" "$folder/err"
