@@ -116,11 +116,11 @@ enum {
 	CLASSED_SIZES = 257,    /* the last class begins before this size */
 
 	TRIM_BYTES = 128 << 10, /* pages go back of HOLEs of this size, when so much was freed there */
-	TRIM_AT_GROWTH_BYTES = 8 << 10, /* or of this size, before more pages are asked for */
+	TRIM_AT_GROWTH_BYTES = 8 << 10, /* or of this size, as much as the heap grows by */
 	MOVE_BYTES = 256 << 10, /* a block of this size is moved by its pages */
 
-	DIRECT_BINS = 128,      /* sizes, in granules, that have a bin of their own */
-	BINS = DIRECT_BINS + 64,
+	DIRECT_BINS = 1024,     /* sizes, in granules, that have a bin of their own */
+	BINS = DIRECT_BINS + 128,
 	REMEMBERED_BYTES = 64 << 10, /* larger blocks are merged at once */
 	CHUNK_ITEMS = 63,
 	MAX_CHUNKS = 4096,      /* so at most 258,048 blocks are remembered, in 1 MiB */
@@ -164,6 +164,7 @@ enum table_name {
 	HAS_START = GROUP_MAXIMA + MAX_LEVELS,
 	BORDERS = HAS_START + START_LEVELS,
 	TOUCHED,
+	GIVEN,
 	NODES,
 	MERGED,
 	TABLES_OF_HEAP, /* these grow with the heap */
@@ -188,10 +189,10 @@ static_assert(sizeof(struct chunk) == 256, "a chunk fills whole cache lines");
 
 /* The remembered blocks of one size. */
 struct bin {
-	struct chunk *chunk; /* the top one; NULL in an empty bin */
-	uint32_t used;       /* items in it; 0 only in an empty bin */
+	struct chunk *chunk; /* the top one, the others are full; NULL in a bin that was never used */
 	uint32_t size;       /* granules */
-	uint32_t misses;     /* requests that found the bin empty, up to RUN_BLOCKS */
+	uint16_t used;       /* items in the top chunk */
+	uint16_t misses;     /* requests that found the bin empty, up to RUN_BLOCKS */
 };
 
 struct options {
@@ -225,11 +226,13 @@ static struct {
 	atomic_word *has_start[START_LEVELS];
 	uint64_t *borders;           /* bit i: page i is the first of a main node */
 	uint64_t *touched;           /* bit i: OS page i may be in memory */
+	uint64_t *given;             /* bit i: OS page i was given back after frees */
 	unsigned os_page_log2;       /* log2 of the granules in an OS page */
 	size_t trim_least;           /* granules that must be freed before pages are given back */
 	size_t trim_freed;           /* granules freed in large HOLEs since pages were given back */
-	size_t trim_given;           /* granules given back then */
-	size_t trim_taken;           /* of these, taken again since */
+	size_t trim_given;           /* granules given back since trim_least last changed */
+	size_t trim_taken;           /* of these, taken again */
+	size_t fresh;                /* granules of pages not in memory that were taken so far */
 	size_t lags[LAGS];           /* a group that may lag, or does not; g is in lags[g % LAGS] */
 	uint8_t classes_up_to[CLASSED_SIZES]; /* how many classes have a least size up to this one */
 	lanes bounds[CLASSES / 4];   /* granules, less 2^31 (SSE2 compares signed numbers) */
@@ -238,12 +241,13 @@ static struct {
 	size_t node_count;
 
 	bool is_quick;               /* the policy is MEMS_QUICK_FIT; the rest is used only then */
+	bool is_direct;              /* is_quick, and no visitor is at work; always */
 	uint64_t *merged;            /* a word a leaf: the HOLEs that are merged for good */
 	struct bin bins[BINS];
 	uint32_t spare_chunk;        /* the first of a list of chunks given back; 0 for none */
 	uint32_t chunk_count;        /* chunks that were ever taken, the unused first one included */
-	size_t remembered;           /* granules in remembered blocks */
 
+	size_t merged_size;          /* granules in merged HOLEs */
 	size_t process;              /* granules in PROCESS segments */
 	size_t peak_process;         /* the most of them since mems_init */
 	size_t clean_from;           /* granule: from here to top no block has ever been */
@@ -501,6 +505,7 @@ static void tables_describe(void)
 		table_describe(HAS_START + level, sizeof(uint64_t), GROUP_LOG2 + 6 * level);
 	table_describe(BORDERS, sizeof(uint64_t), heap.page_log2 + 6);
 	table_describe(TOUCHED, sizeof(uint64_t), heap.os_page_log2 + 6);
+	table_describe(GIVEN, sizeof(uint64_t), heap.os_page_log2 + 6);
 	table_describe(NODES, sizeof(struct main_node), heap.page_log2);
 	table_describe(MERGED, heap.is_quick ? sizeof(uint64_t) : 0, LEAF_LOG2);
 	table_describe(CHUNKS, 0, 0);
@@ -548,6 +553,7 @@ static void tables_place(char *memory, size_t granules, size_t os_page)
 		heap.has_start[level] = (atomic_word *)(void *)heap.tables[HAS_START + level].memory;
 	heap.borders = (uint64_t *)(void *)heap.tables[BORDERS].memory;
 	heap.touched = (uint64_t *)(void *)heap.tables[TOUCHED].memory;
+	heap.given = (uint64_t *)(void *)heap.tables[GIVEN].memory;
 	heap.nodes = (struct main_node *)(void *)heap.tables[NODES].memory;
 	heap.merged = (uint64_t *)(void *)heap.tables[MERGED].memory;
 }
@@ -646,38 +652,48 @@ static size_t leaf_previous(size_t leaf)
 	}
 }
 
-static void start_add(size_t granule)
+/* The leaf has its first start. */
+static NOINLINE void has_start_set(size_t leaf)
 {
-	size_t index = leaf_of(granule);
-	const uint64_t starts = leaf_starts(index);
-	word_store(&leaf_at(index)->starts, starts | bit_of(granule));
-	if (starts != 0)
-		return;
 	for (unsigned level = 0; level < START_LEVELS; level++) {
-		atomic_word *word = &heap.has_start[level][index / 64];
+		atomic_word *word = &heap.has_start[level][leaf / 64];
 		const uint64_t before = word_load(word);
-		word_store(word, before | bit_of(index));
+		word_store(word, before | bit_of(leaf));
 		if (before != 0)
 			return;
-		index /= 64;
+		leaf /= 64;
 	}
 }
 
-static void start_remove(size_t granule)
+/* The leaf has lost its last start. */
+static NOINLINE void has_start_clear(size_t leaf)
 {
-	size_t index = leaf_of(granule);
-	const uint64_t starts = leaf_starts(index) & ~bit_of(granule);
-	word_store(&leaf_at(index)->starts, starts);
-	if (starts != 0)
-		return;
 	for (unsigned level = 0; level < START_LEVELS; level++) {
-		atomic_word *word = &heap.has_start[level][index / 64];
-		const uint64_t after = word_load(word) & ~bit_of(index);
+		atomic_word *word = &heap.has_start[level][leaf / 64];
+		const uint64_t after = word_load(word) & ~bit_of(leaf);
 		word_store(word, after);
 		if (after != 0)
 			return;
-		index /= 64;
+		leaf /= 64;
 	}
+}
+
+static inline void start_add(size_t granule)
+{
+	const size_t leaf = leaf_of(granule);
+	const uint64_t starts = leaf_starts(leaf);
+	word_store(&leaf_at(leaf)->starts, starts | bit_of(granule));
+	if (UNLIKELY(starts == 0))
+		has_start_set(leaf);
+}
+
+static inline void start_remove(size_t granule)
+{
+	const size_t leaf = leaf_of(granule);
+	const uint64_t starts = leaf_starts(leaf) & ~bit_of(granule);
+	word_store(&leaf_at(leaf)->starts, starts);
+	if (UNLIKELY(starts == 0))
+		has_start_clear(leaf);
 }
 
 static inline void holes_set(size_t granule, bool is_hole)
@@ -735,7 +751,8 @@ static uint64_t starts_up_to(size_t granule)
 /* Where the first segment of a later leaf starts. */
 static NOINLINE size_t start_beyond(size_t leaf)
 {
-	const size_t far = leaf_next(leaf);
+	const uint64_t near = word_load(&heap.has_start[0][(leaf + 1) / 64]) >> ((leaf + 1) % 64);
+	const size_t far = near != 0 ? leaf + 1 + lowest_bit(near) : leaf_next(leaf);
 	return far * 64 + lowest_bit(leaf_starts(far) | bit_of(63));
 }
 
@@ -954,6 +971,13 @@ static size_t bound_of(unsigned class)
 	return (uint32_t)heap.bounds[class / 4][class % 4] ^ 0x80000000u;
 }
 
+/* Nothing is known. */
+static void bounds_reset(void)
+{
+	for (unsigned i = 0; i < CLASSES; i++)
+		heap.bounds[i / 4][i % 4] = INT32_MIN;
+}
+
 /* No HOLE of size or more granules starts before granule. */
 static inline void bounds_raise(size_t size, size_t granule)
 {
@@ -1119,6 +1143,7 @@ static bool node_append(size_t pages)
 	start_add(first);
 	hole_mark(first, true);
 	atomic_store_explicit(&heap.top, first + granules, memory_order_release);
+	heap.merged_size += granules;
 	index_add(first, granules);
 	bounds_lower(granules, first);
 	return true;
@@ -1160,50 +1185,82 @@ static void bits_set(uint64_t *words, size_t from, size_t end, bool value)
 	}
 }
 
-/* Takes note that the program may write to these granules from now on. */
-static NOINLINE void pages_touch(size_t page, size_t end)
+/* How many of the bits are set. */
+static size_t bits_count(const uint64_t *words, size_t from, size_t end)
 {
-	for (size_t from = page; from < end;) {
-		from = bits_find(heap.touched, from, end, false);
-		const size_t until = bits_find(heap.touched, from, end, true);
-		if (until << heap.os_page_log2 <= heap.clean_from)
-			heap.trim_taken += (until - from) << heap.os_page_log2;
+	size_t count = 0;
+	while ((from = bits_find(words, from, end, true)) < end) {
+		const size_t until = bits_find(words, from, end, false);
+		count += until - from;
 		from = until;
 	}
-	bits_set(heap.touched, page, end, true);
+	return count;
 }
 
-/* Gives back the whole pages from granule start to end, as far as they may be in memory. */
-static void pages_release(size_t start, size_t end)
+/* The program may write to these pages from now on. */
+static NOINLINE void pages_touch(size_t page, size_t end)
 {
+	const size_t count = end - page;
+	heap.fresh += (count - bits_count(heap.touched, page, end)) << heap.os_page_log2;
+	heap.trim_taken += bits_count(heap.given, page, end) << heap.os_page_log2;
+	bits_set(heap.touched, page, end, true);
+	bits_set(heap.given, page, end, false);
+}
+
+/* These pages are not in memory any more, and that was because so much was freed. */
+static void pages_give(size_t page, size_t end)
+{
+	bits_set(heap.touched, page, end, false);
+	bits_set(heap.given, page, end, true);
+	heap.trim_given += (end - page) << heap.os_page_log2;
+}
+
+/* Gives back the whole pages from granule start to end, as far as they may be in memory. Returns how
+ * many granules that were. */
+static size_t pages_release(size_t start, size_t end, bool is_after_free)
+{
+	size_t given = 0;
 	const size_t page_granules = (size_t)1 << heap.os_page_log2;
 	size_t page = round_up(start, page_granules) >> heap.os_page_log2;
 	const size_t last = end >> heap.os_page_log2;
 	const int error = errno;
 	while ((page = bits_find(heap.touched, page, last, true)) < last) {
 		const size_t until = bits_find(heap.touched, page, last, false);
-		const size_t granules = (until - page) << heap.os_page_log2;
 		char *address = heap.base + (page << heap.os_page_log2 << heap.shift);
-		if (os_release(address, granules << heap.shift)) {
-			bits_set(heap.touched, page, until, false);
-			heap.trim_given += granules;
+		if (os_release(address, (until - page) << heap.os_page_log2 << heap.shift)) {
+			if (is_after_free)
+				pages_give(page, until);
+			else
+				bits_set(heap.touched, page, until, false);
+			given += (until - page) << heap.os_page_log2;
 		}
 		page = until;
 	}
 	errno = error;
+	return given;
 }
 
-/* Gives back the whole pages of all HOLEs of at least so many granules. What was given back before
- * and had to be taken again was not worth it: more must be freed before the next time. */
-static NOINLINE void holes_trim(size_t least)
+/* How many granules must be freed before pages are given back. Where most of what was given back had
+ * to be taken again, it was not worth it: more must be freed the next time. */
+static size_t trim_least(void)
 {
-	if (heap.trim_taken > heap.trim_given / 2)
+	if (heap.trim_taken > heap.trim_given / 2) {
 		heap.trim_least = max_size(heap.trim_least, 2 * heap.trim_given);
+		heap.trim_taken = 0;
+		heap.trim_given = 0;
+	}
+	return heap.trim_least;
+}
+
+/* Gives back the whole pages of HOLEs of at least so many granules, until enough is. */
+static NOINLINE void holes_trim(size_t least, size_t enough, bool is_after_free)
+{
+	size_t given = 0;
 	heap.trim_freed = 0;
-	heap.trim_taken = 0;
-	heap.trim_given = 0;
-	for (size_t hole = hole_find(least, 0); hole != NONE; hole = hole_after(least, hole))
-		pages_release(hole, segment_next(hole));
+	for (size_t hole = hole_find(least, 0); hole != NONE && given < enough;) {
+		given += pages_release(hole, segment_next(hole), is_after_free);
+		hole = hole_after(least, hole);
+	}
 }
 
 /* So many granules were freed, and lie in a HOLE of hole_size now. */
@@ -1212,8 +1269,8 @@ static inline void trim_after(size_t freed, size_t hole_size)
 	if (hole_size < (size_t)TRIM_BYTES >> heap.shift)
 		return;
 	heap.trim_freed += freed;
-	if (UNLIKELY(heap.trim_freed >= heap.trim_least))
-		holes_trim((size_t)TRIM_BYTES >> heap.shift);
+	if (UNLIKELY(heap.trim_freed >= heap.trim_least) && heap.trim_freed >= trim_least())
+		holes_trim((size_t)TRIM_BYTES >> heap.shift, NONE, true);
 }
 
 /* ---- Placement: first fit, split, merge -------------------------------------------------------- */
@@ -1238,6 +1295,7 @@ static inline void hole_take(size_t granule, size_t hole_size, size_t size)
 	if (page_end - page > 1 || (heap.touched[page / 64] & bit_of(page)) == 0)
 		pages_touch(page, page_end);
 	heap.clean_from = max_size(heap.clean_from, rest);
+	heap.merged_size -= size;
 }
 
 /* [ hole? ][ this ][ hole? ]  =>  [ ------- hole ------- ] */
@@ -1262,7 +1320,14 @@ static void hole_make(size_t granule)
 	if (end != next)
 		index_remove(next, end - next);
 	bounds_lower(end - start, start);
+	heap.merged_size += next - granule;
 	trim_after(next - granule, end - start);
+}
+
+/* Granules in blocks that are free and not merged. */
+static size_t remembered_size(void)
+{
+	return heap.top - heap.process - heap.merged_size;
 }
 
 /* ---- Quick fit: bins of remembered blocks -------------------------------------------------------- */
@@ -1298,19 +1363,28 @@ static NOINLINE bool bin_extend(struct bin *bin)
 	return true;
 }
 
-/* Gives the empty last chunk back. */
-static NOINLINE void bin_shorten(struct bin *bin)
+/* Gives the empty top chunk back, if there is one below. */
+static NOINLINE bool bin_shorten(struct bin *bin)
 {
 	struct chunk *chunk = bin->chunk;
-	bin->chunk = chunk->previous == 0 ? NULL : chunk_at(chunk->previous);
-	bin->used = chunk->previous == 0 ? 0 : CHUNK_ITEMS;
+	if (chunk == NULL || chunk->previous == 0)
+		return false;
+	bin->chunk = chunk_at(chunk->previous);
+	bin->used = CHUNK_ITEMS;
 	chunk->previous = heap.spare_chunk;
 	heap.spare_chunk = (uint32_t)(chunk - chunk_at(0));
+	return true;
 }
 
+static inline bool bin_has_room(const struct bin *bin)
+{
+	return bin->chunk != NULL && bin->used < CHUNK_ITEMS;
+}
+
+/* Remembers granule, last. False where there is no memory for it. */
 static inline bool bin_push(struct bin *bin, size_t granule)
 {
-	if (UNLIKELY(bin->chunk == NULL || bin->used == CHUNK_ITEMS) && !bin_extend(bin))
+	if (UNLIKELY(!bin_has_room(bin)) && !bin_extend(bin))
 		return false;
 	bin->chunk->items[bin->used++] = (uint32_t)granule;
 	return true;
@@ -1319,45 +1393,94 @@ static inline bool bin_push(struct bin *bin, size_t granule)
 /* The granule remembered last; NONE for an empty bin. */
 static inline size_t bin_pop(struct bin *bin)
 {
-	if (bin->used == 0)
+	if (UNLIKELY(bin->used == 0) && !bin_shorten(bin))
 		return NONE;
-	const size_t granule = bin->chunk->items[--bin->used];
-	if (UNLIKELY(bin->used == 0))
-		bin_shorten(bin);
-	return granule;
+	return bin->chunk->items[--bin->used];
 }
 
-/* Merges for good all that the bin remembers. */
+static void bin_forget(struct bin *bin)
+{
+	bin->chunk = NULL;
+	bin->used = 0;
+}
+
+/* Merges for good all that the bin remembers, block by block. */
 static void bin_merge(struct bin *bin)
 {
-	for (size_t granule; (granule = bin_pop(bin)) != NONE;) {
-		heap.remembered -= bin->size;
+	for (size_t granule; (granule = bin_pop(bin)) != NONE;)
 		hole_make(granule);
+}
+
+/* [ remembered ][ HOLE ][ remembered ]  =>  [ ------------ HOLE ------------ ]
+ * in one leaf. follows_hole: whether what ends at its first start is a HOLE; then, at its end. */
+static void leaf_merge(size_t leaf, bool *follows_hole)
+{
+	const uint64_t starts = leaf_starts(leaf);
+	const uint64_t holes = leaf_holes(leaf);
+	if (starts == 0)
+		return;
+	const uint64_t after_holes = (~starts + (holes << 1) + *follows_hole) & starts;
+	const uint64_t gone = after_holes & holes & ~(uint64_t)is_border(leaf * 64);
+	*follows_hole = holes >> highest_bit(starts) != 0;
+	word_store(&leaf_at(leaf)->starts, starts & ~gone);
+	word_store(&leaf_at(leaf)->holes, holes & ~gone);
+	heap.merged[leaf] = holes & ~gone;
+	if (starts == gone)
+		has_start_clear(leaf);
+}
+
+/* Merges for good all that is remembered, in address order, and counts the hole index anew: cheaper
+ * than block by block where there are many. */
+static void leaves_merge(void)
+{
+	const size_t leaves = leaf_of(heap.top) + 1;
+	size_t entries = group_of(heap.top) + 1;
+	bool follows_hole = false;
+	for (size_t leaf = 0; leaf < leaves; leaf++)
+		leaf_merge(leaf, &follows_hole);
+	for (size_t leaf = 0; leaf < leaves; leaf++)
+		heap.leaf_max[leaf] = leaf_max_of(leaf_largest(leaf));
+	for (size_t group = 0; group < entries; group++)
+		heap.group_max[0][group] = (uint32_t)group_largest(group);
+	for (unsigned level = 1; level < MAX_LEVELS; level++) {
+		entries = (entries + FANOUT - 1) / FANOUT;
+		for (size_t i = 0; i < entries; i++)
+			heap.group_max[level][i] = sizes_max(heap.group_max[level - 1] + i * FANOUT);
 	}
-	bin->misses = 0;
+	bounds_reset();
 }
 
 static void bins_merge(void)
 {
+	const size_t remembered = remembered_size();
+	if (heap.chunk_count * CHUNK_ITEMS < leaf_of(heap.top) / 4) {
+		for (unsigned i = 0; i < BINS; i++)
+			bin_merge(&heap.bins[i]);
+		return;
+	}
 	for (unsigned i = 0; i < BINS; i++)
-		bin_merge(&heap.bins[i]);
+		bin_forget(&heap.bins[i]);
+	heap.spare_chunk = 0;
+	heap.chunk_count = 1;
+	heap.merged_size += remembered;
+	leaves_merge();
 }
 
 /* Whether so much is remembered that merging it is worth a try before the OS is asked. */
 static bool is_much_remembered(void)
 {
 	const size_t least = max_size((size_t)MERGE_BYTES >> heap.shift, heap.top / MERGE_DIVISOR);
-	return heap.remembered >= least && heap.remembered != 0;
+	return remembered_size() >= least && remembered_size() != 0;
 }
 
-/* The bin for blocks of so many granules. Up to DIRECT_BINS each size has its own, beyond that they
+/* The bin for blocks of so many granules, under quick fit. Up to DIRECT_BINS each size has its own, beyond that they
  * share, one size at a time; the size may be another. NULL for sizes that are not remembered. */
 static struct bin *bin_of(size_t size)
 {
 	enum { SHARED_BINS = BINS - DIRECT_BINS };
 	if (size <= DIRECT_BINS)
 		return &heap.bins[size - 1];
-	if (!heap.is_quick || size > (size_t)REMEMBERED_BYTES >> heap.shift)
+	if (size > (size_t)REMEMBERED_BYTES >> heap.shift)
 		return NULL;
 	const uint32_t scattered = (uint32_t)size * UINT32_C(0x9E3779B1);
 	return &heap.bins[DIRECT_BINS + scattered / (UINT32_MAX / SHARED_BINS + 1)];
@@ -1367,29 +1490,27 @@ static struct bin *bin_of(size_t size)
 static inline bool block_remember(size_t granule, size_t size)
 {
 	struct bin *bin = bin_of(size);
-	if (bin == NULL)
-		return false;
-	if (UNLIKELY(bin->size != size)) {
-		bin_merge(bin);
+	if (size > DIRECT_BINS) {
+		if (bin == NULL)
+			return false;
+		if (bin->size != size)
+			bin_merge(bin);
 		bin->size = (uint32_t)size;
 	}
 	if (!bin_push(bin, granule))
 		return false;
 	holes_set(granule, true);
-	heap.remembered += size;
 	return true;
 }
 
 /* The block of so many granules that was remembered last, taken again; NONE if there is none. */
 static inline size_t block_recall(struct bin *bin, size_t size)
 {
-	if (bin == NULL || bin->size != size)
+	if (size > DIRECT_BINS && (bin == NULL || bin->size != size))
 		return NONE;
 	const size_t granule = bin_pop(bin);
-	if (granule == NONE)
-		return NONE;
-	holes_set(granule, false);
-	heap.remembered -= size;
+	if (granule != NONE)
+		holes_set(granule, false);
 	return granule;
 }
 
@@ -1406,11 +1527,12 @@ static NOINLINE size_t hole_obtain(size_t size)
 	if (granule != NONE)
 		return granule;
 	const size_t top = heap.top;
+	const size_t growth = max_size(size, top / GROWTH_DIVISOR);
 	if (top != 0)
-		holes_trim((size_t)TRIM_AT_GROWTH_BYTES >> heap.shift);
+		holes_trim((size_t)TRIM_AT_GROWTH_BYTES >> heap.shift, growth, false);
 	if (node_grow(size))
 		return top;
-	if (heap.remembered == 0)
+	if (remembered_size() == 0)
 		return NONE;
 	bins_merge();
 	return hole_first(size);
@@ -1419,9 +1541,10 @@ static NOINLINE size_t hole_obtain(size_t size)
 /* How many blocks to take at once: the more, the more often the size was asked for in vain. */
 static size_t run_length(struct bin *bin, size_t size, size_t hole_size)
 {
-	if (bin == NULL || !heap.is_quick || bin->size != size)
+	if (bin == NULL || bin->size != size)
 		return 1;
-	bin->misses += bin->misses < RUN_BLOCKS;
+	if (bin->misses < RUN_BLOCKS)
+		bin->misses++;
 	const size_t most = min_size(hole_size / size, ((size_t)RUN_BYTES >> heap.shift) / size);
 	return max_size(1, min_size(bin->misses, most));
 }
@@ -1445,7 +1568,7 @@ static size_t block_take_first(struct bin *bin, size_t size)
 	return granule;
 }
 
-static inline size_t block_take(size_t size)
+static NOINLINE size_t block_take(size_t size)
 {
 	struct bin *bin = NULL;
 	size_t granule = NONE;
@@ -1467,7 +1590,7 @@ static void block_merge(size_t granule)
 	hole_make(granule);
 }
 
-static inline void block_release(size_t granule)
+static NOINLINE void block_release(size_t granule)
 {
 	const size_t size = segment_size(granule);
 	heap.process -= size;
@@ -1550,14 +1673,18 @@ static size_t offset_of(const void *v_ptr)
 	return offset < top_load() << heap.shift ? offset : NONE;
 }
 
-/* The granule at which the live block v_ptr starts, NONE if none does. */
-static size_t block_of(const void *v_ptr)
+/* The granule at which the live block v_ptr starts, NONE if none does. Rotated right, an offset that
+ * is below 0, beyond top or not a whole number of granules is as large as can be. */
+static inline size_t block_of(const void *v_ptr)
 {
-	const size_t offset = offset_of(v_ptr);
-	const size_t granule = offset >> heap.shift;
-	if (offset == NONE || offset != granule << heap.shift)
+	const unsigned width = sizeof(size_t) * CHAR_BIT;
+	const size_t offset = (uintptr_t)v_ptr - heap.start;
+	const size_t granule = offset >> heap.shift | offset << (-heap.shift % width);
+	if (UNLIKELY(granule >= top_load()))
 		return NONE;
-	return is_start(granule) && !is_hole(granule) ? granule : NONE;
+	const struct leaf *leaf = leaf_at(leaf_of(granule));
+	const uint64_t live = word_load(&leaf->starts) & ~word_load(&leaf->holes);
+	return (live & bit_of(granule)) != 0 ? granule : NONE;
 }
 
 /* Bytes from granule 0 to v_ptr when size bytes from there lie in one PROCESS segment, else NONE. */
@@ -1594,6 +1721,19 @@ static struct mems_segment segment_describe(size_t granule, size_t node)
 		.node_start = heap.start + (main_node->first << heap.shift),
 		.node_end = heap.start + (node_next << heap.shift) - 1,
 	};
+}
+
+/* Between the two nothing changes the heap. */
+static void visitor_enter(void)
+{
+	heap.visitors++;
+	heap.is_direct = false;
+}
+
+static void visitor_leave(void)
+{
+	heap.visitors--;
+	heap.is_direct = heap.visitors == 0 && heap.is_started && heap.is_quick;
 }
 
 /* Calls visit for every segment of one node. */
@@ -1719,7 +1859,8 @@ static bool is_at(const void *array, unsigned table)
 static bool are_arrays_placed(void)
 {
 	bool are_placed = is_at(heap.leaves, LEAVES) && is_at(heap.leaf_max, LEAF_MAXIMA) &&
-	                  is_at(heap.borders, BORDERS) && is_at(heap.touched, TOUCHED) && is_at(heap.nodes, NODES) &&
+	                  is_at(heap.borders, BORDERS) && is_at(heap.touched, TOUCHED) &&
+	                  is_at(heap.given, GIVEN) && is_at(heap.nodes, NODES) &&
 	                  is_at(heap.merged, MERGED);
 	for (unsigned level = 0; level < MAX_LEVELS; level++)
 		are_placed = are_placed && is_at(heap.group_max[level], GROUP_MAXIMA + level);
@@ -1867,7 +2008,7 @@ static size_t check_bin(struct findings *findings, const struct bin *bin,
 	size_t chunks = 0;
 	size_t used = bin->used;
 	size_t index = bin->chunk == NULL ? 0 : (size_t)(bin->chunk - chunk_at(0));
-	finding_add(findings, 15, (used == 0) == (index == 0) && used <= CHUNK_ITEMS, bin->size);
+	finding_add(findings, 15, used <= (index == 0 ? 0 : CHUNK_ITEMS), bin->size);
 	for (; index != 0; index = chunk_at((uint32_t)index)->previous, used = CHUNK_ITEMS) {
 		const bool is_chunk = index < heap.chunk_count && chunks < heap.chunk_count;
 		finding_add(findings, 15, is_chunk, index);
@@ -1902,7 +2043,7 @@ static void check_bins(struct findings *findings, const struct remembered_tally 
 	finding_add(findings, 15, tally.blocks == found->blocks, found->blocks);
 	finding_add(findings, 15, tally.sum == found->sum && tally.mix == found->mix, found->blocks);
 	finding_add(findings, 15, tally.granules == found->granules, found->granules);
-	finding_add(findings, 15, heap.remembered == found->granules, heap.remembered);
+	finding_add(findings, 15, remembered_size() == found->granules, remembered_size());
 }
 
 /* I6, I7, I10 to I15: every leaf, every segment that starts there, every group. */
@@ -2034,14 +2175,13 @@ void mems_init(void)
 	for (unsigned i = 0; i < LAGS; i++)
 		heap.lags[i] = i;
 	classes_describe();
-	for (unsigned i = 0; i < CLASSES; i++)
-		heap.bounds[i / 4][i % 4] = INT32_MIN;
+	bounds_reset();
 	heap.is_quick = options.policy == MEMS_QUICK_FIT;
 	for (unsigned i = 0; i < BINS; i++)
 		heap.bins[i] = (struct bin){ .size = i < DIRECT_BINS ? i + 1 : 0 };
 	heap.spare_chunk = 0;
 	heap.chunk_count = 1;
-	heap.remembered = 0;
+	heap.merged_size = 0;
 	heap.node_count = 0;
 	heap.process = 0;
 	heap.peak_process = 0;
@@ -2055,6 +2195,7 @@ void mems_init(void)
 	reservation_take(&options);
 	errno = error;
 	heap.is_started = true;
+	heap.is_direct = heap.is_quick;
 }
 
 void mems_finish(void)
@@ -2069,6 +2210,7 @@ void mems_finish(void)
 		os_unmap(heap.reservation, heap.reservation_bytes);
 	heap.reservation = NULL;
 	heap.is_started = false;
+	heap.is_direct = false;
 	heap.top = 0;
 }
 
@@ -2123,9 +2265,24 @@ int mems_option(enum mems_option option, size_t value)
 
 /* ---- Allocation --------------------------------------------------------------------------------- */
 
-void *mems_malloc(size_t size)
+static NOINLINE void *malloc_any(size_t size)
 {
 	return request_is_valid(size) ? block_result(block_take(granules_of(size))) : NULL;
+}
+
+/* Most often a block of the size is remembered: that is all there is here, for speed. */
+void *mems_malloc(size_t size)
+{
+	const size_t granules = granules_of(size);
+	if (!heap.is_direct || granules - 1 >= DIRECT_BINS)
+		return malloc_any(size);
+	struct bin *bin = &heap.bins[granules - 1];
+	if (UNLIKELY(bin->used == 0))
+		return malloc_any(size);
+	const size_t granule = bin->chunk->items[--bin->used];
+	holes_set(granule, false);
+	process_count(granules);
+	return block_virtual(granule);
 }
 
 void *mems_calloc(size_t count, size_t size)
@@ -2141,8 +2298,8 @@ void *mems_calloc(size_t count, size_t size)
 	return block_result(granule);
 }
 
-/* Moves the contents of a large block to another, and the pages of the old one out of memory, so
- * that not both are there at once. Pages can be moved as they are where both blocks begin at the
+/* Moves the contents of a large block to one that is not in memory, and the pages of the old one out
+ * of memory, so that not both are there at once. Pages can be moved as they are where both blocks begin at the
  * same place in a page; else they are copied piece by piece. */
 static void contents_move(size_t to, size_t from, size_t size)
 {
@@ -2154,13 +2311,13 @@ static void contents_move(size_t to, size_t from, size_t size)
 	memcpy(block_physical(to), block_physical(from), (first - from) << heap.shift);
 	if ((to - from) % page == 0 && last != first &&
 	    os_move(block_physical(first + to - from), block_physical(first), (last - first) << heap.shift)) {
-		bits_set(heap.touched, first >> heap.os_page_log2, last >> heap.os_page_log2, false);
+		pages_give(first >> heap.os_page_log2, last >> heap.os_page_log2);
 	} else {
 		const size_t step = (size_t)MOVE_BYTES >> heap.shift;
 		for (size_t at = first; at < last; at += step) {
 			const size_t until = min_size(at + step, last);
 			memcpy(block_physical(at + to - from), block_physical(at), (until - at) << heap.shift);
-			pages_release(at, until);
+			pages_release(at, until, true);
 		}
 	}
 	memcpy(block_physical(last + to - from), block_physical(last), (end - last) << heap.shift);
@@ -2170,11 +2327,12 @@ static void contents_move(size_t to, size_t from, size_t size)
 /* Takes a new block, copies the old one, and frees it. */
 static size_t block_move(size_t granule, size_t size)
 {
+	heap.fresh = 0;
 	const size_t to = block_take(size);
 	if (to == NONE)
 		return NONE;
 	const size_t kept = min_size(segment_size(granule), size);
-	if (kept < (size_t)MOVE_BYTES >> heap.shift)
+	if (kept < (size_t)MOVE_BYTES >> heap.shift || heap.fresh < kept / 2 || kept < trim_least())
 		memcpy(block_physical(to), block_physical(granule), kept << heap.shift);
 	else
 		contents_move(to, granule, kept);
@@ -2216,17 +2374,33 @@ void *mems_aligned_alloc(size_t alignment, size_t size)
 	return block_result(block_take_aligned(granules, alignment >> heap.shift));
 }
 
-void mems_free(void *v_ptr)
+static NOINLINE void free_any(void *v_ptr)
 {
+	const size_t granule = block_of(v_ptr);
 	if (v_ptr == NULL)
 		return;
-	const size_t granule = block_of(v_ptr);
 	if (granule == NONE)
 		misuse_report("mems_free", v_ptr);
 	else if (heap.visitors != 0)
 		errno = EBUSY;
 	else
 		block_release(granule);
+}
+
+/* Most often a small block is freed, and remembered: that is all there is here, for speed. */
+void mems_free(void *v_ptr)
+{
+	const size_t granule = block_of(v_ptr);
+	const uint64_t near = granule == NONE ? 0 : starts_after(granule);
+	const size_t granules = near == 0 ? 0 : lowest_bit(near) + 1;
+	struct bin *bin = &heap.bins[granules - (granules != 0)];
+	if (UNLIKELY(!heap.is_direct || granules == 0 || !bin_has_room(bin))) {
+		free_any(v_ptr);
+		return;
+	}
+	bin->chunk->items[bin->used++] = (uint32_t)granule;
+	holes_set(granule, true);
+	heap.process -= granules;
 }
 
 size_t mems_usable_size(const void *v_ptr)
@@ -2321,7 +2495,7 @@ void mems_fprint_stats(FILE *out)
 	const int error = errno;
 	const size_t nodes = heap.is_started ? heap.node_count : 0;
 	const size_t unused = nodes == 0 ? 0 : (heap.top - heap.process) << heap.shift;
-	heap.visitors++;
+	visitor_enter();
 	if (nodes != 0)
 		chains_print(out);
 	fprintf(out, "Page used: %zu\nSpace unused: %zu\nMain Chain Length: %zu\n",
@@ -2333,7 +2507,7 @@ void mems_fprint_stats(FILE *out)
 		fprintf(out, node == 0 ? "%zu" : ", %zu", length);
 	}
 	fputs("]\n", out);
-	heap.visitors--;
+	visitor_leave();
 	if (!ferror(out))
 		errno = error;
 }
@@ -2387,10 +2561,10 @@ int mems_walk(mems_visitor *visit, void *context)
 	int result = 0;
 	if (!heap.is_started)
 		return 0;
-	heap.visitors++;
+	visitor_enter();
 	for (size_t node = 0; node < heap.node_count && result == 0; node++)
 		result = node_walk(node, visit, context);
-	heap.visitors--;
+	visitor_leave();
 	return result;
 }
 
@@ -2414,7 +2588,7 @@ int mems_check(FILE *report)
 	const int error = errno;
 	if (!heap.is_started || heap.reservation == NULL)
 		return 0;
-	heap.visitors++;
+	visitor_enter();
 	if (check_extent(&findings) && check_tables(&findings) && heap.top != 0) {
 		check_nodes(&findings);
 		check_starts(&findings);
@@ -2422,7 +2596,7 @@ int mems_check(FILE *report)
 		check_levels(&findings);
 	}
 	const int broken = findings_print(&findings, report);
-	heap.visitors--;
+	visitor_leave();
 	errno = error;
 	return broken;
 }
