@@ -69,6 +69,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <string.h>
@@ -241,11 +242,16 @@ static struct {
 	size_t node_count;
 
 	bool is_quick;               /* the policy is MEMS_QUICK_FIT; the rest is used only then */
-	bool is_direct;              /* is_quick, and no visitor is at work; always */
+	bool is_direct;              /* is_quick, no visitor, no recording; always */
 	uint64_t *merged;            /* a word a leaf: the HOLEs that are merged for good */
 	struct bin bins[BINS];
 	uint32_t spare_chunk;        /* the first of a list of chunks given back; 0 for none */
 	uint32_t chunk_count;        /* chunks that were ever taken, the unused first one included */
+
+	FILE *record;                /* where calls are recorded, the caller's; NULL while they are not */
+	uint32_t *record_ids;        /* for the granule at which a live block starts: its id */
+	uint32_t record_next;        /* the id that the next block gets */
+	bool has_fork_handlers;      /* always: they stay */
 
 	size_t merged_size;          /* granules in merged HOLEs */
 	size_t process;              /* granules in PROCESS segments */
@@ -1723,17 +1729,23 @@ static struct mems_segment segment_describe(size_t granule, size_t node)
 	};
 }
 
+/* Whether mems_malloc and mems_free may take the direct way to the bins. */
+static void direct_update(void)
+{
+	heap.is_direct = heap.is_started && heap.is_quick && heap.visitors == 0 && heap.record == NULL;
+}
+
 /* Between the two nothing changes the heap. */
 static void visitor_enter(void)
 {
 	heap.visitors++;
-	heap.is_direct = false;
+	direct_update();
 }
 
 static void visitor_leave(void)
 {
 	heap.visitors--;
-	heap.is_direct = heap.visitors == 0 && heap.is_started && heap.is_quick;
+	direct_update();
 }
 
 /* Calls visit for every segment of one node. */
@@ -1804,6 +1816,77 @@ static void *block_result(size_t granule)
 		return block_virtual(granule);
 	errno = ENOMEM;
 	return NULL;
+}
+
+/* ---- Recording ---------------------------------------------------------------------------------- */
+
+static size_t record_bytes(void)
+{
+	return round_up(heap.limit * sizeof(*heap.record_ids), os_page_bytes());
+}
+
+static void record_stop(void)
+{
+	if (heap.record == NULL)
+		return;
+	heap.record = NULL;
+	os_unmap((char *)heap.record_ids, record_bytes());
+	heap.record_ids = NULL;
+	direct_update();
+}
+
+/* What is still in the buffer would be written twice. */
+static void record_before_fork(void)
+{
+	if (heap.record != NULL)
+		fflush(heap.record);
+}
+
+static void record_options(void)
+{
+	const struct options *options = &heap.options;
+	const struct {
+		const char *name;
+		size_t value, value_default;
+	} lines[] = {
+		{ "policy", options->policy, MEMS_FIRST_FIT },
+		{ "alignment", options->alignment, DEFAULT_ALIGNMENT },
+		{ "start", options->start, DEFAULT_START },
+		{ "page-size", options->page_bytes, max_size(SMALLEST_PAGE, os_page_bytes()) },
+		{ "limit", options->limit_bytes, 0 },
+	};
+	for (unsigned i = 0; i < sizeof(lines) / sizeof(lines[0]); i++)
+		if (lines[i].value != 0 && lines[i].value != lines[i].value_default)
+			fprintf(heap.record, "o %s %zu\n", lines[i].name, lines[i].value);
+}
+
+/* A call that gave a new block: kind is a, c or m, with its alignment. */
+static NOINLINE void record_new(char kind, size_t granule, size_t size, size_t alignment)
+{
+	const uint32_t id = heap.record_next++;
+	heap.record_ids[granule] = id;
+	visitor_enter();
+	if (alignment == 0)
+		fprintf(heap.record, "%c %" PRIu32 " %zu\n", kind, id, size);
+	else
+		fprintf(heap.record, "%c %" PRIu32 " %zu %zu\n", kind, id, size, alignment);
+	visitor_leave();
+}
+
+static NOINLINE void record_resize(size_t from, size_t to, size_t size)
+{
+	const uint32_t id = heap.record_ids[from];
+	heap.record_ids[to] = id;
+	visitor_enter();
+	fprintf(heap.record, "r %" PRIu32 " %zu\n", id, size);
+	visitor_leave();
+}
+
+static NOINLINE void record_free(size_t granule)
+{
+	visitor_enter();
+	fprintf(heap.record, "f %" PRIu32 "\n", heap.record_ids[granule]);
+	visitor_leave();
 }
 
 /* ---- The checker -------------------------------------------------------------------------------- */
@@ -2195,7 +2278,7 @@ void mems_init(void)
 	reservation_take(&options);
 	errno = error;
 	heap.is_started = true;
-	heap.is_direct = heap.is_quick;
+	direct_update();
 }
 
 void mems_finish(void)
@@ -2206,11 +2289,12 @@ void mems_finish(void)
 		errno = EBUSY;
 		return;
 	}
+	record_stop();
 	if (heap.reservation != NULL)
 		os_unmap(heap.reservation, heap.reservation_bytes);
 	heap.reservation = NULL;
 	heap.is_started = false;
-	heap.is_direct = false;
+	direct_update();
 	heap.top = 0;
 }
 
@@ -2267,7 +2351,12 @@ int mems_option(enum mems_option option, size_t value)
 
 static NOINLINE void *malloc_any(size_t size)
 {
-	return request_is_valid(size) ? block_result(block_take(granules_of(size))) : NULL;
+	if (!request_is_valid(size))
+		return NULL;
+	const size_t granule = block_take(granules_of(size));
+	if (UNLIKELY(heap.record != NULL) && granule != NONE)
+		record_new('a', granule, size, 0);
+	return block_result(granule);
 }
 
 /* Most often a block of the size is remembered: that is all there is here, for speed. */
@@ -2295,6 +2384,8 @@ void *mems_calloc(size_t count, size_t size)
 	const size_t granule = overflows ? NONE : block_take(granules);
 	if (granule != NONE && granule < used_to)
 		memset(block_physical(granule), 0, min_size(granules, used_to - granule) << heap.shift);
+	if (UNLIKELY(heap.record != NULL) && granule != NONE)
+		record_new('c', granule, count * size, 0);
 	return block_result(granule);
 }
 
@@ -2356,10 +2447,14 @@ void *mems_realloc(void *v_ptr, size_t size)
 	if (!request_is_valid(size))
 		return NULL;
 	const size_t granules = granules_of(size);
-	if (granules > segment_size(granule))
-		return block_result(block_grow(granule, granules) ? granule : block_move(granule, granules));
-	block_shrink(granule, granules);
-	return v_ptr;
+	size_t to = granule;
+	if (granules <= segment_size(granule))
+		block_shrink(granule, granules);
+	else if (!block_grow(granule, granules))
+		to = block_move(granule, granules);
+	if (UNLIKELY(heap.record != NULL) && to != NONE)
+		record_resize(granule, to, size);
+	return block_result(to);
 }
 
 void *mems_aligned_alloc(size_t alignment, size_t size)
@@ -2369,9 +2464,12 @@ void *mems_aligned_alloc(size_t alignment, size_t size)
 	if (!request_is_valid(is_valid ? size : 0))
 		return NULL;
 	const size_t granules = granules_of(size);
-	if (alignment >> heap.shift <= 1)
-		return block_result(block_take(granules));
-	return block_result(block_take_aligned(granules, alignment >> heap.shift));
+	const size_t multiple = alignment >> heap.shift;
+	const size_t granule = multiple <= 1 ? block_take(granules)
+	                                     : block_take_aligned(granules, multiple);
+	if (UNLIKELY(heap.record != NULL) && granule != NONE)
+		record_new('m', granule, size, alignment);
+	return block_result(granule);
 }
 
 static NOINLINE void free_any(void *v_ptr)
@@ -2379,12 +2477,15 @@ static NOINLINE void free_any(void *v_ptr)
 	const size_t granule = block_of(v_ptr);
 	if (v_ptr == NULL)
 		return;
-	if (granule == NONE)
+	if (granule == NONE) {
 		misuse_report("mems_free", v_ptr);
-	else if (heap.visitors != 0)
+	} else if (heap.visitors != 0) {
 		errno = EBUSY;
-	else
+	} else {
+		if (UNLIKELY(heap.record != NULL))
+			record_free(granule);
 		block_release(granule);
+	}
 }
 
 /* Most often a small block is freed, and remembered: that is all there is here, for speed. */
@@ -2556,6 +2657,105 @@ void mems_get_stats(struct mems_stats *stats)
 		node_walk(node, segment_tally, stats);
 }
 
+/* A JSON text in the making. */
+struct json {
+	FILE *out;
+	const char *separator; /* what goes before the next segment */
+};
+
+static int segment_print_json(const struct mems_segment *segment, void *context)
+{
+	struct json *json = context;
+	fprintf(json->out, "%s{\"type\":\"%s\",\"start\":%" PRIuPTR ",\"end\":%" PRIuPTR
+	        ",\"size\":%zu}", json->separator, type_name(segment->type), segment->start,
+	        segment->end, segment->size);
+	json->separator = ",\n";
+	return 0;
+}
+
+static void node_print_json(size_t node, FILE *out)
+{
+	const struct main_node *main_node = &heap.nodes[node];
+	const uintptr_t start = heap.start + (main_node->first << heap.shift);
+	const size_t bytes = main_node->granules << heap.shift;
+	struct json json = { .out = out, .separator = "\n" };
+	fprintf(out, "%s{\"start\":%" PRIuPTR ",\"end\":%" PRIuPTR ",\"pages\":%zu,"
+	        "\"physical\":\"0x%" PRIxPTR "\",\"sub_chain\":[", node == 0 ? "\n" : ",\n", start,
+	        start + bytes - 1, page_of(main_node->granules), (uintptr_t)main_node->physical);
+	node_walk(node, segment_print_json, &json);
+	fputs("]}", out);
+}
+
+static void stats_print_json(const struct mems_stats *stats, FILE *out)
+{
+	fprintf(out, "\"stats\":{\"pages\":%zu,\"mapped_bytes\":%zu,\"process_bytes\":%zu,"
+	        "\"hole_bytes\":%zu,\"largest_hole\":%zu,\"main_nodes\":%zu,"
+	        "\"process_segments\":%zu,\"hole_segments\":%zu,\"peak_process_bytes\":%zu,"
+	        "\"peak_mapped_bytes\":%zu,\"metadata_bytes\":%zu}", stats->pages,
+	        stats->mapped_bytes, stats->process_bytes, stats->hole_bytes, stats->largest_hole,
+	        stats->main_nodes, stats->process_segments, stats->hole_segments,
+	        stats->peak_process_bytes, stats->peak_mapped_bytes, stats->metadata_bytes);
+}
+
+int mems_fprint_json(FILE *out)
+{
+	enum { SCHEMA = 1 };
+	const int error = errno;
+	const struct options options = options_in_force();
+	const size_t nodes = heap.is_started ? heap.node_count : 0;
+	struct mems_stats stats;
+	mems_get_stats(&stats);
+	visitor_enter();
+	fprintf(out, "{\"schema\":%d,\"page_size\":%zu,\"alignment\":%zu,\"start\":%zu,"
+	        "\"policy\":\"%s\",\n\"main_chain\":[", SCHEMA, options.page_bytes,
+	        options.alignment, options.start,
+	        options.policy == MEMS_QUICK_FIT ? "quick_fit" : "first_fit");
+	for (size_t node = 0; node < nodes; node++)
+		node_print_json(node, out);
+	fputs("],\n", out);
+	stats_print_json(&stats, out);
+	fputs("}\n", out);
+	const bool is_written = fflush(out) == 0 && !ferror(out);
+	visitor_leave();
+	if (!is_written)
+		return -1;
+	errno = error;
+	return 0;
+}
+
+int mems_record(FILE *out)
+{
+	if (out == NULL) {
+		record_stop();
+		return 0;
+	}
+	if (!heap.is_started) {
+		errno = EINVAL;
+		return -1;
+	}
+	if (heap.top != 0 || heap.visitors != 0) {
+		errno = EBUSY;
+		return -1;
+	}
+	record_stop();
+	char *ids = heap.limit == 0 ? NULL : os_reserve(record_bytes());
+	if (ids == NULL || !os_commit(ids, record_bytes())) {
+		if (ids != NULL)
+			os_unmap(ids, record_bytes());
+		errno = ENOMEM;
+		return -1;
+	}
+	if (!heap.has_fork_handlers)
+		heap.has_fork_handlers = pthread_atfork(record_before_fork, NULL, record_stop) == 0;
+	heap.record = out;
+	heap.record_ids = (uint32_t *)(void *)ids;
+	heap.record_next = 0;
+	visitor_enter();
+	record_options();
+	visitor_leave();
+	return 0;
+}
+
 int mems_walk(mems_visitor *visit, void *context)
 {
 	int result = 0;
@@ -2599,6 +2799,11 @@ int mems_check(FILE *report)
 	visitor_leave();
 	errno = error;
 	return broken;
+}
+
+const char *mems_version(void)
+{
+	return MEMS_VERSION;
 }
 
 mems_error_handler *mems_set_error_handler(mems_error_handler *handler)

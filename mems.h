@@ -8,15 +8,18 @@
  * sub-chain of segments, PROCESS (in use) or HOLE (free).
  *
  * Vital statistics
- *   Placement          exact first fit: the lowest-addressed HOLE that is large enough
- *   Headers in blocks  none; all metadata lies apart, about 3.6 % of the heap at alignment 8
+ *   Placement          exact first fit: the lowest-addressed HOLE that is large enough; or
+ *                      quick fit, with deferred merging, for speed
+ *   Headers in blocks  none; all metadata lies apart, about 3.6 % of the heap at alignment 8, and
+ *                      5 % under quick fit
  *   Alignment          of physical addresses: MEMS_ALIGNMENT, 8 by default, which is less than
  *                      alignof(max_align_t) on most machines. Ask for 16 with mems_option, or use
  *                      mems_aligned_alloc, before storing long double or vector types.
  *   Smallest block     MEMS_ALIGNMENT bytes; mems_malloc(0) is an error (EINVAL)
  *   Largest heap       2^32 - 4096 granules of MEMS_ALIGNMENT bytes: 32 GiB at 8, 4 GiB at 1; less
  *                      where the machine gives less address space (see "Limits" in the README)
- *   mems_malloc, mems_free                   O(log heap)
+ *   mems_malloc, mems_free                   O(log heap); under quick fit a few dozen
+ *                                            instructions most often, amortised O(log heap)
  *   mems_get and the other translations      a handful of loads
  *   Same calls, same virtual addresses, same printed text: in every run, on every machine with
  *   4096-byte pages
@@ -39,6 +42,12 @@
 #include <stdint.h>
 #include <stdio.h>
 
+/* The version of this header, the one place where it stands. */
+#define MEMS_VERSION_MAJOR 1
+#define MEMS_VERSION_MINOR 0
+#define MEMS_VERSION_PATCH 0
+#define MEMS_VERSION "1.0.0"
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -57,7 +66,8 @@ enum mems_option {
 /* How a request finds its HOLE. */
 enum mems_policy {
 	MEMS_FIRST_FIT, /* the lowest-addressed HOLE that is large enough */
-	MEMS_QUICK_FIT  /* reserved: refused with EINVAL by this version */
+	MEMS_QUICK_FIT  /* the block of exactly the size that was freed last, else first fit: several
+	                   times as fast, in a little more memory; see mems_free */
 };
 
 enum mems_segment_type {
@@ -150,8 +160,12 @@ void *mems_aligned_alloc(size_t alignment, size_t size);
 
 /* Turns the block at v_ptr into a HOLE and merges it at once with the HOLEs on its left and right
  * in the same main node. NULL does nothing. Never needs memory.
+ * Under MEMS_QUICK_FIT the block is remembered by its exact size instead, for the next request of
+ * that size, and looks like any HOLE to all functions that translate or look. Placement treats it
+ * as taken until it is merged for good: before the OS is asked for memory, when the remembered
+ * blocks add up to 256 KiB and to a sixteenth of the heap; and before ENOMEM is given.
  * An address that is not the start of a live block: nothing changes, EINVAL with a report.
- * EBUSY in a visitor. Cost: O(log heap). */
+ * EBUSY in a visitor. Cost: O(log heap). The whole pages of large HOLEs may go back to the OS. */
 void mems_free(void *v_ptr);
 
 /* The size of the PROCESS segment that starts at v_ptr, all of which the caller may use. Else 0:
@@ -201,10 +215,32 @@ int mems_walk(mems_visitor *visit, void *context);
  * sub-chain can be walked both ways from anywhere. Cost: O(log main nodes). */
 int mems_segment_at(const void *v_ptr, struct mems_segment *segment);
 
-/* Verifies every invariant of the heap (I1 to I14, listed at the top of mems.c) and returns how
+/* Prints the whole heap as one JSON object: schema (1; raised when a field changes its meaning),
+ * page_size, alignment, start, policy ("first_fit", "quick_fit"), main_chain (an array of nodes with
+ * start, end, pages, physical (a string, "0x..."), and sub_chain: an array of segments with type,
+ * start, end, size) and stats (the fields of struct mems_stats). Streams, and flushes out. Returns
+ * 0, or -1 where writing failed (ferror(out), errno). Cost: linear in the segments. */
+int mems_fprint_json(FILE *out);
+
+/* Writes every later successful call that changes the heap as one line to out, which stays the
+ * caller's and must outlive the recording:
+ *     a ID SIZE   c ID SIZE   m ID SIZE ALIGNMENT   r ID SIZE   f ID
+ * for mems_malloc, mems_calloc, mems_aligned_alloc, mems_realloc and mems_free; ID is a number that
+ * the block keeps until it is freed. Options that differ from the defaults come first, as lines
+ * "o NAME VALUE" (policy, alignment, start, page-size, limit). NULL ends the recording, and so do
+ * mems_finish and, in the child alone, fork. Write errors are left in ferror(out).
+ * Returns 0, or -1: EINVAL no heap, EBUSY a heap that is not empty any more, or a visitor at work,
+ * ENOMEM no memory for the ids (4 bytes a granule where blocks start).
+ * Cost: a line of output a call; while off, one load and branch. */
+int mems_record(FILE *out);
+
+/* Verifies every invariant of the heap (I1 to I16, listed at the top of mems.c) and returns how
  * many are broken: 0 for a sound heap. Names each broken one in a line on report, unless that is
  * NULL. Cost: linear in the mapped bytes. */
 int mems_check(FILE *report);
+
+/* The version of the library that was linked, as MEMS_VERSION has it. A static string. */
+const char *mems_version(void);
 
 /* Installs the handler for misuse reports and returns the one before. The default one prints
  * "mems: MESSAGE" and a newline to stderr. NULL silences reports; errno is still set. */
