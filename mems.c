@@ -409,7 +409,7 @@ static inline uint32_t sizes_max(const uint32_t line[FANOUT])
 #endif
 }
 
-/* ---- The OS: the only place that asks it for anything ----------------------------------------- */
+/* ---- The OS: the only place that asks it for anything; errno stays as it was ------------------- */
 
 static size_t os_page_bytes(void)
 {
@@ -427,23 +427,39 @@ static struct options options_in_force(void)
 	return options;
 }
 
+/* mmap, NULL where it is refused. */
+static void *os_mmap(void *address, size_t bytes, int protection, int flags)
+{
+	const int error = errno;
+	flags |= MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+	void *memory = mmap(address, bytes, protection, flags, -1, 0);
+	errno = error;
+	return memory == MAP_FAILED ? NULL : memory;
+}
+
+static bool os_unmap(void *address, size_t bytes)
+{
+	const int error = errno;
+	const bool is_done = munmap(address, bytes) == 0;
+	errno = error;
+	return is_done;
+}
+
 /* Address space without memory; NULL where there is none. */
 static char *os_reserve(size_t bytes)
 {
-	void *memory = mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	return memory == MAP_FAILED ? NULL : memory;
+	return os_mmap(NULL, bytes, PROT_NONE, 0);
 }
 
 /* Maps fresh zeroed pages at address, inside the reservation. A refusal may have torn the old
  * mapping out; it is put back, or, if somebody was faster, the heap ends here. */
 static bool os_map(char *address, size_t bytes)
 {
-	const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
-	if (mmap(address, bytes, PROT_READ | PROT_WRITE, flags | MAP_FIXED, -1, 0) != MAP_FAILED)
+	if (os_mmap(address, bytes, PROT_READ | PROT_WRITE, MAP_FIXED) != NULL)
 		return true;
-	void *back = mmap(address, bytes, PROT_NONE, flags | MAP_FIXED_NOREPLACE, -1, 0);
-	if (back != MAP_FAILED && back != address) {
-		munmap(back, bytes);
+	void *back = os_mmap(address, bytes, PROT_NONE, MAP_FIXED_NOREPLACE);
+	if (back != NULL && back != address) {
+		os_unmap(back, bytes);
 		heap.limit = heap.top;
 	}
 	return false;
@@ -451,25 +467,32 @@ static bool os_map(char *address, size_t bytes)
 
 static bool os_commit(char *address, size_t bytes)
 {
-	return mprotect(address, bytes, PROT_READ | PROT_WRITE) == 0;
-}
-
-static bool os_unmap(char *address, size_t bytes)
-{
-	return munmap(address, bytes) == 0;
+	const int error = errno;
+	const bool is_done = mprotect(address, bytes, PROT_READ | PROT_WRITE) == 0;
+	errno = error;
+	return is_done;
 }
 
 /* Lets the OS take back whole pages, which read as zero from then on. */
 static bool os_release(char *address, size_t bytes)
 {
-	return madvise(address, bytes, MADV_DONTNEED) == 0;
+	const int error = errno;
+	const bool is_done = madvise(address, bytes, MADV_DONTNEED) == 0;
+	errno = error;
+	return is_done;
 }
 
-/* Moves whole pages; those at from read as zero from then on. False where the kernel cannot. */
+/* Moves whole pages to where the contents do not matter; those at from read as zero from then on.
+ * False where the kernel cannot; it may have torn out what was there, so that is mapped again. */
 static bool os_move(char *to, char *from, size_t bytes)
 {
+	const int error = errno;
 	const int flags = MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP;
-	return mremap(from, bytes, bytes, flags, to) != MAP_FAILED;
+	const bool is_done = mremap(from, bytes, bytes, flags, to) != MAP_FAILED;
+	errno = error;
+	if (!is_done)
+		os_mmap(to, bytes, PROT_READ | PROT_WRITE, MAP_FIXED);
+	return is_done;
 }
 
 /* How many bytes of a page-aligned range are in memory; all of them where the OS does not tell. */
@@ -478,16 +501,20 @@ static size_t os_resident_bytes(char *address, size_t bytes)
 	enum { AT_ONCE = 1024 };
 	unsigned char pages[AT_ONCE];
 	const size_t page = os_page_bytes();
+	const int error = errno;
 	size_t resident = 0;
 	while (bytes != 0) {
 		size_t count = min_size(bytes / page, AT_ONCE);
-		if (mincore(address, count * page, pages) != 0)
-			return resident + bytes;
+		if (mincore(address, count * page, pages) != 0) {
+			resident += bytes;
+			break;
+		}
 		for (size_t i = 0; i < count; i++)
 			resident += (pages[i] & 1) != 0 ? page : 0;
 		address += count * page;
 		bytes -= count * page;
 	}
+	errno = error;
 	return resident;
 }
 
@@ -1158,12 +1185,9 @@ static bool node_append(size_t pages)
 /* Asks the OS for a node with room for so many granules, and for more the larger the heap is. */
 static bool node_grow(size_t granules)
 {
-	const int error = errno;
 	const size_t needed = page_of(granules) + ((granules & (heap.page_granules - 1)) != 0);
 	const size_t wanted = page_of(heap.top) / GROWTH_DIVISOR;
-	const bool is_done = (wanted > needed && node_append(wanted)) || node_append(needed);
-	errno = error;
-	return is_done;
+	return (wanted > needed && node_append(wanted)) || node_append(needed);
 }
 
 /* ---- Pages: which of them are in memory, and giving them back -------------------------------------- */
@@ -1229,7 +1253,6 @@ static size_t pages_release(size_t start, size_t end, bool is_after_free)
 	const size_t page_granules = (size_t)1 << heap.os_page_log2;
 	size_t page = round_up(start, page_granules) >> heap.os_page_log2;
 	const size_t last = end >> heap.os_page_log2;
-	const int error = errno;
 	while ((page = bits_find(heap.touched, page, last, true)) < last) {
 		const size_t until = bits_find(heap.touched, page, last, false);
 		char *address = heap.base + (page << heap.os_page_log2 << heap.shift);
@@ -1242,7 +1265,6 @@ static size_t pages_release(size_t start, size_t end, bool is_after_free)
 		}
 		page = until;
 	}
-	errno = error;
 	return given;
 }
 
@@ -1830,7 +1852,7 @@ static void record_stop(void)
 	if (heap.record == NULL)
 		return;
 	heap.record = NULL;
-	os_unmap((char *)heap.record_ids, record_bytes());
+	os_unmap(heap.record_ids, record_bytes());
 	heap.record_ids = NULL;
 	direct_update();
 }
@@ -2274,9 +2296,7 @@ void mems_init(void)
 	heap.trim_given = 0;
 	heap.trim_taken = 0;
 	tables_describe();
-	const int error = errno;
 	reservation_take(&options);
-	errno = error;
 	heap.is_started = true;
 	direct_update();
 }
@@ -2398,7 +2418,6 @@ static void contents_move(size_t to, size_t from, size_t size)
 	const size_t end = from + size;
 	const size_t first = min_size(round_up(from, page), end);
 	const size_t last = max_size(round_down(end, page), first);
-	const int error = errno;
 	memcpy(block_physical(to), block_physical(from), (first - from) << heap.shift);
 	if ((to - from) % page == 0 && last != first &&
 	    os_move(block_physical(first + to - from), block_physical(first), (last - first) << heap.shift)) {
@@ -2412,7 +2431,6 @@ static void contents_move(size_t to, size_t from, size_t size)
 		}
 	}
 	memcpy(block_physical(last + to - from), block_physical(last), (end - last) << heap.shift);
-	errno = error;
 }
 
 /* Takes a new block, copies the old one, and frees it. */
@@ -2632,11 +2650,9 @@ static int segment_tally(const struct mems_segment *segment, void *context)
 
 static size_t metadata_bytes(void)
 {
-	const int error = errno;
 	size_t bytes = sizeof(heap);
 	for (unsigned i = 0; i < TABLES; i++)
 		bytes += os_resident_bytes(heap.tables[i].memory, heap.tables[i].committed_bytes);
-	errno = error;
 	return bytes;
 }
 

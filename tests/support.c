@@ -1,0 +1,236 @@
+/* What the test programs share; see support.h. */
+#define _GNU_SOURCE
+#include "support.h"
+
+struct report report;
+mems_error_handler *default_handler;
+
+/* ---- Reports ---------------------------------------------------------------------------- */
+
+void remember_report(int error, const void *v_ptr, const char *message)
+{
+	report.count++;
+	report.error = error;
+	report.address = address_of(v_ptr);
+	snprintf(report.message, sizeof report.message, "%s", message);
+}
+
+void reports_clear(void)
+{
+	memset(&report, 0, sizeof report);
+}
+
+void assert_report_at(uintptr_t address, const char *text, const char *file, int line)
+{
+	_assert_int_equal(report.count, 1, file, line);
+	_assert_string_equal(report.message, text, file, line);
+	_assert_int_equal((LargestIntegralType)report.error, EINVAL, file, line);
+	_assert_true(report.address == address, "the address of the report", file, line);
+	reports_clear();
+}
+
+/* ---- Addresses and blocks --------------------------------------------------------------- */
+
+void *at(uintptr_t address)
+{
+	return (void *)address;
+}
+
+uintptr_t address_of(const void *v_ptr)
+{
+	return (uintptr_t)v_ptr;
+}
+
+uintptr_t take(size_t size)
+{
+	void *const v_ptr = mems_malloc(size);
+	assert_non_null(v_ptr);
+	return address_of(v_ptr);
+}
+
+void give_back(uintptr_t address)
+{
+	const size_t reports_before = report.count;
+	errno = UNTOUCHED;
+	mems_free(at(address));
+	assert_int_equal(errno, UNTOUCHED);
+	assert_true(report.count == reports_before);
+}
+
+static unsigned char filling_byte(size_t offset, unsigned tag)
+{
+	return (unsigned char)(tag * 31U + offset * 7U + (offset >> 8));
+}
+
+void fill_block(uintptr_t address, size_t size, unsigned tag)
+{
+	unsigned char *const bytes = mems_get_range(at(address), size);
+	assert_non_null(bytes);
+	for (size_t i = 0; i < size; i++)
+		bytes[i] = filling_byte(i, tag);
+}
+
+bool has_filling(uintptr_t address, size_t size, unsigned tag)
+{
+	const unsigned char *const bytes = mems_get_range(at(address), size);
+	assert_non_null(bytes);
+	for (size_t i = 0; i < size; i++) {
+		if (bytes[i] != filling_byte(i, tag))
+			return false;
+	}
+	return true;
+}
+
+/* ---- Looking ---------------------------------------------------------------------------- */
+
+char *printed_text(void)
+{
+	char *text = NULL;
+	size_t length = 0;
+	FILE *const out = open_memstream(&text, &length);
+	assert_non_null(out);
+	mems_fprint_stats(out);
+	assert_int_equal(fclose(out), 0);
+	return text;
+}
+
+void assert_chain_at(const char *lines, const char *file, int line)
+{
+	char *const text = printed_text();
+	char *const totals = strstr(text, "Page used: ");
+	assert_non_null(totals);
+	*totals = '\0';
+	_assert_string_equal(text, lines, file, line);
+	free(text);
+}
+
+struct mems_stats stats_now(void)
+{
+	struct mems_stats stats;
+	memset(&stats, 0xff, sizeof stats);
+	mems_get_stats(&stats);
+	return stats;
+}
+
+struct segment_list {
+	struct mems_segment *segments;
+	size_t capacity;
+	size_t count;
+};
+
+static int list_append(const struct mems_segment *segment, void *context)
+{
+	struct segment_list *const list = context;
+	if (list->count < list->capacity)
+		list->segments[list->count] = *segment;
+	list->count++;
+	return 0;
+}
+
+size_t walk_segments(struct mems_segment *segments, size_t capacity)
+{
+	struct segment_list list = {segments, capacity, 0};
+	assert_int_equal(mems_walk(list_append, &list), 0);
+	return list.count;
+}
+
+/* ---- Random numbers --------------------------------------------------------------------- */
+
+/* G. L. Steele, D. Lea, C. H. Flood, "Fast splittable pseudorandom number generators", 2014. */
+uint64_t random_next(uint64_t *state)
+{
+	uint64_t z = *state += 0x9e3779b97f4a7c15U;
+	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9U;
+	z = (z ^ (z >> 27)) * 0x94d049bb133111ebU;
+	return z ^ (z >> 31);
+}
+
+size_t random_below(uint64_t *state, size_t bound)
+{
+	return (size_t)(random_next(state) % bound);
+}
+
+/* ---- Fixtures --------------------------------------------------------------------------- */
+
+enum mems_policy policy_under_test(void)
+{
+	const char *const policy = getenv("POLICY");
+	if (policy == NULL || strcmp(policy, "first-fit") == 0)
+		return MEMS_FIRST_FIT;
+	if (strcmp(policy, "quick-fit") != 0)
+		fail_msg("POLICY is neither first-fit nor quick-fit: %s", policy);
+	return MEMS_QUICK_FIT;
+}
+
+static void policy_set(enum mems_policy policy)
+{
+	assert_int_equal(mems_option(MEMS_POLICY, (size_t)policy), 0);
+}
+
+void options_reset(void)
+{
+	policy_set(policy_under_test());
+	assert_int_equal(mems_option(MEMS_ALIGNMENT, 8), 0);
+	assert_int_equal(mems_option(MEMS_START_ADDRESS, 1000), 0);
+	assert_int_equal(mems_option(MEMS_PAGE_SIZE, PAGE), 0);
+	assert_int_equal(mems_option(MEMS_LIMIT, 0), 0);
+}
+
+int without_heap(void **state)
+{
+	(void)state;
+	mems_error_handler *const before = mems_set_error_handler(remember_report);
+	if (default_handler == NULL)
+		default_handler = before;
+	reports_clear();
+	policy_set(policy_under_test());
+	return 0;
+}
+
+int with_heap(void **state)
+{
+	without_heap(state);
+	mems_init();
+	return 0;
+}
+
+int with_first_fit_heap(void **state)
+{
+	without_heap(state);
+	policy_set(MEMS_FIRST_FIT);
+	mems_init();
+	return 0;
+}
+
+int with_quick_fit_heap(void **state)
+{
+	without_heap(state);
+	policy_set(MEMS_QUICK_FIT);
+	mems_init();
+	return 0;
+}
+
+int clean_up(void **state)
+{
+	(void)state;
+	const int broken = mems_check(stderr);
+	mems_finish();
+	options_reset();
+	mems_set_error_handler(remember_report);
+	return broken;
+}
+
+/* ---- Running ---------------------------------------------------------------------------- */
+
+int run_heap_tests_of(const char *name, const struct CMUnitTest *tests, size_t count)
+{
+	enum { MAX_TESTS = 100 };
+	struct CMUnitTest chosen[MAX_TESTS];
+	const bool is_quick = policy_under_test() == MEMS_QUICK_FIT;
+	size_t chosen_count = 0;
+	for (size_t i = 0; i < count && chosen_count < MAX_TESTS; i++) {
+		if (tests[i].setup_func != (is_quick ? with_first_fit_heap : with_quick_fit_heap))
+			chosen[chosen_count++] = tests[i];
+	}
+	return _cmocka_run_group_tests(name, chosen, chosen_count, NULL, NULL);
+}

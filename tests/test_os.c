@@ -1,0 +1,599 @@
+/*
+ * Every request that the library makes to the OS is made to fail in turn, and what follows is
+ * looked at: either the call succeeds all the same, or it gives ENOMEM and nothing has changed.
+ * When the OS relents the heap works again.
+ *
+ * The linker puts the functions below between the library and the OS: link with -Wl,--wrap=NAME
+ * for mmap, mmap64, munmap, mprotect, madvise, mremap, mincore, getrlimit and getrlimit64.
+ */
+#define _GNU_SOURCE
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/types.h>
+
+#include "support.h"
+
+/* ---- Between the library and the OS ------------------------------------------------------ */
+
+enum refusal {
+	REFUSE_NONE,
+	REFUSE_ONE,    /* the request number `at`, from 0 */
+	REFUSE_FROM,   /* all requests from number `at` on */
+	REFUSE_LARGE   /* mappings of more than `at` bytes that can be written to */
+};
+
+static struct {
+	enum refusal refusal;
+	size_t at;
+	size_t requests;     /* since os_refuse, of any kind */
+	size_t refused;      /* of these */
+	size_t maps;         /* successful mappings that can be written to */
+	size_t mapped_bytes; /* the size of the last of these */
+	int flags;           /* and what it was mapped with */
+	void *kept;          /* what the last refused munmap was to unmap */
+	size_t kept_bytes;
+} os;
+
+static void os_refuse(enum refusal refusal, size_t index)
+{
+	memset(&os, 0, sizeof os);
+	os.refusal = refusal;
+	os.at = index;
+}
+
+static bool is_refused(size_t writable_bytes)
+{
+	const size_t index = os.requests++;
+	const bool refused = (os.refusal == REFUSE_ONE && index == os.at) ||
+	                     (os.refusal == REFUSE_FROM && index >= os.at) ||
+	                     (os.refusal == REFUSE_LARGE && writable_bytes > os.at);
+	if (refused) {
+		os.refused++;
+		errno = ENOMEM;
+	}
+	return refused;
+}
+
+void *__real_mmap(void *address, size_t bytes, int access, int flags, int file, off_t offset);
+void *__wrap_mmap(void *address, size_t bytes, int access, int flags, int file, off_t offset);
+void *__real_mmap64(void *address, size_t bytes, int access, int flags, int file, off64_t offset);
+void *__wrap_mmap64(void *address, size_t bytes, int access, int flags, int file, off64_t offset);
+int __real_munmap(void *address, size_t bytes);
+int __wrap_munmap(void *address, size_t bytes);
+int __real_mprotect(void *address, size_t bytes, int access);
+int __wrap_mprotect(void *address, size_t bytes, int access);
+int __real_madvise(void *address, size_t bytes, int advice);
+int __wrap_madvise(void *address, size_t bytes, int advice);
+void *__real_mremap(void *address, size_t bytes, size_t new_bytes, int flags, ...);
+void *__wrap_mremap(void *address, size_t bytes, size_t new_bytes, int flags, ...);
+int __real_mincore(void *address, size_t bytes, unsigned char *pages);
+int __wrap_mincore(void *address, size_t bytes, unsigned char *pages);
+int __real_getrlimit(int resource, struct rlimit *limit);
+int __wrap_getrlimit(int resource, struct rlimit *limit);
+int __real_getrlimit64(int resource, struct rlimit64 *limit);
+int __wrap_getrlimit64(int resource, struct rlimit64 *limit);
+
+static void *mapped(void *memory, size_t writable_bytes, int flags)
+{
+	if (memory != MAP_FAILED && writable_bytes != 0) {
+		os.maps++;
+		os.flags = flags;
+		os.mapped_bytes = writable_bytes;
+	}
+	return memory;
+}
+
+void *__wrap_mmap(void *address, size_t bytes, int access, int flags, int file, off_t offset)
+{
+	const size_t writable_bytes = (access & PROT_WRITE) != 0 ? bytes : 0;
+	if (is_refused(writable_bytes))
+		return MAP_FAILED;
+	void *const memory = __real_mmap(address, bytes, access, flags, file, offset);
+	return mapped(memory, writable_bytes, flags);
+}
+
+void *__wrap_mmap64(void *address, size_t bytes, int access, int flags, int file, off64_t offset)
+{
+	const size_t writable_bytes = (access & PROT_WRITE) != 0 ? bytes : 0;
+	if (is_refused(writable_bytes))
+		return MAP_FAILED;
+	void *const memory = __real_mmap64(address, bytes, access, flags, file, offset);
+	return mapped(memory, writable_bytes, flags);
+}
+
+int __wrap_munmap(void *address, size_t bytes)
+{
+	if (!is_refused(0))
+		return __real_munmap(address, bytes);
+	os.kept = address;
+	os.kept_bytes = bytes;
+	return -1;
+}
+
+int __wrap_mprotect(void *address, size_t bytes, int access)
+{
+	return is_refused(0) ? -1 : __real_mprotect(address, bytes, access);
+}
+
+int __wrap_madvise(void *address, size_t bytes, int advice)
+{
+	return is_refused(0) ? -1 : __real_madvise(address, bytes, advice);
+}
+
+void *__wrap_mremap(void *address, size_t bytes, size_t new_bytes, int flags, ...)
+{
+	void *target = NULL;
+	if (is_refused(0))
+		return MAP_FAILED;
+	if (flags & ~MREMAP_MAYMOVE) {
+		va_list arguments;
+		va_start(arguments, flags);
+		target = va_arg(arguments, void *);
+		va_end(arguments);
+	}
+	return __real_mremap(address, bytes, new_bytes, flags, target);
+}
+
+int __wrap_mincore(void *address, size_t bytes, unsigned char *pages)
+{
+	return is_refused(0) ? -1 : __real_mincore(address, bytes, pages);
+}
+
+int __wrap_getrlimit(int resource, struct rlimit *limit)
+{
+	return is_refused(0) ? -1 : __real_getrlimit(resource, limit);
+}
+
+int __wrap_getrlimit64(int resource, struct rlimit64 *limit)
+{
+	return is_refused(0) ? -1 : __real_getrlimit64(resource, limit);
+}
+
+/* ---- Blocks that have to survive --------------------------------------------------------- */
+
+enum { MAX_HELD = 300 };
+
+static struct {
+	uintptr_t address;
+	size_t size;       /* that was filled */
+} held[MAX_HELD];
+static size_t held_count;
+
+static void hold(size_t size)
+{
+	assert_true(held_count < MAX_HELD);
+	held[held_count].address = take(size);
+	held[held_count].size = size;
+	fill_block(held[held_count].address, size, (unsigned)held_count);
+	held_count++;
+}
+
+static bool held_are_intact(void)
+{
+	for (size_t i = 0; i < held_count; i++) {
+		if (held[i].size != 0 && !has_filling(held[i].address, held[i].size, (unsigned)i))
+			return false;
+	}
+	return true;
+}
+
+static void let_go(size_t index)
+{
+	mems_free(at(held[index].address));
+	held[index].size = 0;
+}
+
+/* ---- Scenarios: what is there, and the call that is disturbed ---------------------------- */
+
+static void prepare_nothing(void)
+{
+}
+
+static void prepare_some_pages(void)
+{
+	for (size_t i = 0; i < 5; i++)
+		hold(PAGE);
+}
+
+/* 200 full pages, so that growth asks for three. */
+static void prepare_200_pages(void)
+{
+	hold(200 * PAGE);
+}
+
+/* A block that can only move, and no room for it yet. */
+static void prepare_walled_in_block(void)
+{
+	hold(MIB);
+	hold(1000);
+	hold(PAGE - 1000);
+}
+
+/* A block that can only move, and a HOLE that it can move to. */
+static void prepare_block_and_hole(void)
+{
+	hold(4 * MIB);
+	hold(MIB);
+	hold(8);
+	let_go(0);
+}
+
+static void prepare_dirty_hole(void)
+{
+	hold(4 * MIB);
+	hold(8);
+	let_go(0);
+}
+
+static bool act_malloc_small(void)
+{
+	return mems_malloc(100) != NULL;
+}
+
+static bool act_malloc_pages(void)
+{
+	return mems_malloc(5000) != NULL;
+}
+
+static bool act_malloc_large(void)
+{
+	return mems_malloc(3 * MIB + 5) != NULL;
+}
+
+static bool act_malloc_very_large(void)
+{
+	return mems_malloc(100 * MIB) != NULL;
+}
+
+static bool act_calloc(void)
+{
+	enum { SIZE = 2 << 20 };
+	const void *const v_ptr = mems_calloc(2, SIZE / 2);
+	if (v_ptr == NULL)
+		return false;
+	const unsigned char *const bytes = mems_get(v_ptr);
+	for (size_t i = 0; i < SIZE; i++)
+		assert_int_equal(bytes[i], 0);
+	return true;
+}
+
+static bool act_realloc(void)
+{
+	const size_t index = held[0].size != 0 ? 0 : 1;
+	void *const v_ptr = mems_realloc(at(held[index].address), 2 * MIB + 4);
+	if (v_ptr == NULL)
+		return false;
+	held[index].address = address_of(v_ptr);
+	return true;
+}
+
+static bool act_aligned(void)
+{
+	const void *const v_ptr = mems_aligned_alloc(4096, 100000);
+	assert_true(v_ptr == NULL || (uintptr_t)mems_get(v_ptr) % 4096 == 0);
+	return v_ptr != NULL;
+}
+
+static bool act_free(void)
+{
+	let_go(0);
+	return true;
+}
+
+static bool act_shrink(void)
+{
+	if (mems_realloc(at(held[0].address), 100) == NULL)
+		return false;
+	held[0].size = 100;
+	return true;
+}
+
+static bool act_look(void)
+{
+	struct mems_stats stats;
+	struct mems_segment segment;
+	mems_get_stats(&stats);
+	return mems_segment_at(at(1000), &segment) == 0 && mems_check(NULL) == 0;
+}
+
+static const struct scenario {
+	const char *name;
+	void (*prepare)(void);
+	bool (*act)(void);
+	bool never_fails;
+} scenarios[] = {
+	{"the first block", prepare_nothing, act_malloc_small, false},
+	{"the first pages", prepare_nothing, act_malloc_pages, false},
+	{"growth", prepare_some_pages, act_malloc_small, false},
+	{"growth by pages", prepare_some_pages, act_malloc_pages, false},
+	{"growth by a share", prepare_200_pages, act_malloc_small, false},
+	{"a large block", prepare_some_pages, act_malloc_large, false},
+	{"a very large block", prepare_some_pages, act_malloc_very_large, false},
+	{"calloc", prepare_some_pages, act_calloc, false},
+	{"calloc in a HOLE", prepare_dirty_hole, act_calloc, false},
+	{"a move to new pages", prepare_walled_in_block, act_realloc, false},
+	{"a move to a HOLE", prepare_block_and_hole, act_realloc, true},
+	{"aligned_alloc", prepare_some_pages, act_aligned, false},
+	{"aligned_alloc in a HOLE", prepare_dirty_hole, act_aligned, true},
+	{"free", prepare_200_pages, act_free, true},
+	{"shrinking", prepare_200_pages, act_shrink, true},
+	{"looking", prepare_some_pages, act_look, true},
+};
+enum { SCENARIOS = sizeof scenarios / sizeof scenarios[0] };
+
+static struct mems_stats stats_without_metadata(void)
+{
+	struct mems_stats stats = stats_now();
+	stats.metadata_bytes = 0;
+	return stats;
+}
+
+/* Runs a scenario with one kind of refusal; says whether anything was refused. */
+static bool run_scenario(const struct scenario *scenario, enum refusal refusal, size_t index)
+{
+	held_count = 0;
+	mems_init();
+	scenario->prepare();
+	char *const before = printed_text();
+	const struct mems_stats stats = stats_without_metadata();
+
+	os_refuse(refusal, index);
+	errno = UNTOUCHED;
+	const bool is_done = scenario->act();
+	const int error = errno;
+	const bool was_refused = os.refused != 0;
+	const bool has_mapped = os.maps != 0;
+	os_refuse(REFUSE_NONE, 0);
+
+	assert_true(is_done || (was_refused && !scenario->never_fails && !has_mapped));
+	assert_int_equal(error, is_done ? UNTOUCHED : ENOMEM);
+	assert_sound();
+	assert_true(held_are_intact());
+	if (!is_done) {
+		char *const after = printed_text();
+		const struct mems_stats stats_after = stats_without_metadata();
+		assert_string_equal(after, before);
+		assert_memory_equal(&stats_after, &stats, sizeof stats);
+		free(after);
+		assert_true(scenario->act());
+	}
+	free(before);
+	hold(30000);
+	hold(10);
+	assert_true(held_are_intact());
+	assert_sound();
+	mems_finish();
+	return was_refused;
+}
+
+static void every_refusal_is_survived(void **state)
+{
+	const struct scenario *const scenario = *state;
+	without_heap(NULL);
+	for (enum refusal refusal = REFUSE_ONE; refusal <= REFUSE_FROM; refusal++) {
+		size_t index = 0;
+		while (run_scenario(scenario, refusal, index))
+			index++;
+		assert_true(index < 1000);
+	}
+	assert_no_report();
+}
+
+/* ---- Starting and ending ----------------------------------------------------------------- */
+
+/* Starts a heap while requests are refused; whatever came of it, the rest of the rules hold. */
+static bool start_with_refusal(enum refusal refusal, size_t index)
+{
+	os_refuse(refusal, index);
+	errno = UNTOUCHED;
+	mems_init();
+	const int error = errno;
+	const bool was_refused = os.refused != 0;
+	os_refuse(REFUSE_NONE, 0);
+
+	assert_int_equal(error, UNTOUCHED);
+	assert_fails(EBUSY, mems_option(MEMS_ALIGNMENT, 8) == -1);
+	assert_fails(EINVAL, mems_malloc(0) == NULL);
+	assert_chain("");
+	assert_sound();
+	errno = UNTOUCHED;
+	void *const v_ptr = mems_malloc(1000);
+	if (v_ptr != NULL)
+		assert_true(v_ptr == at(1000) && errno == UNTOUCHED);
+	else
+		assert_int_equal(errno, ENOMEM);
+	assert_true(v_ptr != NULL || was_refused);
+	assert_sound();
+	mems_finish();
+	mems_init();
+	assert_true(take(1000) == 1000);
+	mems_finish();
+	return was_refused;
+}
+
+static void starting_survives_every_refusal(void **state)
+{
+	(void)state;
+	static const size_t pages[] = {PAGE, 2 * MIB};
+	for (size_t i = 0; i < 2; i++) {
+		assert_int_equal(mems_option(MEMS_PAGE_SIZE, pages[i]), 0);
+		for (enum refusal refusal = REFUSE_ONE; refusal <= REFUSE_FROM; refusal++) {
+			size_t index = 0;
+			while (start_with_refusal(refusal, index))
+				index++;
+			assert_true(index > 0);
+		}
+	}
+}
+
+static bool end_with_refusal(enum refusal refusal, size_t index)
+{
+	mems_init();
+	take(1000);
+	take(MIB);
+	os_refuse(refusal, index);
+	mems_finish();
+	const bool was_refused = os.refused != 0;
+	if (os.kept_bytes != 0)
+		__real_munmap(os.kept, os.kept_bytes);
+	os_refuse(REFUSE_NONE, 0);
+
+	assert_fails(EPERM, mems_malloc(1) == NULL);
+	assert_fails(EFAULT, mems_get(at(1000)) == NULL);
+	mems_init();
+	assert_true(take(1000) == 1000);
+	assert_sound();
+	mems_finish();
+	return was_refused;
+}
+
+static void ending_survives_every_refusal(void **state)
+{
+	(void)state;
+	for (enum refusal refusal = REFUSE_ONE; refusal <= REFUSE_FROM; refusal++) {
+		size_t index = 0;
+		while (end_with_refusal(refusal, index))
+			index++;
+	}
+}
+
+/* ---- Growth as the OS sees it ------------------------------------------------------------ */
+
+/* One request for exactly the pages of the node. Without MAP_NORESERVE a large untouched block is
+ * refused on a machine with less memory. */
+static void every_node_is_one_mapping(void **state)
+{
+	(void)state;
+	for (size_t pages = 1; pages < 20000; pages = pages * 3 / 2 + 1) {
+		os_refuse(REFUSE_NONE, 0);
+		const size_t before = stats_now().pages;
+		take(pages * PAGE);
+		assert_int_equal(os.maps, 1);
+		assert_true((os.flags & MAP_NORESERVE) != 0);
+		assert_int_equal(os.mapped_bytes, (stats_now().pages - before) * PAGE);
+	}
+	os_refuse(REFUSE_NONE, 0);
+	take(stats_now().largest_hole != 0 ? stats_now().largest_hole : 8);
+	const size_t nodes = stats_now().main_nodes;
+	take(stats_now().largest_hole + 8);
+	assert_true(stats_now().main_nodes == nodes + 1);
+}
+
+static void growth_falls_back_to_what_is_needed(void **state)
+{
+	(void)state;
+	take(640 * PAGE);
+	os_refuse(REFUSE_LARGE, 2 * PAGE);
+	assert_succeeds(mems_malloc(PAGE + 1) != NULL);
+	assert_true(os.refused == 1);
+	assert_true(stats_now().pages == 642);
+	assert_fails(ENOMEM, mems_malloc(2 * PAGE + 1) == NULL);
+	assert_true(stats_now().pages == 642 && stats_now().main_nodes == 2);
+	assert_sound();
+	os_refuse(REFUSE_NONE, 0);
+	assert_succeeds(mems_malloc(PAGE) != NULL);
+	assert_true(stats_now().pages == 652);
+	assert_sound();
+}
+
+/* Refused again and again, the heap stays as usable as it was. */
+static void an_os_that_refuses_for_long(void **state)
+{
+	(void)state;
+	held_count = 0;
+	hold(3000);
+	os_refuse(REFUSE_FROM, 0);
+	for (size_t i = 0; i < 1000; i++)
+		assert_fails(ENOMEM, mems_malloc(PAGE + i) == NULL);
+	hold(1000);
+	assert_fails(ENOMEM, mems_malloc(1000) == NULL);
+	assert_true(mems_realloc(at(4000), 500) == at(4000));
+	held[1].size = 500;
+	os_refuse(REFUSE_NONE, 0);
+	hold(PAGE);
+	assert_true(held_are_intact());
+	assert_sound();
+}
+
+/* ---- Quick fit: no memory to remember with ------------------------------------------------ */
+
+/* Freeing never fails: what cannot be remembered is merged at once. */
+static void what_cannot_be_remembered_is_merged(void **state)
+{
+	(void)state;
+	assert_true(take(2000) == 1000);
+	assert_true(take(2096) == 3000);
+	os_refuse(REFUSE_FROM, 0);
+	assert_succeeds((mems_free(at(1000)), true));
+	assert_true(os.refused != 0);
+	assert_chain("MAIN[1000:5095] -> HOLE[1000:2999] <-> PROCESS[3000:5095] <-> NULL\n");
+	assert_sound();
+	assert_true(take(8) == 1000);
+	assert_succeeds((mems_free(at(3000)), true));
+	assert_true(take(3000) == 1008);
+	assert_fails(EINVAL, (mems_free(at(3000)), true));
+	assert_report(3000, "mems_free(3000): inside PROCESS[1008:4007]");
+	os_refuse(REFUSE_NONE, 0);
+	give_back(1008);
+	assert_true(take(1080) == 4008 && take(1000) == 5096 && take(3000) == 1008);
+	assert_sound();
+}
+
+/* The rest of a run is merged likewise, so that the blocks are cut one by one. */
+static void a_run_that_cannot_be_remembered_is_merged(void **state)
+{
+	(void)state;
+	take(8);
+	os_refuse(REFUSE_FROM, 0);
+	for (size_t i = 0; i < 20; i++) {
+		assert_true(take(80) == 1008 + i * 160);
+		assert_true(take(72) == 1008 + i * 160 + 80);
+		assert_true(mems_realloc(at(1008 + i * 160 + 80), 80) != NULL);
+		assert_sound();
+	}
+	assert_true(os.refused != 0);
+	os_refuse(REFUSE_NONE, 0);
+	assert_true(take(80) == 1008 + 20 * 160);
+	assert_true(take(72) > 1008 + 21 * 160);
+	assert_true(take(80) == 1008 + 20 * 160 + 80);
+	assert_sound();
+}
+
+/* All that is remembered is merged before the heap gives up. */
+static void a_refusing_os_makes_remembered_blocks_merge(void **state)
+{
+	(void)state;
+	for (uintptr_t block = 1000; block < 5096; block += 1024)
+		assert_true(take(1024) == block);
+	for (uintptr_t block = 1000; block < 5096; block += 1024)
+		give_back(block);
+	os_refuse(REFUSE_FROM, 0);
+	assert_succeeds(mems_malloc(4096) == at(1000));
+	assert_true(os.refused != 0);
+	assert_fails(ENOMEM, mems_malloc(1024) == NULL);
+	os_refuse(REFUSE_NONE, 0);
+	assert_sound();
+}
+
+int main(void)
+{
+	enum { OTHERS = 8 };
+	struct CMUnitTest tests[SCENARIOS + OTHERS] = {
+		heap_test(every_node_is_one_mapping),
+		heap_test(growth_falls_back_to_what_is_needed),
+		heap_test(an_os_that_refuses_for_long),
+		bare_test(starting_survives_every_refusal),
+		bare_test(ending_survives_every_refusal),
+		quick_fit_test(what_cannot_be_remembered_is_merged),
+		quick_fit_test(a_run_that_cannot_be_remembered_is_merged),
+		quick_fit_test(a_refusing_os_makes_remembered_blocks_merge),
+	};
+	for (size_t i = 0; i < SCENARIOS; i++) {
+		tests[OTHERS + i] = (struct CMUnitTest){
+			.name = scenarios[i].name,
+			.test_func = every_refusal_is_survived,
+			.initial_state = (void *)(uintptr_t)&scenarios[i],
+		};
+	}
+	return run_heap_tests("os", tests);
+}
