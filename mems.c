@@ -188,6 +188,11 @@ struct chunk {
 };
 static_assert(sizeof(struct chunk) == 256, "a chunk fills whole cache lines");
 
+/* A HOLE that was found: granules. start is NONE where there is none. */
+struct hole {
+	size_t start, size;
+};
+
 /* The remembered blocks of one size. */
 struct bin {
 	struct chunk *chunk; /* the top one, the others are full; NULL in a bin that was never used */
@@ -222,6 +227,8 @@ static struct {
 	struct table tables[TABLES];
 
 	struct leaf *leaves;         /* leaf i is leaves[i + 1]; leaves[0] is empty */
+	char *indexed;               /* the words with the HOLEs that the index knows: of the leaves, */
+	unsigned indexed_log2;       /* or of merged; log2 of the bytes from one to the next */
 	uint8_t *leaf_max;
 	uint32_t *group_max[MAX_LEVELS];
 	atomic_word *has_start[START_LEVELS];
@@ -243,7 +250,7 @@ static struct {
 
 	bool is_quick;               /* the policy is MEMS_QUICK_FIT; the rest is used only then */
 	bool is_direct;              /* is_quick, no visitor, no recording; always */
-	uint64_t *merged;            /* a word a leaf: the HOLEs that are merged for good */
+	atomic_word *merged;         /* a word a leaf: the HOLEs that are merged for good */
 	struct bin bins[BINS];
 	uint32_t spare_chunk;        /* the first of a list of chunks given back; 0 for none */
 	uint32_t chunk_count;        /* chunks that were ever taken, the unused first one included */
@@ -588,7 +595,9 @@ static void tables_place(char *memory, size_t granules, size_t os_page)
 	heap.touched = (uint64_t *)(void *)heap.tables[TOUCHED].memory;
 	heap.given = (uint64_t *)(void *)heap.tables[GIVEN].memory;
 	heap.nodes = (struct main_node *)(void *)heap.tables[NODES].memory;
-	heap.merged = (uint64_t *)(void *)heap.tables[MERGED].memory;
+	heap.merged = (atomic_word *)(void *)heap.tables[MERGED].memory;
+	heap.indexed = heap.is_quick ? (char *)heap.merged : (char *)&heap.leaves[1].holes;
+	heap.indexed_log2 = lowest_bit(heap.is_quick ? sizeof(*heap.merged) : sizeof(struct leaf));
 }
 
 /* Makes the first so many bytes of a table writable. */
@@ -639,9 +648,9 @@ static uint64_t leaf_holes(size_t leaf)
 }
 
 /* The HOLEs that are merged for good, and so in the hole index. */
-static uint64_t leaf_merged(size_t leaf)
+static inline uint64_t leaf_merged(size_t leaf)
 {
-	return heap.is_quick ? heap.merged[leaf] : leaf_holes(leaf);
+	return word_load((const atomic_word *)(const void *)(heap.indexed + (leaf << heap.indexed_log2)));
 }
 
 /* The next leaf after this one that has a start. There is one: that of top. */
@@ -741,8 +750,9 @@ static inline void hole_mark(size_t granule, bool is_hole)
 {
 	holes_set(granule, is_hole);
 	if (heap.is_quick) {
-		uint64_t *merged = &heap.merged[leaf_of(granule)];
-		*merged = (*merged & ~bit_of(granule)) | (uint64_t)is_hole << (granule % 64);
+		atomic_word *merged = &heap.merged[leaf_of(granule)];
+		const uint64_t others = word_load(merged) & ~bit_of(granule);
+		word_store(merged, others | (uint64_t)is_hole << (granule % 64));
 	}
 }
 
@@ -760,13 +770,13 @@ static bool is_hole(size_t granule)
 }
 
 /* Whether it is a HOLE that is merged for good: under first fit every HOLE is. */
-static bool is_merged(size_t granule)
+static inline bool is_merged(size_t granule)
 {
 	return (leaf_merged(leaf_of(granule)) & bit_of(granule)) != 0;
 }
 
 /* The 64 granules after this one: bit i is set where a segment starts at granule + 1 + i. */
-static uint64_t starts_after(size_t granule)
+static inline uint64_t starts_after(size_t granule)
 {
 	const size_t leaf = leaf_of(granule);
 	const unsigned bit = granule % 64;
@@ -774,7 +784,7 @@ static uint64_t starts_after(size_t granule)
 }
 
 /* This granule and the 63 before: bit i is set where a segment starts at granule - 63 + i. */
-static uint64_t starts_up_to(size_t granule)
+static inline uint64_t starts_up_to(size_t granule)
 {
 	const size_t leaf = leaf_of(granule);
 	const unsigned bit = granule % 64;
@@ -811,12 +821,12 @@ static inline size_t segment_of(size_t granule)
 }
 
 /* Where the segment before the one at granule starts; granule is not 0. */
-static size_t segment_previous(size_t granule)
+static inline size_t segment_previous(size_t granule)
 {
 	return segment_of(granule - 1);
 }
 
-static size_t segment_size(size_t granule)
+static inline size_t segment_size(size_t granule)
 {
 	return segment_next(granule) - granule;
 }
@@ -876,12 +886,19 @@ static inline size_t leaf_last_hole(size_t leaf)
 	return leaf * 64 + highest_bit(leaf_merged(leaf));
 }
 
-/* The largest HOLE that starts in the leaf, counted from the bits. */
-static size_t leaf_largest(size_t leaf)
+/* The largest HOLE that starts in the leaf, counted from the bits. The size of the one at granule is
+ * known: that saves looking far for its end. */
+static size_t leaf_largest_beside(size_t leaf, size_t granule, size_t size)
 {
 	if (leaf_merged(leaf) == 0)
 		return 0;
-	return max_size(longest_run(leaf_free(leaf)), segment_size(leaf_last_hole(leaf)));
+	const size_t last = leaf_last_hole(leaf);
+	return max_size(longest_run(leaf_free(leaf)), last == granule ? size : segment_size(last));
+}
+
+static size_t leaf_largest(size_t leaf)
+{
+	return leaf_largest_beside(leaf, NONE, 0);
 }
 
 /* The largest HOLE that starts in the group, counted from leaf_max. */
@@ -945,26 +962,24 @@ static inline void group_shrink(size_t group, size_t size)
 		lag_change(&heap.lags[group % LAGS], group);
 }
 
-/* A HOLE of so many granules at granule is gone, or smaller. The bits say so already. */
-static inline void index_remove(size_t granule, size_t size)
+/* The HOLE of so many granules at granule is gone, or smaller; one of rest_size is at rest now. The
+ * bits say so already. */
+static inline void index_remove(size_t granule, size_t size, size_t rest, size_t rest_size)
 {
 	const size_t leaf = leaf_of(granule);
-	const size_t group = group_of(granule);
-	if (heap.leaf_max[leaf] == leaf_max_of(size))
-		heap.leaf_max[leaf] = leaf_max_of(leaf_largest(leaf));
-	group_shrink(group, size);
+	if (heap.leaf_max[leaf] == leaf_max_of(size) && (size <= LEAF_MAX || leaf_of(rest) != leaf ||
+	    rest_size < LEAF_MAX))
+		heap.leaf_max[leaf] = leaf_max_of(leaf_largest_beside(leaf, rest, rest_size));
+	group_shrink(group_of(granule), size);
 }
 
 /* The HOLE of so many granules at granule has lost its low end. The bits say so already. */
 static inline void index_cut(size_t granule, size_t size, size_t lost)
 {
-	const size_t rest = granule + lost;
-	index_add(rest, size - lost);
-	if (size - lost >= LEAF_MAX && leaf_of(rest) == leaf_of(granule))
-		group_shrink(group_of(granule), size);
-	else
-		index_remove(granule, size);
+	index_add(granule + lost, size - lost);
+	index_remove(granule, size, granule + lost, size - lost);
 }
+
 /* The smallest size of each class. */
 static const uint16_t class_least[CLASSES] = {
 	1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 20, 32, 64, 128, 256
@@ -1110,16 +1125,19 @@ static size_t hole_after(size_t size, size_t granule)
 	return hole_find(size, leaf + 1);
 }
 
-/* The first HOLE of at least size granules. */
-static inline size_t hole_first(size_t size)
+/* The first HOLE of at least size granules. Most often it is where its bound says. */
+static inline struct hole hole_first(size_t size)
 {
-	if (size > heap.top)
-		return NONE;
+	if (UNLIKELY(size > heap.top))
+		return (struct hole){ NONE, 0 };
 	const size_t bound = bound_of(classes_up_to(size) - 1);
-	const uint64_t inside = size <= 64 ? starts_after(bound) & (bit_of(size - 1) - 1) : 1;
-	if (is_merged(bound) & (inside == 0))
-		return bound;
-	return hole_find(size, leaf_of(bound));
+	if (is_merged(bound)) {
+		const size_t bound_size = segment_size(bound);
+		if (bound_size >= size)
+			return (struct hole){ bound, bound_size };
+	}
+	const size_t granule = hole_find(size, leaf_of(bound));
+	return (struct hole){ granule, granule == NONE ? 0 : segment_size(granule) };
 }
 
 /* ---- Main nodes: the main chain ---------------------------------------------------------------- */
@@ -1130,7 +1148,7 @@ static size_t page_of(size_t granule)
 }
 
 /* Whether a main node starts at granule. */
-static bool is_border(size_t granule)
+static inline bool is_border(size_t granule)
 {
 	if ((granule & (heap.page_granules - 1)) != 0)
 		return false;
@@ -1309,15 +1327,55 @@ static void process_count(size_t granules)
 	heap.peak_process = max_size(heap.peak_process, heap.process);
 }
 
-/* [ ------- hole ------- ]  =>  [ PROCESS ][ hole ]      or, if it fits exactly, [ PROCESS ] */
-static inline void hole_take(size_t granule, size_t hole_size, size_t size)
+/* The bits of a HOLE at granule that from now on begins at rest, if anything is left. Within one
+ * leaf each word is read and written once: what is written is waited for when it is read again. */
+static inline void bits_cut(size_t granule, size_t rest, bool is_left)
 {
-	const size_t rest = granule + size;
+	struct leaf *leaf = leaf_at(leaf_of(granule));
+	if (!heap.is_quick && leaf_of(rest) == leaf_of(granule)) {
+		const uint64_t holes = word_load(&leaf->holes) & ~bit_of(granule);
+		word_store(&leaf->starts, word_load(&leaf->starts) | bit_of(rest));
+		word_store(&leaf->holes, holes | (uint64_t)is_left << (rest % 64));
+		return;
+	}
 	hole_mark(granule, false);
 	start_add(rest);
-	if (hole_size > size)
+	if (is_left)
 		hole_mark(rest, true);
-	index_cut(granule, hole_size, size);
+}
+
+/* The bits of a HOLE at granule that goes on to where the one at next ends, and begins where the one
+ * before begins. */
+static inline void bits_join(size_t granule, size_t next, bool joins_left, bool joins_right)
+{
+	struct leaf *leaf = leaf_at(leaf_of(granule));
+	if (!heap.is_quick && leaf_of(next) == leaf_of(granule)) {
+		const uint64_t left = (uint64_t)joins_left << (granule % 64);
+		const uint64_t right = (uint64_t)joins_right << (next % 64);
+		const uint64_t starts = word_load(&leaf->starts) & ~(left | right);
+		const uint64_t holes = (word_load(&leaf->holes) | bit_of(granule)) & ~(left | right);
+		word_store(&leaf->starts, starts);
+		word_store(&leaf->holes, holes);
+		if (UNLIKELY(starts == 0))
+			has_start_clear(leaf_of(granule));
+		return;
+	}
+	if (joins_right) {
+		hole_mark(next, false);
+		start_remove(next);
+	}
+	hole_mark(granule, !joins_left);
+	if (joins_left)
+		start_remove(granule);
+}
+
+/* [ ------- hole ------- ]  =>  [ PROCESS ][ hole ]      or, if it fits exactly, [ PROCESS ] */
+static inline void hole_take(struct hole hole, size_t size)
+{
+	const size_t granule = hole.start;
+	const size_t rest = granule + size;
+	bits_cut(granule, rest, hole.size > size);
+	index_cut(granule, hole.size, size);
 	const size_t page = granule >> heap.os_page_log2;
 	const size_t page_end = ((rest - 1) >> heap.os_page_log2) + 1;
 	if (page_end - page > 1 || (heap.touched[page / 64] & bit_of(page)) == 0)
@@ -1326,27 +1384,21 @@ static inline void hole_take(size_t granule, size_t hole_size, size_t size)
 	heap.merged_size -= size;
 }
 
-/* [ hole? ][ this ][ hole? ]  =>  [ ------- hole ------- ] */
-static void hole_make(size_t granule)
+/* [ hole? ][ this ][ hole? ]  =>  [ ------- hole ------- ]      next: where this segment ends */
+static NOINLINE void hole_make(size_t granule, size_t next)
 {
-	const size_t next = segment_next(granule);
 	size_t start = granule;
 	size_t end = next;
-	if (is_merged(next) && !is_border(next)) {
+	const bool joins_right = is_merged(next) && !is_border(next);
+	const bool joins_left = !is_border(granule) && is_merged(segment_previous(granule));
+	if (joins_right)
 		end = segment_next(next);
-		hole_mark(next, false);
-		start_remove(next);
-	}
-	if (!is_border(granule) && is_merged(segment_previous(granule))) {
+	if (joins_left)
 		start = segment_previous(granule);
-		holes_set(granule, false);
-		start_remove(granule);
-	} else {
-		hole_mark(granule, true);
-	}
+	bits_join(granule, next, joins_left, joins_right);
 	index_add(start, end - start);
 	if (end != next)
-		index_remove(next, end - next);
+		index_remove(next, end - next, start, end - start);
 	bounds_lower(end - start, start);
 	heap.merged_size += next - granule;
 	trim_after(next - granule, end - start);
@@ -1436,7 +1488,7 @@ static void bin_forget(struct bin *bin)
 static void bin_merge(struct bin *bin)
 {
 	for (size_t granule; (granule = bin_pop(bin)) != NONE;)
-		hole_make(granule);
+		hole_make(granule, granule + bin->size);
 }
 
 /* [ remembered ][ HOLE ][ remembered ]  =>  [ ------------ HOLE ------------ ]
@@ -1452,7 +1504,7 @@ static void leaf_merge(size_t leaf, bool *follows_hole)
 	*follows_hole = holes >> highest_bit(starts) != 0;
 	word_store(&leaf_at(leaf)->starts, starts & ~gone);
 	word_store(&leaf_at(leaf)->holes, holes & ~gone);
-	heap.merged[leaf] = holes & ~gone;
+	word_store(&heap.merged[leaf], holes & ~gone);
 	if (starts == gone)
 		has_start_clear(leaf);
 }
@@ -1545,23 +1597,24 @@ static inline size_t block_recall(struct bin *bin, size_t size)
 /* ---- Blocks: what placement gives to the program ------------------------------------------------ */
 
 /* Makes room where no HOLE is large enough: merges what is remembered, or asks the OS. */
-static NOINLINE size_t hole_obtain(size_t size)
+static NOINLINE struct hole hole_obtain(size_t size)
 {
-	size_t granule = NONE;
+	struct hole hole = { NONE, 0 };
+	const size_t top = heap.top;
 	if (is_much_remembered()) {
 		bins_merge();
-		granule = hole_first(size);
+		hole = hole_first(size);
 	}
-	if (granule != NONE)
-		return granule;
-	const size_t top = heap.top;
-	const size_t growth = max_size(size, top / GROWTH_DIVISOR);
-	if (top != 0)
+	if (hole.start != NONE)
+		return hole;
+	if (top != 0) {
+		const size_t growth = max_size(size, top / GROWTH_DIVISOR);
 		holes_trim((size_t)TRIM_AT_GROWTH_BYTES >> heap.shift, growth, false);
+	}
 	if (node_grow(size))
-		return top;
+		return (struct hole){ top, heap.top - top };
 	if (remembered_size() == 0)
-		return NONE;
+		return hole;
 	bins_merge();
 	return hole_first(size);
 }
@@ -1577,53 +1630,67 @@ static size_t run_length(struct bin *bin, size_t size, size_t hole_size)
 	return max_size(1, min_size(bin->misses, most));
 }
 
-/* [ ------------ hole ------------ ]  =>  [ PROCESS ][ remembered ][ remembered ][ hole? ]
- * Takes the low end of the first HOLE that is large enough; under quick fit perhaps a run. */
-static size_t block_take_first(struct bin *bin, size_t size)
+/* The first HOLE of at least size granules, made where there is none. */
+static inline struct hole hole_for(size_t size)
 {
-	size_t granule = hole_first(size);
-	if (granule == NONE && (granule = hole_obtain(size)) == NONE)
-		return NONE;
-	const size_t hole_size = segment_size(granule);
-	const size_t run = size * run_length(bin, size, hole_size);
-	hole_take(granule, hole_size, run);
-	bounds_raise(size, granule + run);
-	for (size_t rest = granule + run - size; rest != granule; rest -= size) {
-		start_add(rest);
-		if (!block_remember(rest, size))
-			hole_make(rest);
-	}
-	return granule;
+	const struct hole hole = hole_first(size);
+	return hole.start != NONE ? hole : hole_obtain(size);
 }
 
-static NOINLINE size_t block_take(size_t size)
+/* [ ------------ hole ------------ ]  =>  [ PROCESS ][ remembered ][ remembered ][ hole? ]
+ * Under quick fit: the block that was remembered last, else a run from the first HOLE. */
+static NOINLINE size_t block_take_quick(size_t size)
 {
-	struct bin *bin = NULL;
-	size_t granule = NONE;
-	if (heap.is_quick) {
-		bin = bin_of(size);
-		granule = block_recall(bin, size);
-	}
-	if (granule == NONE)
-		granule = block_take_first(bin, size);
-	if (granule != NONE)
+	struct bin *bin = bin_of(size);
+	const size_t granule = block_recall(bin, size);
+	if (granule != NONE) {
 		process_count(size);
-	return granule;
+		return granule;
+	}
+	const struct hole hole = hole_for(size);
+	if (hole.start == NONE)
+		return NONE;
+	const size_t end = hole.start + size * run_length(bin, size, hole.size);
+	hole_take(hole, end - hole.start);
+	bounds_raise(size, end);
+	for (size_t rest = end - size; rest != hole.start; rest -= size) {
+		start_add(rest);
+		if (!block_remember(rest, size))
+			hole_make(rest, rest + size);
+	}
+	process_count(size);
+	return hole.start;
+}
+
+/* Takes a block of so many granules by the policy; NONE where no memory can be had. */
+static size_t block_take(size_t size)
+{
+	if (heap.is_quick)
+		return block_take_quick(size);
+	const struct hole hole = hole_for(size);
+	if (hole.start == NONE)
+		return NONE;
+	hole_take(hole, size);
+	bounds_raise(size, hole.start + size);
+	process_count(size);
+	return hole.start;
 }
 
 /* Makes a PROCESS segment a HOLE, for good. */
 static void block_merge(size_t granule)
 {
-	heap.process -= segment_size(granule);
-	hole_make(granule);
+	const size_t next = segment_next(granule);
+	heap.process -= next - granule;
+	hole_make(granule, next);
 }
 
-static NOINLINE void block_release(size_t granule)
+/* Makes a PROCESS segment a HOLE by the policy. */
+static inline void block_release(size_t granule)
 {
-	const size_t size = segment_size(granule);
-	heap.process -= size;
-	if (!heap.is_quick || !block_remember(granule, size))
-		hole_make(granule);
+	const size_t next = segment_next(granule);
+	heap.process -= next - granule;
+	if (!heap.is_quick || !block_remember(granule, next - granule))
+		hole_make(granule, next);
 }
 
 /* [ this ---------- ][ hole? ]  =>  [ this ][ ---- hole ---- ] */
@@ -1645,7 +1712,7 @@ static bool block_grow(size_t granule, size_t size)
 	const size_t more = size - (next - granule);
 	if (hole_size < more)
 		return false;
-	hole_take(next, hole_size, more);
+	hole_take((struct hole){ next, hole_size }, more);
 	process_count(more);
 	start_remove(next);
 	return true;
@@ -1655,22 +1722,23 @@ static bool block_grow(size_t granule, size_t size)
  * As block_take, at a multiple of alignment granules: a power of two that divides a page. */
 static size_t block_take_aligned(size_t size, size_t alignment)
 {
-	size_t granule = hole_first(size);
-	size_t hole_size;
+	struct hole hole = hole_for(size);
 	size_t block;
-	for (;; granule = hole_after(size, granule)) {
-		if (granule == NONE && (granule = hole_obtain(size)) == NONE)
+	for (;;) {
+		if (hole.start == NONE)
 			return NONE;
-		hole_size = segment_size(granule);
-		block = round_up(granule, alignment);
-		if (block + size <= granule + hole_size)
+		block = round_up(hole.start, alignment);
+		if (block + size <= hole.start + hole.size)
 			break;
+		hole.start = hole_after(size, hole.start);
+		hole = hole.start == NONE ? hole_obtain(size)
+		                          : (struct hole){ hole.start, segment_size(hole.start) };
 	}
-	hole_take(granule, hole_size, block + size - granule);
-	if (block != granule) {
+	hole_take(hole, block + size - hole.start);
+	if (block != hole.start) {
 		start_add(block);
-		heap.process += block - granule;
-		block_merge(granule);
+		heap.process += block - hole.start;
+		block_merge(hole.start);
 	}
 	process_count(size);
 	return block;
@@ -1966,7 +2034,9 @@ static bool are_arrays_placed(void)
 	bool are_placed = is_at(heap.leaves, LEAVES) && is_at(heap.leaf_max, LEAF_MAXIMA) &&
 	                  is_at(heap.borders, BORDERS) && is_at(heap.touched, TOUCHED) &&
 	                  is_at(heap.given, GIVEN) && is_at(heap.nodes, NODES) &&
-	                  is_at(heap.merged, MERGED);
+	                  is_at(heap.merged, MERGED) &&
+	                  (heap.is_quick ? is_at(heap.indexed, MERGED)
+	                                 : heap.indexed == (char *)&leaf_at(0)->holes);
 	for (unsigned level = 0; level < MAX_LEVELS; level++)
 		are_placed = are_placed && is_at(heap.group_max[level], GROUP_MAXIMA + level);
 	for (unsigned level = 0; level < START_LEVELS; level++)
@@ -2509,11 +2579,11 @@ static NOINLINE void free_any(void *v_ptr)
 /* Most often a small block is freed, and remembered: that is all there is here, for speed. */
 void mems_free(void *v_ptr)
 {
-	const size_t granule = block_of(v_ptr);
+	const size_t granule = heap.is_direct ? block_of(v_ptr) : NONE;
 	const uint64_t near = granule == NONE ? 0 : starts_after(granule);
 	const size_t granules = near == 0 ? 0 : lowest_bit(near) + 1;
 	struct bin *bin = &heap.bins[granules - (granules != 0)];
-	if (UNLIKELY(!heap.is_direct || granules == 0 || !bin_has_room(bin))) {
+	if (UNLIKELY(granules == 0 || !bin_has_room(bin))) {
 		free_any(v_ptr);
 		return;
 	}

@@ -8,7 +8,7 @@ recorder := $(build)/recorder.so
 $(build)/tests/bench.o: tests/bench.c $(build)/flags
 	$(compile) -fno-builtin -fno-plt $< -o $@
 
-$(build)/tests/bench: $(build)/tests/bench.o $(build)/tests/trace.o $(library)
+$(build)/tests/bench: $(build)/tests/bench.o $(build)/sample/trace.o $(library)
 	$(link) $^ $(LDLIBS) -o $@
 
 $(recorder): tests/recorder.c $(build)/flags

@@ -37,7 +37,12 @@ is_here()
 		echo '#include <stdio.h>
 			int main(void) { return puts("32 bits") < 0; }' | links -m32
 		;;
+	man-db) man --version 2>/dev/null | grep -q '^man ' ;;
 	xz-utils) command -v xz >/dev/null ;;
+	nodejs) command -v node >/dev/null ;;
+	libxml2-utils) command -v xmllint >/dev/null ;;
+	librsvg2-bin) command -v rsvg-convert >/dev/null ;;
+	fonts-dejavu-core) [ -e /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf ] ;;
 	*) command -v "$1" >/dev/null ;;
 	esac
 }

@@ -927,6 +927,10 @@ static void every_array_is_checked(void **state)
 	expect_noticed("the borders", 16);
 	heap.nodes++;
 	expect_noticed("the nodes", 16);
+	heap.touched++;
+	expect_noticed("the pages in memory", 16);
+	heap.given++;
+	expect_noticed("the pages given back", 16);
 	heap.merged++;
 	expect_noticed("the merged HOLEs", 16);
 	for (unsigned level = 0; level < MAX_LEVELS; level++) {

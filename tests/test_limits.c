@@ -212,7 +212,7 @@ static bool can_map(size_t bytes)
 static size_t largest_mapping(void)
 {
 	size_t low = 0;
-	size_t high = SIZE_MAX / 2 / MIB;
+	size_t high = SIZE_MAX / MIB;
 	while (high - low > 1) {
 		const size_t middle = low + (high - low) / 2;
 		if (can_map(middle * MIB))

@@ -2,7 +2,7 @@
  * The library against its slow, obvious twin (model.h), call by call: every returned address,
  * every error number and report, the chain, the counters, the printed text and the contents.
  *
- * Usage: test_model [CALLS [SEED]]
+ * Usage: test_model [CALLS [SEED]], under the policy that POLICY in the environment names
  *
  * The calls are shared out among characters, each of which has its own options, sizes and mix of
  * calls, and starts a new heap every few thousand calls; in every second heap of a character
@@ -22,7 +22,8 @@ enum {
 	MAX_SEGMENTS = 32768,
 	STALE = 64,
 	MARKED = 2048,      /* bytes at either end of a block whose contents are compared */
-	FULL_INTERVAL = 61  /* comparisons of the chain from one of text and contents to the next */
+	COUNTERS_INTERVAL = 5, /* comparisons of the chain from one of the counters to the next: */
+	FULL_INTERVAL = 61     /* that asks the OS a lot; and to one of text and contents */
 };
 
 enum sizes {
@@ -131,7 +132,9 @@ static void mismatch(const char *what)
 	char *const printed = printed_text();
 	print_error("%s: %s after call %zu of a heap: %s\n", twins.character->name, what, twins.calls,
 	            twins.call);
-	print_error("repeat with: test_model %zu %" PRIu64 "\n", calls_wanted, seed_wanted);
+	print_error("repeat with: POLICY=%s test_model %zu %" PRIu64 "\n",
+	            twins.model.options.policy == MEMS_QUICK_FIT ? "quick-fit" : "first-fit",
+	            calls_wanted, seed_wanted);
 	if (strlen(expected) < READABLE && strlen(printed) < READABLE)
 		print_error("the model:\n%s\nthe library:\n%s\n", expected, printed);
 	free(expected);
@@ -246,7 +249,8 @@ static void compare_often(void)
 	if (twins.calls % twins.character->interval != 0)
 		return;
 	compare_chain();
-	compare_counters();
+	if (twins.comparisons % COUNTERS_INTERVAL == 0)
+		compare_counters();
 	if (twins.comparisons++ % FULL_INTERVAL == 0)
 		compare_everything();
 }

@@ -1,6 +1,7 @@
 /*
  * Quick fit: what is remembered, who sees it, who takes it again, and when it is merged for good.
- * All of this is compared with the model as well (test_model); here each promise stands alone.
+ * All of this is compared with the model as well (test_model); here each promise stands alone. The
+ * tests of placement that hold under first fit only have their counterparts here.
  */
 #define _GNU_SOURCE
 #include "support.h"

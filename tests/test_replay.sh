@@ -1,8 +1,8 @@
 #!/bin/sh
-# What tests/replay says of good and bad traces: its exit status and its messages.
+# What sample/mems-replay says of good and bad traces: its exit status and its messages.
 set -u
 
-replay=${REPLAY:-tests/replay}
+replay=${REPLAY:-sample/mems-replay}
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
 trace=$work/t.rep
@@ -47,6 +47,11 @@ good '0\n0\n0\n0\n' \
 	'TRACE: 0 calls, 0 blocks left, at most 0 bytes in blocks, 0 mapped, all checked'
 good '0\n1\n2\n1\na 0 10\nf 0\n' \
 	'TRACE: 2 calls, 0 blocks left, at most 16 bytes in blocks, 4096 mapped, all checked'
+good '' 'TRACE: 0 calls, 0 blocks left, at most 0 bytes in blocks, 0 mapped, all checked'
+good '\n\na 18446744073709551615 10\n' \
+	'TRACE: 1 calls, 1 blocks left, at most 16 bytes in blocks, 4096 mapped, all checked'
+good 'o alignment 1\no start 7\na 5 10\nr 5 12\nf 5\na 5 3\n' \
+	'TRACE: 4 calls, 1 blocks left, at most 12 bytes in blocks, 4096 mapped, all checked'
 good '0\n1\n2\n1\na 0 10\nf 0' \
 	'TRACE: 2 calls, 0 blocks left, at most 16 bytes in blocks, 4096 mapped, all checked'
 good '0\r\n1\r\n2\r\n1\r\n\r\n a\t0  0 \r\n\nr 0 5000\r\n' \
@@ -66,16 +71,63 @@ TRACE: 1 calls, 1 blocks left, at most 8 bytes in blocks, 4096 mapped' "$trace" 
 
 # ---- The command line ------------------------------------------------------------------------
 
-run 2 'usage: replay [--check] TRACE...     ("-" is standard input)'
-run 2 'usage: replay [--check] TRACE...     ("-" is standard input)' --check
-run 2 'usage: replay [--check] TRACE...     ("-" is standard input)' --chek "$trace"
+run 2 'mems-replay: no trace is named (try mems-replay --help)'
+run 2 'mems-replay: no trace is named (try mems-replay --help)' --check
+run 2 "mems-replay: unrecognized option '--chek'" --chek "$trace"
+run 2 "mems-replay: invalid option -- 'c'" -c "$trace"
+run 2 "mems-replay: option '--svg' requires an argument" "$trace" --svg
+run 2 "mems-replay: option '--check' doesn't allow an argument" --check=1 "$trace"
+run 2 'mems-replay: --policy: neither first_fit nor quick_fit: best' --policy best "$trace"
+run 2 'mems-replay: --alignment: this value is not allowed: 3' --alignment 3 "$trace"
+run 2 'mems-replay: --alignment: not a number: x' --alignment x "$trace"
+run 2 'mems-replay: --alignment: not a number: ' --alignment '' "$trace"
+run 2 'mems-replay: --start: this value is not allowed: 0' --start 0 "$trace"
+run 2 'mems-replay: --start: too large: 99999999999999999999' --start 99999999999999999999 "$trace"
+run 2 'mems-replay: --page-size: this value is not allowed: 1000' --page-size 1000 "$trace"
+run 2 'mems-replay: --at needs --json or --svg' --at 1 "$trace"
+run 2 'mems-replay: --at: not a number: -1' --at -1 --svg - "$trace"
+run 2 'mems-replay: --at 2: the trace has only 1 calls' --at 2 --svg - "$trace"
+run 2 'mems-replay: --json, --svg and --html take one trace at a time' --svg - "$trace" "$trace"
+run 1 'mems-replay: TRACE.none/x: No such file or directory' --svg "$trace.none/x" "$trace"
+run 1 'mems-replay: TRACE.none/x: No such file or directory' --html "$trace.none/x" "$trace"
+run 1 'mems-replay: TRACE.none/x: No such file or directory' --json "$trace.none/x" "$trace"
+if [ -e /dev/full ]; then
+	for option in svg json html; do
+		run 1 'mems-replay: /dev/full: No space left on device' --$option /dev/full "$trace"
+	done
+fi
 run 2 'TRACE.none: No such file or directory' "$trace.none"
 run 2 'TRACE.none: No such file or directory' "$trace.none" "$trace"
 run 2 '/:1: cannot be read further' /
 
+# ---- Words for the heap -----------------------------------------------------------------------
+
+chains='MAIN[1000:5095] -> PROCESS[1000:1007] <-> HOLE[1008:5095] <-> NULL
+Page used: 1
+Space unused: 4088
+Main Chain Length: 1
+Sub-chain Length array: [2]'
+file 'a 9 5\n'
+run 0 "a 9 5 -> 1000
+$chains
+TRACE: 1 calls, 1 blocks left, at most 8 bytes in blocks, 4096 mapped" --print "$trace"
+file 'a 9 5\np\n'
+run 0 "$chains
+TRACE: 1 calls, 1 blocks left, at most 8 bytes in blocks, 4096 mapped" "$trace"
+file 'o alignment 64\no start 1\na 0 5\n'
+run 0 'TRACE: 1 calls, 1 blocks left, at most 5 bytes in blocks, 65536 mapped' \
+	--alignment 16 --alignment=1 --page-size 65536 "$trace"
+run 0 'a 0 5 -> 4294
+MAIN[4294:8389] -> PROCESS[4294:4357] <-> HOLE[4358:8389] <-> NULL
+Page used: 1
+Space unused: 4032
+Main Chain Length: 1
+Sub-chain Length array: [2]
+TRACE: 1 calls, 1 blocks left, at most 64 bytes in blocks, 4096 mapped' \
+	--print --start 4294 --policy first-fit "$trace"
+
 # ---- The header ------------------------------------------------------------------------------
 
-bad '' 'TRACE:1: the file ends within its four header lines'
 bad '0\n1\n1\n' 'TRACE:3: the file ends within its four header lines'
 bad '0\n1\nx\n1\n' 'TRACE:3: a header line is not a number: x'
 bad '0\n-1\n1\n1\n' 'TRACE:2: a header line is not a number: -1'
@@ -89,6 +141,8 @@ bad '0\n1\n1\n1\na 0 1\nf 0\n' 'TRACE:6: more operations than the 1 of the heade
 # op LINE TEXT: a bad line after "a 0 8".
 op() { bad "0\n2\n9\n1\na 0 8\n$1\n" "TRACE:6: $2"; }
 
+file 'a 1 5\nb 1 5\n'
+run 2 'TRACE:2: unknown operation: b' "$trace"
 op 'x 1 1' 'unknown operation: x'
 op 'aa 1 1' 'unknown operation: aa'
 op '1' 'unknown operation: 1'
@@ -142,6 +196,8 @@ option 'o alignment x' 'VALUE is not a number: x'
 option 'o policy worst-fit' 'VALUE is not a number: worst-fit'
 option 'o alignment 3' 'this value of the option is not allowed: 3'
 option 'o page-size 1' 'this value of the option is not allowed: 1'
+option 'o start' 'something is missing: the form is o NAME VALUE'
+option 'p 1' 'something is left over: the form is p'
 option 'o start 0' 'this value of the option is not allowed: 0'
 bad '0\n1\n1\n1\no start 1\no start 2\na 0 8\n' 'TRACE:6: option start is given twice'
 op 'o start 1' 'options come before the first operation'

@@ -2,7 +2,7 @@
 # Replays allocation traces of real programs, with every check: those in $TRACES, a list of files.
 set -u
 
-replay=${REPLAY:-tests/replay}
+replay=${REPLAY:-sample/mems-replay}
 status=0
 
 for trace in ${TRACES:-tests/traces/*.rep}; do

@@ -39,5 +39,5 @@ awk 'BEGIN {
 }' >"$work/large.rep"
 
 same "the example in 256 MiB" "$(realpath "${EXAMPLE:-./example}")"
-same "a heap of 90 MB in 256 MiB" "${REPLAY:-tests/replay}" --check "$work/large.rep"
+same "a heap of 90 MB in 256 MiB" "${REPLAY:-sample/mems-replay}" --check "$work/large.rep"
 exit $status

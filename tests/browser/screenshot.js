@@ -1,0 +1,23 @@
+/* node screenshot.js PAGE PNG WIDTH HEIGHT [SCALE [dark]]: takes a picture of a page; the part of
+ * its address after "#" may follow the name of the page. */
+'use strict';
+
+const fs = require('fs');
+const {Browser} = require('./browser.js');
+
+async function main([page, png, width, height, scale, scheme, script]) {
+	const browser = await Browser.start(Number(width), Number(height), scheme === 'dark');
+	await browser.resize(Number(width), Number(height), Number(scale || 1));
+	await browser.open(page);
+	if (script)
+		await browser.get(script);
+	fs.writeFileSync(png, await browser.picture());
+	await browser.stop();
+	if (browser.errors.length)
+		throw new Error(browser.errors.join('\n'));
+}
+
+main(process.argv.slice(2)).catch(error => {
+	console.error(error);
+	process.exit(1);
+});

@@ -1,0 +1,55 @@
+#!/bin/sh
+# tests/dist.sh TARBALL: the tarball holds what it should and nothing else, builds and passes its
+# tests in another place, and makes the same tarball there. Takes as long as the tests do.
+set -eu
+
+tarball=$(realpath "$1")
+package=$(basename "$tarball" .tar.gz)
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+# What make was told here is no concern of the one there.
+unset MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES CFLAGS CPPFLAGS LDFLAGS LDLIBS RUN
+
+fail()
+{
+	echo "$1: $2" >&2
+	exit 1
+}
+
+# Every file below this directory, sorted.
+files()
+{
+	(cd "$1" && find . ! -type d | sed 's|^\./||' | LC_ALL=C sort)
+}
+
+tar -xzf "$tarball" -C "$work"
+[ "$(ls -A "$work")" = "$package" ] || fail "$tarball" "holds more than $package/"
+there=$work/$package
+files "$there" >"$work/packed"
+diff "$there/MANIFEST" "$work/packed" || fail "$tarball" "holds other files than its MANIFEST says"
+
+# Neither files of the repository alone, nor links, nor what a compiler made, nor traces of this
+# machine. All text, but for pictures.
+cd "$there"
+found=$(grep -E '(^|/)\.|^build/|\.(o|a|d|so|gz|orig|rej|swp)$|~$' MANIFEST) &&
+	fail "$tarball" "should not hold $found"
+found=$(find . -type l -o -size +2048k) && [ -n "$found" ] &&
+	fail "$tarball" "holds a link or a large file: $found"
+found=$(grep -rIL . . | grep -v -e '\.png$') &&
+	fail "$tarball" "holds an empty or a binary file: $found"
+found=$(grep -rlF -e "$(dirname "$(dirname "$tarball")")/" .) &&
+	fail "$tarball" "names a directory of this machine in $found"
+for file in LICENSE README.md CHANGELOG.md Makefile mems.c mems.h man/mems.3; do
+	[ -s $file ] || fail "$tarball" "lacks $file"
+done
+
+make -j"$(nproc)" test >"$work/log" 2>&1 || {
+	cat "$work/log"
+	fail "$tarball" "make test failed in $there"
+}
+tail -n 1 "$work/log"
+make -s dist >"$work/log"
+cmp "$tarball" "build/$package.tar.gz" || fail "$tarball" "make dist makes another one in $there"
+make -s clean
+files . | diff "$work/packed" - || fail "$tarball" "make clean does not leave what was unpacked"
+echo "$tarball builds and passes its tests elsewhere"

@@ -1,0 +1,176 @@
+#!/bin/sh
+# The manual says what mems.h says: the same functions, types and names, and its example runs. Both
+# formatters of manuals find nothing wrong with it.
+# shellcheck disable=SC2317 # the functions are called by check
+set -u
+
+manual=man/mems.3
+work=$(mktemp -d) || exit 1
+trap 'rm -rf "$work"' EXIT
+status=0
+
+# The other variants have the same manual.
+skip=
+[ -z "${VARIANT:-}" ] && [ -z "${RUN:-}" ] || skip=1
+
+# check NAME COMMAND...: a test that passes where the command succeeds.
+check()
+{
+	name=$1
+	shift
+	echo "[ RUN      ] $name"
+	if [ -n "$skip" ]; then
+		echo "[  SKIPPED ] $name"
+	elif "$@"; then
+		echo "[       OK ] $name"
+	else
+		echo "[  FAILED  ] $name"
+		status=1
+	fi
+}
+
+# check_with PACKAGE NAME COMMAND...: one that is skipped where the package cannot be had.
+check_with()
+{
+	if [ -n "$skip" ] || tests/need.sh "$1" >"$work/need" 2>&1; then
+		shift
+		check "$@"
+	else
+		echo "note: $2: skipped, for there is no $1 here"
+		echo "[ RUN      ] $2"
+		echo "[  SKIPPED ] $2"
+	fi
+}
+
+# Standard input with one space at most between words, and none around asterisks and brackets.
+tight()
+{
+	sed 's/[[:space:]]\{1,\}/ /g; s/ *\([*(),;]\) */\1/g'
+}
+
+# ---- What mems.h and the manual say --------------------------------------------------------------
+
+# "TYPE NAME(ARGUMENTS);" for each function, which has a line of its own.
+header_prototypes()
+{
+	sed -n '/^typedef/d; /^[a-z].*[ *]mems_[a-z_]*(.*);$/p' mems.h | tight
+}
+
+# The same from the pairs of .Ft and .Fn.
+manual_prototypes()
+{
+	awk '/^\.Sh/ { inside = $2 == "SYNOPSIS" }
+		inside && $1 == ".Ft" { type = substr($0, 5) }
+		inside && $1 == ".Fn" {
+			name = $2
+			gsub(/^\.Fn [a-z_]* /, "")
+			gsub(/^"|"$/, "")
+			gsub(/" "/, ", ")
+			print type " " name "(" $0 ");"
+		}' "$manual" | tight
+}
+
+# The names of functions, in the order of mems.h.
+header_functions()
+{
+	header_prototypes | sed 's/(.*//; s/.*[ *]//'
+}
+
+library_functions()
+{
+	nm -g --defined-only libmems.a | sed -n 's/.* T //p' | sort
+}
+
+manual_names()
+{
+	sed -n 's/^\.Nm \(mems_[a-z_]*\).*/\1/p' "$manual"
+}
+
+# The functions that have an entry in the description.
+manual_entries()
+{
+	sed -n 's/^\.It Fn \(mems_[a-z_]*\).*/\1/p' "$manual"
+}
+
+# What stands between #define, { } and ; apart from comments: constants and fields.
+header_words()
+{
+	awk '/^#define MEMS_VERSION/ { print $2 }
+		/^(enum|struct) .*\{$/ { kind = $1; next }
+		/^}/ { kind = "" }
+		kind != "" {
+			sub(/\/\*.*/, "")
+			n = split($0, word, /[ \t,;*]+/)
+			for (i = n; i > 0; i--)
+				if (word[i] ~ /^[A-Za-z_]+$/) { print word[i]; break }
+		}' mems.h
+}
+
+# ---- The checks ----------------------------------------------------------------------------------
+
+same()
+{
+	$1 >"$work/one"
+	$2 >"$work/other"
+	[ -s "$work/one" ] && diff -u --label "$1" --label "$2" "$work/one" "$work/other"
+}
+
+sorted_header_functions()
+{
+	header_functions | sort
+}
+
+names_every_word()
+{
+	header_words >"$work/words"
+	[ -s "$work/words" ] || return 1
+	missing=0
+	while read -r word; do
+		grep -qw "$word" "$manual" || { echo "$manual lacks $word"; missing=1; }
+	done <"$work/words"
+	return "$missing"
+}
+
+# The Nth display of the section of examples, as it is read on paper.
+example_display()
+{
+	awk -v wanted="$1" '/^\.Sh/ { inside = $2 == "EXAMPLES" }
+		/^\.Ed/ { showing = 0 }
+		showing && n == wanted { print }
+		inside && /^\.Bd/ { n++; showing = 1 }' "$manual" | sed 's/\\e/\\/g; s/\\-/-/g'
+}
+
+example_runs()
+{
+	example_display 1 >"$work/example.c"
+	example_display 2 >"$work/expected"
+	# shellcheck disable=SC2086 # lists of words
+	${CC:-cc} ${CFLAGS:-} -I. -std=c11 -Wall -Wextra -Wpedantic -Werror ${LDFLAGS:-} \
+		"$work/example.c" libmems.a -o "$work/example" &&
+		"$work/example" >"$work/output" &&
+		diff -u "$work/expected" "$work/output"
+}
+
+# Whether the pages it refers to are installed is the machine's affair.
+mandoc_is_content()
+{
+	! mandoc -T lint -W style "$manual" 2>/dev/null | grep -v 'referenced manual not found'
+}
+
+groff_is_content()
+{
+	LC_ALL=C MANWIDTH=80 man --warnings -l "$manual" >"$work/page" 2>"$work/warnings" &&
+		[ -s "$work/page" ] && [ ! -s "$work/warnings" ] && return
+	cat "$work/warnings"
+	return 1
+}
+
+check "the library has the functions of mems.h" same sorted_header_functions library_functions
+check "the manual has the prototypes of mems.h" same header_prototypes manual_prototypes
+check "the manual names the functions of mems.h" same header_functions manual_names
+check "the manual describes the functions of mems.h" same header_functions manual_entries
+check "the manual has the constants and fields of mems.h" names_every_word
+check "the example of the manual prints what the manual says" example_runs
+check_with mandoc "mandoc -T lint finds nothing in the manual" mandoc_is_content
+check_with man-db "man --warnings finds nothing in the manual" groff_is_content
+exit $status

@@ -1,0 +1,139 @@
+#!/bin/sh
+# Runs every command of README.md as it stands there, from top to bottom, in a copy of the project:
+# the blocks that are fenced as sh, each by a shell that stops at the first failure, and whatever
+# begins with make or cc between backquotes.
+#
+# What the commands find is arranged, and these are all the exceptions:
+#   make      those that take long (see below) are only asked whether they could be made: make -n
+#   sudo      does without, and DESTDIR leads what is installed into a directory of this test,
+#             where pkg-config, man and the shell look for it
+#   xdg-open  opens nothing, and fails where the file is not there
+# Programs that the README does not give are called program.c there; it is the example.
+# shellcheck disable=SC2016,SC2317 # backquotes are meant; the functions are called by report
+set -u
+
+long='test asan test32 check test-browser scale bench'
+
+work=$(mktemp -d) || exit 1
+trap 'rm -rf "$work"' EXIT
+status=0
+
+# report NAME COMMAND...: a test that passes where the command succeeds.
+report()
+{
+	name=$1
+	shift
+	echo "[ RUN      ] $name"
+	if "$@"; then
+		echo "[       OK ] $name"
+	else
+		echo "[  FAILED  ] $name"
+		status=1
+	fi
+}
+
+skip()
+{
+	echo "[ RUN      ] the commands of the README"
+	echo "[  SKIPPED ] the commands of the README"
+	exit 0
+}
+
+# The README has nothing of its own to say for other variants and other machines.
+[ -z "${VARIANT:-}${RUN:-}" ] || skip
+tests/need.sh pkg-config man-db >"$work/need" 2>&1 || {
+	echo "note: the commands of the README are skipped, for there is no pkg-config or no man here"
+	skip
+}
+
+# ---- What the README says ------------------------------------------------------------------------
+
+# The Nth block that is fenced as sh.
+block()
+{
+	awk -v wanted="$1" '/^```/ { if (!fenced && $0 == "```sh") n++
+			fenced = !fenced; inside = fenced && $0 == "```sh"; next }
+		inside && n == wanted' README.md
+}
+
+# Commands between backquotes, outside of all blocks.
+between_backquotes()
+{
+	awk '/^```/ { fenced = !fenced } !fenced' README.md | grep -o '`[^`]*`' | tr -d '`' |
+		grep -E '^(make|cc)( |$)' | sort -u
+}
+
+# No command hides in a block of another kind, where it would not be run.
+has_no_other_commands()
+{
+	! awk '/^```/ { fenced = !fenced; inside = fenced && $0 != "```sh"; next } inside' README.md |
+		grep -nE '^[[:space:]]*(\$ |#! *|(make|cc|gcc|g\+\+|sudo|git|cd|man|tar|apt-get)( |$)|\./|sample/)'
+}
+
+# ---- The copy, and what the commands find --------------------------------------------------------
+
+copy=$work/copy
+root=$work/root
+mkdir "$copy" "$root" "$work/bin" "$work/home"
+tar --exclude=./.git --exclude=./build --exclude=./example --exclude=./libmems.a \
+	--exclude=./sample/mems-replay -cf - . | tar -xf - -C "$copy" || exit 1
+cp example.c "$copy/program.c"
+# For make dist, as there is no .git.
+(cd "$copy" && find . ! -type d ! -path './.*' | sed 's|^./||') >"$work/manifest"
+cp "$work/manifest" "$copy/MANIFEST"
+
+cat >"$work/bin/make" <<END
+#!/bin/sh
+for word in "\$@"; do
+	case " $long " in
+	*" \$word "*) exec $(command -v make) -n "\$@" >/dev/null ;;
+	esac
+done
+exec $(command -v make) "\$@"
+END
+cat >"$work/bin/sudo" <<'END'
+#!/bin/sh
+exec "$@"
+END
+cat >"$work/bin/xdg-open" <<'END'
+#!/bin/sh
+exec test -s "$1"
+END
+chmod +x "$work/bin/"*
+
+# Nothing of the make that runs this test, and a build that takes little time.
+unset MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES CPPFLAGS LDFLAGS LDLIBS CC CXX CMOCKA EXAMPLE REPLAY \
+	TRACES PREFIX prefix PKG_CONFIG_LIBDIR
+export CFLAGS=-O0
+export HOME="$work/home"
+export DESTDIR="$root"
+export PATH="$work/bin:$root/usr/local/bin:$PATH"
+export MANPATH="$root/usr/local/share/man:"
+export PKG_CONFIG_SYSROOT_DIR="$root"
+export PKG_CONFIG_PATH="$root/usr/local/lib/pkgconfig"
+
+# succeeds SCRIPT
+succeeds()
+{
+	(cd "$copy" && timeout 120 sh -exc "$1") >"$work/said" 2>&1 </dev/null && return
+	cat "$work/said"
+	return 1
+}
+
+# ---- The commands --------------------------------------------------------------------------------
+
+report "no command stands in a block that is not run" has_no_other_commands
+
+blocks=$(grep -c '^```sh$' README.md)
+n=0
+while [ $n -lt "$blocks" ]; do
+	n=$((n + 1))
+	report "block $n: $(block $n | head -n 1)" succeeds "$(block $n)"
+done
+
+between_backquotes >"$work/lines"
+while read -r line <&3; do
+	report "$line" succeeds "$line"
+done 3<"$work/lines"
+report "the README has commands" [ "$n" -gt 0 -a -s "$work/lines" ]
+exit $status
