@@ -22,15 +22,17 @@
  *   bound    for each class a leaf before which no HOLE of class_least[c] or more granules starts,
  *            kept in 16 bits: the unit is 2^bound_shift leaves.
  *
- * How a HOLE is found: the bound of its class says where to begin, and a tree of maxima leads from
- * there to the first leaf with a HOLE that is large enough, as in R. P. Brent, "Efficient
- * implementation of the first-fit strategy for dynamic storage allocation", ACM TOPLAS 11(3),
- * 1989: leaf_max has a byte for each leaf (sizes above 254 are written as 255), group_max[0] the
- * exact size for each group, and each further level the maxima of 16 entries of the one below.
- * An entry of group_max that grows is written at once. One that may have shrunk is left as it is,
- * too large, and the group is noted in a slot that it shares with others; it is settled when
- * another group takes the slot, or when a search finds nothing there. So at most LAGS entries are
- * ever too large, and a HOLE that is carved again and again does not cost the climb each time.
+ * How a HOLE is found: the bound of its class says where to begin. If the HOLE there does not do, a
+ * tree of maxima leads to the first leaf with one that does, as in R. P. Brent, "Efficient
+ * implementation of the first-fit strategy for dynamic storage allocation", ACM TOPLAS 11(3), 1989.
+ * There are two trees. leaf_max[0] has a byte for each leaf, the largest HOLE that starts in it, and
+ * each further level the maxima of 64 bytes below; sizes above 254 are written as 255. For those
+ * *large* HOLEs group_max[0] has the exact size of the largest in each group (no more than 16 fit
+ * in), and each further level the maxima of 16 entries. What a group hands up, in leaf_max[1] and in
+ * group_max[0], is raised at once when it grows. When it may have shrunk it is left as it is, too
+ * large, and the group is noted in a slot that it shares with others; it is settled when another
+ * group takes the slot, or when a search finds nothing there. So at most LAGS groups ever hand up
+ * too much, and a HOLE that is carved again and again does not cost the climb each time.
  *
  * Invariants; mems_check verifies each of them and names it
  *   I1   top is a whole number of pages within the reservation and the limit, base is aligned,
@@ -44,9 +46,12 @@
  *   I8   no bit is set beyond top
  *   I9   has_start[0] tells which leaves have a start, has_start[i + 1] which words of has_start[i]
  *        are not 0
- *   I10  leaf_max[i] is the largest HOLE that starts in leaf i, or 255 if it is larger
- *   I11  group_max[0][i] is the largest HOLE that starts in group i (a group in a slot: at least
- *        that), group_max[k + 1][i] the largest of its 16 entries in group_max[k]
+ *   I10  leaf_max[0][i] is the largest HOLE that starts in leaf i, or 255 if it is larger, and
+ *        leaf_max[k + 1][i] the largest of its 64 entries in leaf_max[k] (a group in a slot: at
+ *        least that)
+ *   I11  group_max[0][i] is the largest large HOLE that starts in group i, 0 if there is none (a
+ *        group in a slot: at least that), group_max[k + 1][i] the largest of its 16 entries in
+ *        group_max[k]
  *   I12  no HOLE of class_least[c] or more granules starts before bounds[c]
  *   I13  the counters equal what the chains say; no peak is below its counter
  *   I14  no block was ever beyond clean_from, where memory is as the OS gave it
@@ -111,7 +116,8 @@ enum {
 	FANOUT = 1 << FANOUT_LOG2,
 	MAX_LEVELS = 5,         /* of group_max: the last one has at most 16 entries */
 	START_LEVELS = 5,       /* of has_start: the last one has one word */
-	LEAF_MAX = 255,         /* a HOLE of this size or more, as leaf_max has it */
+	LEAF_MAX_LEVELS = 5,    /* of leaf_max: the last one has at most 4 entries */
+	LARGE = 255,            /* a HOLE of this size or more is large, and leaf_max says so */
 	LAGS = 16,              /* groups that may lag */
 	CLASSES = 16,           /* of sizes, see class_least */
 	CLASSED_SIZES = 257,    /* the last class begins before this size */
@@ -161,7 +167,7 @@ struct main_node {
 enum table_name {
 	LEAVES,
 	LEAF_MAXIMA,
-	GROUP_MAXIMA,
+	GROUP_MAXIMA = LEAF_MAXIMA + LEAF_MAX_LEVELS,
 	HAS_START = GROUP_MAXIMA + MAX_LEVELS,
 	BORDERS = HAS_START + START_LEVELS,
 	TOUCHED,
@@ -229,7 +235,7 @@ static struct {
 	struct leaf *leaves;         /* leaf i is leaves[i + 1]; leaves[0] is empty */
 	char *indexed;               /* the words with the HOLEs that the index knows: of the leaves, */
 	unsigned indexed_log2;       /* or of merged; log2 of the bytes from one to the next */
-	uint8_t *leaf_max;
+	uint8_t *leaf_max[LEAF_MAX_LEVELS];
 	uint32_t *group_max[MAX_LEVELS];
 	atomic_word *has_start[START_LEVELS];
 	uint64_t *borders;           /* bit i: page i is the first of a main node */
@@ -538,7 +544,8 @@ static void table_describe(enum table_name name, size_t entry_bytes, unsigned gr
 static void tables_describe(void)
 {
 	table_describe(LEAVES, sizeof(struct leaf), LEAF_LOG2);
-	table_describe(LEAF_MAXIMA, sizeof(uint8_t), LEAF_LOG2);
+	for (unsigned level = 0; level < LEAF_MAX_LEVELS; level++)
+		table_describe(LEAF_MAXIMA + level, sizeof(uint8_t), LEAF_LOG2 + 6 * level);
 	for (unsigned level = 0; level < MAX_LEVELS; level++)
 		table_describe(GROUP_MAXIMA + level, sizeof(uint32_t), GROUP_LOG2 + FANOUT_LOG2 * level);
 	for (unsigned level = 0; level < START_LEVELS; level++)
@@ -586,7 +593,8 @@ static void tables_place(char *memory, size_t granules, size_t os_page)
 		memory += heap.tables[i].reserved_bytes;
 	}
 	heap.leaves = (struct leaf *)(void *)heap.tables[LEAVES].memory;
-	heap.leaf_max = (uint8_t *)heap.tables[LEAF_MAXIMA].memory;
+	for (unsigned level = 0; level < LEAF_MAX_LEVELS; level++)
+		heap.leaf_max[level] = (uint8_t *)heap.tables[LEAF_MAXIMA + level].memory;
 	for (unsigned level = 0; level < MAX_LEVELS; level++)
 		heap.group_max[level] = (uint32_t *)(void *)heap.tables[GROUP_MAXIMA + level].memory;
 	for (unsigned level = 0; level < START_LEVELS; level++)
@@ -840,7 +848,7 @@ static size_t group_of(size_t granule)
 
 static uint8_t leaf_max_of(size_t size)
 {
-	return (uint8_t)min_size(size, LEAF_MAX);
+	return (uint8_t)min_size(size, LARGE);
 }
 
 /* The granules of all HOLEs that start in the leaf, as far as they lie in it. The addition carries
@@ -901,17 +909,25 @@ static size_t leaf_largest(size_t leaf)
 	return leaf_largest_beside(leaf, NONE, 0);
 }
 
-/* The largest HOLE that starts in the group, counted from leaf_max. */
+/* The largest large HOLE that starts in the group, 0 if there is none. */
 static size_t group_largest(size_t group)
 {
-	const uint8_t *line = heap.leaf_max + group * GROUP_LEAVES;
-	size_t largest = bytes_max(line);
-	if (largest < LEAF_MAX)
-		return largest;
-	largest = 0;
-	for (unsigned i = 0; (i = bytes_find(line, i, LEAF_MAX)) < GROUP_LEAVES; i++)
-		largest = max_size(largest, leaf_largest(group * GROUP_LEAVES + i));
-	return max_size(largest, LEAF_MAX);
+	const uint8_t *line = heap.leaf_max[0] + group * GROUP_LEAVES;
+	size_t largest = 0;
+	for (unsigned i = 0; (i = bytes_find(line, i, LARGE)) < GROUP_LEAVES; i++)
+		largest = max_size(largest, segment_size(leaf_last_hole(group * GROUP_LEAVES + i)));
+	return largest;
+}
+
+/* Raises the entries above that of the leaf, as far as they are smaller. */
+static NOINLINE void leaf_max_raise(size_t leaf, uint8_t size)
+{
+	for (unsigned level = 1; level < LEAF_MAX_LEVELS; level++) {
+		leaf /= 64;
+		if (heap.leaf_max[level][leaf] >= size)
+			return;
+		heap.leaf_max[level][leaf] = size;
+	}
 }
 
 static NOINLINE void group_raise(size_t group, size_t size)
@@ -922,8 +938,23 @@ static NOINLINE void group_raise(size_t group, size_t size)
 	}
 }
 
-/* Counts the entry of the group anew, and those above as far as it was the largest there. */
-static void group_settle(size_t group)
+/* Counts the entries of the group anew, and those above as far as it was the largest there. */
+static void group_settle_small(size_t group)
+{
+	uint8_t before = heap.leaf_max[1][group];
+	uint8_t after = (uint8_t)bytes_max(heap.leaf_max[0] + group * GROUP_LEAVES);
+	heap.leaf_max[1][group] = after;
+	for (unsigned level = 2; level < LEAF_MAX_LEVELS && after != before; level++) {
+		const uint8_t *line = heap.leaf_max[level - 1] + round_down(group, 64);
+		group /= 64;
+		if (heap.leaf_max[level][group] != before)
+			return;
+		after = (uint8_t)bytes_max(line);
+		heap.leaf_max[level][group] = after;
+	}
+}
+
+static void group_settle_large(size_t group)
 {
 	uint32_t before = heap.group_max[0][group];
 	uint32_t after = (uint32_t)group_largest(group);
@@ -938,6 +969,13 @@ static void group_settle(size_t group)
 	}
 }
 
+static void group_settle(size_t group)
+{
+	group_settle_small(group);
+	if (heap.group_max[0][group] != 0)
+		group_settle_large(group);
+}
+
 /* Gives the slot to another group. */
 static NOINLINE void lag_change(size_t *lag, size_t group)
 {
@@ -948,17 +986,20 @@ static NOINLINE void lag_change(size_t *lag, size_t group)
 /* A HOLE of so many granules has come to be at granule, or has grown to that. */
 static inline void index_add(size_t granule, size_t size)
 {
-	uint8_t *entry = &heap.leaf_max[leaf_of(granule)];
+	const size_t leaf = leaf_of(granule);
+	uint8_t *entry = &heap.leaf_max[0][leaf];
 	const uint8_t least = leaf_max_of(size);
 	*entry = *entry < least ? least : *entry;
-	if (UNLIKELY(heap.group_max[0][group_of(granule)] < size))
+	if (UNLIKELY(heap.leaf_max[1][leaf / 64] < least))
+		leaf_max_raise(leaf, least);
+	if (size >= LARGE && heap.group_max[0][group_of(granule)] < size)
 		group_raise(group_of(granule), size);
 }
 
-/* A HOLE of size granules in the group is gone, or smaller. */
-static inline void group_shrink(size_t group, size_t size)
+/* An entry of the group may be too large now. */
+static inline void group_lag(size_t group)
 {
-	if (UNLIKELY(heap.group_max[0][group] == size && heap.lags[group % LAGS] != group))
+	if (UNLIKELY(heap.lags[group % LAGS] != group))
 		lag_change(&heap.lags[group % LAGS], group);
 }
 
@@ -967,10 +1008,14 @@ static inline void group_shrink(size_t group, size_t size)
 static inline void index_remove(size_t granule, size_t size, size_t rest, size_t rest_size)
 {
 	const size_t leaf = leaf_of(granule);
-	if (heap.leaf_max[leaf] == leaf_max_of(size) && (size <= LEAF_MAX || leaf_of(rest) != leaf ||
-	    rest_size < LEAF_MAX))
-		heap.leaf_max[leaf] = leaf_max_of(leaf_largest_beside(leaf, rest, rest_size));
-	group_shrink(group_of(granule), size);
+	const uint8_t before = heap.leaf_max[0][leaf];
+	if (size >= LARGE && heap.group_max[0][group_of(granule)] == size)
+		group_lag(group_of(granule));
+	if (before != leaf_max_of(size) || (rest_size >= LARGE && leaf_of(rest) == leaf))
+		return;
+	heap.leaf_max[0][leaf] = leaf_max_of(leaf_largest_beside(leaf, rest, rest_size));
+	if (heap.leaf_max[1][leaf / 64] == before)
+		group_lag(group_of(granule));
 }
 
 /* The HOLE of so many granules at granule has lost its low end. The bits say so already. */
@@ -1048,13 +1093,11 @@ static inline void bounds_lower(size_t size, size_t granule)
 	}
 }
 
-/* The first HOLE of at least size granules that starts in the leaf, if any is. */
+/* The first HOLE of at least size granules that starts in the leaf, which has one. */
 static inline size_t leaf_find(size_t leaf, size_t size)
 {
-	const size_t last = leaf_last_hole(leaf);
 	const uint64_t runs = size <= 64 ? runs_of(leaf_free(leaf), (unsigned)size) : 0;
-	const size_t found = leaf * 64 + lowest_bit(runs | bit_of(last));
-	return found != last || segment_size(last) >= size ? found : NONE;
+	return leaf * 64 + lowest_bit(runs | bit_of(leaf_last_hole(leaf)));
 }
 
 /* The first group after this one whose entry is at least size: up the levels, and down again. */
@@ -1079,39 +1122,77 @@ static size_t group_after(size_t group, size_t size)
 	return index;
 }
 
-/* The first HOLE of at least size granules in the leaves from this one to the end of its group.
- * The first leaf that leaf_max gives has it, but for sizes that leaf_max does not tell apart. */
-static inline size_t group_find(size_t leaf, size_t size)
+/* The first group from this one on whose entry in leaf_max is at least least: up the levels, and
+ * down again. NONE if there is none. */
+static size_t group_from(size_t group, unsigned least)
 {
-	const size_t first = round_down(leaf, GROUP_LEAVES);
-	unsigned entry = leaf % GROUP_LEAVES;
-	for (;; entry++) {
-		entry = bytes_find(heap.leaf_max + first, entry, leaf_max_of(size));
-		if (entry >= GROUP_LEAVES)
+	unsigned level = 1;
+	unsigned entry;
+	size_t index = group;
+	while ((entry = bytes_find(heap.leaf_max[level] + round_down(index, 64), index % 64, least)) == 64) {
+		if (++level == LEAF_MAX_LEVELS)
 			return NONE;
-		const size_t granule = leaf_find(first + entry, size);
-		if (granule != NONE)
-			return granule;
+		index = index / 64 + 1;
 	}
+	for (index = round_down(index, 64) + entry; level > 1; level--) {
+		index *= 64;
+		index += bytes_find(heap.leaf_max[level - 1] + index, 0, least);
+	}
+	return index;
 }
 
-/* The first HOLE of at least size granules in a later group; NONE if there is none. */
-static NOINLINE size_t group_find_later(size_t group, size_t size)
+/* The first leaf in a group from this one on that has a HOLE of at least so many granules, a size
+ * that is not large. NONE if there is none. */
+static NOINLINE size_t leaf_from_group(size_t group, unsigned size)
 {
-	while ((group = group_after(group, size)) != NONE) {
-		const size_t granule = group_find(group * GROUP_LEAVES, size);
-		if (granule != NONE)
-			return granule;
+	while ((group = group_from(group, size)) != NONE) {
+		const unsigned entry = bytes_find(heap.leaf_max[0] + group * GROUP_LEAVES, 0, size);
+		if (entry < GROUP_LEAVES)
+			return group * GROUP_LEAVES + entry;
 		group_settle(group);
 	}
 	return NONE;
 }
 
+/* The first HOLE of at least size granules, a large size, in the leaves from this one to the end of
+ * its group. */
+static size_t group_find(size_t leaf, size_t size)
+{
+	const size_t first = round_down(leaf, GROUP_LEAVES);
+	for (unsigned entry = leaf % GROUP_LEAVES;; entry++) {
+		entry = bytes_find(heap.leaf_max[0] + first, entry, LARGE);
+		if (entry >= GROUP_LEAVES)
+			return NONE;
+		const size_t granule = leaf_last_hole(first + entry);
+		if (segment_size(granule) >= size)
+			return granule;
+	}
+}
+
+/* The first HOLE of at least size granules, a large size, in the leaves from this one on; NONE if
+ * there is none. */
+static NOINLINE size_t large_find(size_t size, size_t leaf)
+{
+	size_t group = leaf / GROUP_LEAVES;
+	size_t granule = group_find(leaf, size);
+	while (granule == NONE && (group = group_after(group, size)) != NONE) {
+		granule = group_find(group * GROUP_LEAVES, size);
+		if (granule == NONE)
+			group_settle(group);
+	}
+	return granule;
+}
+
 /* The first HOLE of at least size granules in the leaves from this one on; NONE if there is none. */
 static inline size_t hole_find(size_t size, size_t leaf)
 {
-	const size_t granule = group_find(leaf, size);
-	return granule != NONE ? granule : group_find_later(leaf / GROUP_LEAVES, size);
+	if (size >= LARGE)
+		return large_find(size, leaf);
+	const size_t first = round_down(leaf, GROUP_LEAVES);
+	const unsigned entry = bytes_find(heap.leaf_max[0] + first, leaf % GROUP_LEAVES, (unsigned)size);
+	leaf = entry < GROUP_LEAVES ? first + entry
+	                            : leaf_from_group(leaf / GROUP_LEAVES + 1, (unsigned)size);
+	return leaf == NONE ? NONE : leaf_find(leaf, size);
 }
 
 /* The first HOLE of at least size granules that starts after granule; NONE if there is none. */
@@ -1519,7 +1600,7 @@ static void leaves_merge(void)
 	for (size_t leaf = 0; leaf < leaves; leaf++)
 		leaf_merge(leaf, &follows_hole);
 	for (size_t leaf = 0; leaf < leaves; leaf++)
-		heap.leaf_max[leaf] = leaf_max_of(leaf_largest(leaf));
+		heap.leaf_max[0][leaf] = leaf_max_of(leaf_largest(leaf));
 	for (size_t group = 0; group < entries; group++)
 		heap.group_max[0][group] = (uint32_t)group_largest(group);
 	for (unsigned level = 1; level < MAX_LEVELS; level++) {
@@ -1527,6 +1608,9 @@ static void leaves_merge(void)
 		for (size_t i = 0; i < entries; i++)
 			heap.group_max[level][i] = sizes_max(heap.group_max[level - 1] + i * FANOUT);
 	}
+	for (unsigned level = 1; level < LEAF_MAX_LEVELS; level++)
+		for (size_t i = 0; i <= (leaves - 1) >> (6 * level); i++)
+			heap.leaf_max[level][i] = (uint8_t)bytes_max(heap.leaf_max[level - 1] + i * 64);
 	bounds_reset();
 }
 
@@ -2031,12 +2115,13 @@ static bool is_at(const void *array, unsigned table)
 /* Whether the pointers to the arrays lead to the tables. */
 static bool are_arrays_placed(void)
 {
-	bool are_placed = is_at(heap.leaves, LEAVES) && is_at(heap.leaf_max, LEAF_MAXIMA) &&
-	                  is_at(heap.borders, BORDERS) && is_at(heap.touched, TOUCHED) &&
+	bool are_placed = is_at(heap.leaves, LEAVES) && is_at(heap.borders, BORDERS) && is_at(heap.touched, TOUCHED) &&
 	                  is_at(heap.given, GIVEN) && is_at(heap.nodes, NODES) &&
 	                  is_at(heap.merged, MERGED) &&
 	                  (heap.is_quick ? is_at(heap.indexed, MERGED)
 	                                 : heap.indexed == (char *)&leaf_at(0)->holes);
+	for (unsigned level = 0; level < LEAF_MAX_LEVELS; level++)
+		are_placed = are_placed && is_at(heap.leaf_max[level], LEAF_MAXIMA + level);
 	for (unsigned level = 0; level < MAX_LEVELS; level++)
 		are_placed = are_placed && is_at(heap.group_max[level], GROUP_MAXIMA + level);
 	for (unsigned level = 0; level < START_LEVELS; level++)
@@ -2153,9 +2238,17 @@ static void check_starts(struct findings *findings)
 	}
 }
 
-/* I11 above the groups. */
+/* I10 and I11 above the leaves and the groups. */
 static void check_levels(struct findings *findings)
 {
+	for (unsigned level = 1; level < LEAF_MAX_LEVELS; level++) {
+		for (size_t i = 0; i <= leaf_of(heap.top) >> (6 * level); i++) {
+			const unsigned largest = bytes_max(heap.leaf_max[level - 1] + i * 64);
+			const bool may_lag = level == 1 && heap.lags[i % LAGS] == i;
+			finding_add(findings, 10, heap.leaf_max[level][i] == largest ||
+			                          (may_lag && heap.leaf_max[level][i] > largest), i);
+		}
+	}
 	size_t entries = group_of(heap.top) + 1;
 	for (unsigned level = 1; level < MAX_LEVELS; level++) {
 		entries = (entries + FANOUT - 1) / FANOUT;
@@ -2240,13 +2333,15 @@ static void check_leaves(struct findings *findings)
 				check_segment(findings, &tally, granule, check_next(granule));
 		}
 		const uint8_t largest = leaf_max_of(tally.largest_in_leaf);
-		finding_add(findings, 10, heap.leaf_max[leaf] == largest, leaf);
+		finding_add(findings, 10, heap.leaf_max[0][leaf] == largest, leaf);
 		tally.largest_in_group = max_size(tally.largest_in_group, tally.largest_in_leaf);
 		if ((leaf + 1) % GROUP_LEAVES == 0) {
 			const size_t group = leaf / GROUP_LEAVES;
 			const size_t entry = heap.group_max[0][group];
-			const bool is_exact = entry == tally.largest_in_group;
-			const bool is_more = entry > tally.largest_in_group;
+			const bool is_large = tally.largest_in_group >= LARGE;
+			const size_t expected = is_large ? tally.largest_in_group : 0;
+			const bool is_exact = entry == expected;
+			const bool is_more = entry > expected;
 			const bool may_lag = heap.lags[group % LAGS] == group;
 			finding_add(findings, 11, is_exact || (may_lag && is_more), group);
 			tally.largest_in_group = 0;
@@ -2276,8 +2371,8 @@ static int findings_print(const struct findings *findings, FILE *report)
 		[7] = "no two neighbours in a sub-chain are merged HOLEs",
 		[8] = "no bit is set beyond top",
 		[9] = "has_start tells which leaves have a start",
-		[10] = "leaf_max is the largest HOLE that starts in each leaf",
-		[11] = "group_max is the largest HOLE that starts in each group",
+		[10] = "leaf_max is the largest HOLE that starts in each leaf, and above",
+		[11] = "group_max is the largest large HOLE that starts in each group, and above",
 		[12] = "no HOLE starts before its bound",
 		[13] = "the counters equal what the chains say",
 		[14] = "no block was ever beyond clean_from",

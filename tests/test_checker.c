@@ -366,18 +366,18 @@ static void leaf_beyond_top_said_to_have_a_start(void)
 
 static void leaf_max_too_small(void)
 {
-	heap.leaf_max[leaf_of(some_hole())]--;
+	heap.leaf_max[0][leaf_of(some_hole())]--;
 }
 
 static void leaf_max_too_large(void)
 {
 	const size_t large = largest_block();
-	heap.leaf_max[leaf_of(large) + 2]++;
+	heap.leaf_max[0][leaf_of(large) + 2]++;
 }
 
 static void leaf_max_beyond_top(void)
 {
-	heap.leaf_max[leaf_of(heap.top) + 1] = 1;
+	heap.leaf_max[0][leaf_of(heap.top) + 1] = 1;
 }
 
 static void group_max_too_small(void)
@@ -921,7 +921,7 @@ static void every_array_is_checked(void **state)
 	books_save();
 	heap.leaves++;
 	expect_noticed("the leaves", 16);
-	heap.leaf_max++;
+	heap.leaf_max[0]++;
 	expect_noticed("the maxima of leaves", 16);
 	heap.borders++;
 	expect_noticed("the borders", 16);
