@@ -130,7 +130,7 @@ enum {
 	BINS = DIRECT_BINS + 128,
 	REMEMBERED_BYTES = 64 << 10, /* larger blocks are merged at once */
 	CHUNK_ITEMS = 63,
-	MAX_CHUNKS = 4096,      /* so at most 258,048 blocks are remembered, in 1 MiB */
+	MAX_CHUNKS = 4096,      /* so at most 257,985 blocks are remembered, in 1 MiB */
 	RUN_BLOCKS = 32,        /* blocks that are taken at once, */
 	RUN_BYTES = 4 << 10,    /* of this size together, at most */
 	MERGE_BYTES = 256 << 10, /* at least so much must be remembered, */
@@ -204,7 +204,7 @@ struct bin {
 	struct chunk *chunk; /* the top one, the others are full; NULL in a bin that was never used */
 	uint32_t size;       /* granules */
 	uint16_t used;       /* items in the top chunk */
-	uint16_t misses;     /* requests that found the bin empty, up to RUN_BLOCKS */
+	uint16_t misses;     /* requests that found the bin empty, up to RUN_BLOCKS; of whatever size */
 };
 
 struct options {
@@ -422,7 +422,7 @@ static inline uint32_t sizes_max(const uint32_t line[FANOUT])
 #endif
 }
 
-/* ---- The OS: the only place that asks it for anything; errno stays as it was ------------------- */
+/* ---- The OS: the only place that asks it for anything; errno stays as it was ----------------- */
 
 static size_t os_page_bytes(void)
 {
@@ -531,7 +531,7 @@ static size_t os_resident_bytes(char *address, size_t bytes)
 	return resident;
 }
 
-/* ---- Tables: the metadata, reserved whole and made writable as the heap grows ----------------- */
+/* ---- Tables: the metadata, reserved whole and made writable as the heap grows ---------------- */
 
 static void table_describe(enum table_name name, size_t entry_bytes, unsigned granules_log2)
 {
@@ -632,7 +632,7 @@ static bool tables_commit(size_t granules)
 	return true;
 }
 
-/* ---- Leaves: the bits ------------------------------------------------------------------------- */
+/* ---- Leaves: the bits ------------------------------------------------------------------------ */
 
 static size_t leaf_of(size_t granule)
 {
@@ -764,7 +764,7 @@ static inline void hole_mark(size_t granule, bool is_hole)
 	}
 }
 
-/* ---- Segments: the sub-chain as a list --------------------------------------------------------- */
+/* ---- Segments: the sub-chain as a list ------------------------------------------------------- */
 
 static bool is_start(size_t granule)
 {
@@ -839,7 +839,7 @@ static inline size_t segment_size(size_t granule)
 	return segment_next(granule) - granule;
 }
 
-/* ---- The hole index: which is the first HOLE of at least n granules? --------------------------- */
+/* ---- The hole index: which is the first HOLE of at least n granules? ------------------------- */
 
 static size_t group_of(size_t granule)
 {
@@ -1018,11 +1018,14 @@ static inline void index_remove(size_t granule, size_t size, size_t rest, size_t
 		group_lag(group_of(granule));
 }
 
-/* The HOLE of so many granules at granule has lost its low end. The bits say so already. */
+/* The HOLE of so many granules at granule has lost its low end. The bits say so already. Where what is
+ * left begins in the same leaf, no entry can grow. */
 static inline void index_cut(size_t granule, size_t size, size_t lost)
 {
-	index_add(granule + lost, size - lost);
-	index_remove(granule, size, granule + lost, size - lost);
+	const size_t rest = granule + lost;
+	if (leaf_of(rest) != leaf_of(granule))
+		index_add(rest, size - lost);
+	index_remove(granule, size, rest, size - lost);
 }
 
 /* The smallest size of each class. */
@@ -1129,10 +1132,12 @@ static size_t group_from(size_t group, unsigned least)
 	unsigned level = 1;
 	unsigned entry;
 	size_t index = group;
-	while ((entry = bytes_find(heap.leaf_max[level] + round_down(index, 64), index % 64, least)) == 64) {
+	for (;; index = index / 64 + 1) {
+		entry = bytes_find(heap.leaf_max[level] + round_down(index, 64), index % 64, least);
+		if (entry < 64)
+			break;
 		if (++level == LEAF_MAX_LEVELS)
 			return NONE;
-		index = index / 64 + 1;
 	}
 	for (index = round_down(index, 64) + entry; level > 1; level--) {
 		index *= 64;
@@ -1221,7 +1226,7 @@ static inline struct hole hole_first(size_t size)
 	return (struct hole){ granule, granule == NONE ? 0 : segment_size(granule) };
 }
 
-/* ---- Main nodes: the main chain ---------------------------------------------------------------- */
+/* ---- Main nodes: the main chain -------------------------------------------------------------- */
 
 static size_t page_of(size_t granule)
 {
@@ -1289,7 +1294,7 @@ static bool node_grow(size_t granules)
 	return (wanted > needed && node_append(wanted)) || node_append(needed);
 }
 
-/* ---- Pages: which of them are in memory, and giving them back -------------------------------------- */
+/* ---- Pages: which of them are in memory, and giving them back -------------------------------- */
 
 /* The first index from `from` to below end whose bit is value; end if there is none. */
 static size_t bits_find(const uint64_t *words, size_t from, size_t end, bool value)
@@ -1326,10 +1331,15 @@ static size_t bits_count(const uint64_t *words, size_t from, size_t end)
 	return count;
 }
 
-/* The program may write to these pages from now on. */
-static NOINLINE void pages_touch(size_t page, size_t end)
+/* The program may write to the granules from start to stop from now on. A page that is not in memory
+ * lies in one HOLE, so only a HOLE that is larger than a page can have one. */
+static NOINLINE void pages_touch(size_t start, size_t stop)
 {
+	const size_t page = start >> heap.os_page_log2;
+	const size_t end = ((stop - 1) >> heap.os_page_log2) + 1;
 	const size_t count = end - page;
+	if (bits_find(heap.touched, page, end, false) == end)
+		return;
 	heap.fresh += (count - bits_count(heap.touched, page, end)) << heap.os_page_log2;
 	heap.trim_taken += bits_count(heap.given, page, end) << heap.os_page_log2;
 	bits_set(heap.touched, page, end, true);
@@ -1400,7 +1410,7 @@ static inline void trim_after(size_t freed, size_t hole_size)
 		holes_trim((size_t)TRIM_BYTES >> heap.shift, NONE, true);
 }
 
-/* ---- Placement: first fit, split, merge -------------------------------------------------------- */
+/* ---- Placement: first fit, split, merge ------------------------------------------------------ */
 
 static void process_count(size_t granules)
 {
@@ -1457,10 +1467,8 @@ static inline void hole_take(struct hole hole, size_t size)
 	const size_t rest = granule + size;
 	bits_cut(granule, rest, hole.size > size);
 	index_cut(granule, hole.size, size);
-	const size_t page = granule >> heap.os_page_log2;
-	const size_t page_end = ((rest - 1) >> heap.os_page_log2) + 1;
-	if (page_end - page > 1 || (heap.touched[page / 64] & bit_of(page)) == 0)
-		pages_touch(page, page_end);
+	if (UNLIKELY(hole.size >> heap.os_page_log2 != 0))
+		pages_touch(granule, rest);
 	heap.clean_from = max_size(heap.clean_from, rest);
 	heap.merged_size -= size;
 }
@@ -1468,17 +1476,14 @@ static inline void hole_take(struct hole hole, size_t size)
 /* [ hole? ][ this ][ hole? ]  =>  [ ------- hole ------- ]      next: where this segment ends */
 static NOINLINE void hole_make(size_t granule, size_t next)
 {
-	size_t start = granule;
-	size_t end = next;
+	const size_t previous = is_border(granule) ? granule : segment_previous(granule);
+	const bool joins_left = previous != granule && is_merged(previous);
 	const bool joins_right = is_merged(next) && !is_border(next);
-	const bool joins_left = !is_border(granule) && is_merged(segment_previous(granule));
-	if (joins_right)
-		end = segment_next(next);
-	if (joins_left)
-		start = segment_previous(granule);
+	const size_t start = joins_left ? previous : granule;
+	const size_t end = joins_right ? segment_next(next) : next;
 	bits_join(granule, next, joins_left, joins_right);
 	index_add(start, end - start);
-	if (end != next)
+	if (joins_right && (leaf_of(next) != leaf_of(start) || end - start >= LARGE))
 		index_remove(next, end - next, start, end - start);
 	bounds_lower(end - start, start);
 	heap.merged_size += next - granule;
@@ -1491,7 +1496,7 @@ static size_t remembered_size(void)
 	return heap.top - heap.process - heap.merged_size;
 }
 
-/* ---- Quick fit: bins of remembered blocks -------------------------------------------------------- */
+/* ---- Quick fit: bins of remembered blocks ---------------------------------------------------- */
 
 static struct chunk *chunk_at(uint32_t index)
 {
@@ -1637,8 +1642,9 @@ static bool is_much_remembered(void)
 	return remembered_size() >= least && remembered_size() != 0;
 }
 
-/* The bin for blocks of so many granules, under quick fit. Up to DIRECT_BINS each size has its own, beyond that they
- * share, one size at a time; the size may be another. NULL for sizes that are not remembered. */
+/* The bin for blocks of so many granules, under quick fit. Up to DIRECT_BINS each size has its own,
+ * beyond that they share, one size at a time; the size may be another. NULL for sizes that are not
+ * remembered. */
 static struct bin *bin_of(size_t size)
 {
 	enum { SHARED_BINS = BINS - DIRECT_BINS };
@@ -1678,7 +1684,7 @@ static inline size_t block_recall(struct bin *bin, size_t size)
 	return granule;
 }
 
-/* ---- Blocks: what placement gives to the program ------------------------------------------------ */
+/* ---- Blocks: what placement gives to the program --------------------------------------------- */
 
 /* Makes room where no HOLE is large enough: merges what is remembered, or asks the OS. */
 static NOINLINE struct hole hole_obtain(size_t size)
@@ -1828,7 +1834,7 @@ static size_t block_take_aligned(size_t size, size_t alignment)
 	return block;
 }
 
-/* ---- Addresses --------------------------------------------------------------------------------- */
+/* ---- Addresses ------------------------------------------------------------------------------- */
 
 static void *block_virtual(size_t granule)
 {
@@ -1881,7 +1887,7 @@ static size_t range_of(const void *v_ptr, size_t size)
 	return offset;
 }
 
-/* ---- Descriptions: a segment as the caller sees it ---------------------------------------------- */
+/* ---- Descriptions: a segment as the caller sees it ------------------------------------------- */
 
 /* The segment at granule as it is shown: remembered blocks as part of the HOLE they will be. */
 static struct mems_segment segment_describe(size_t granule, size_t node)
@@ -1941,7 +1947,7 @@ static const char *type_name(enum mems_segment_type type)
 	return type == MEMS_HOLE ? "HOLE" : "PROCESS";
 }
 
-/* ---- Errors ------------------------------------------------------------------------------------- */
+/* ---- Errors ---------------------------------------------------------------------------------- */
 
 static void handler_default(int error, const void *v_ptr, const char *message)
 {
@@ -1992,7 +1998,7 @@ static void *block_result(size_t granule)
 	return NULL;
 }
 
-/* ---- Recording ---------------------------------------------------------------------------------- */
+/* ---- Recording ------------------------------------------------------------------------------- */
 
 static size_t record_bytes(void)
 {
@@ -2063,7 +2069,7 @@ static NOINLINE void record_free(size_t granule)
 	visitor_leave();
 }
 
-/* ---- The checker -------------------------------------------------------------------------------- */
+/* ---- The checker ----------------------------------------------------------------------------- */
 
 enum { INVARIANTS = 16 };
 
@@ -2095,6 +2101,7 @@ static bool check_extent(struct findings *findings)
 	finding_add(findings, 1, heap.start == options.start, 0);
 	finding_add(findings, 1, heap.shift == lowest_bit(options.alignment), 0);
 	finding_add(findings, 1, heap.page_granules == page_bytes / options.alignment, 0);
+	finding_add(findings, 1, heap.os_page_log2 == lowest_bit(os_page_bytes() / options.alignment), 0);
 	finding_add(findings, 1, heap.page_log2 == lowest_bit(page_bytes / options.alignment), 0);
 	finding_add(findings, 1, heap.is_quick == (options.policy == MEMS_QUICK_FIT), 0);
 	finding_add(findings, 1, (uintptr_t)heap.base % page_bytes == 0, 0);
@@ -2115,7 +2122,8 @@ static bool is_at(const void *array, unsigned table)
 /* Whether the pointers to the arrays lead to the tables. */
 static bool are_arrays_placed(void)
 {
-	bool are_placed = is_at(heap.leaves, LEAVES) && is_at(heap.borders, BORDERS) && is_at(heap.touched, TOUCHED) &&
+	bool are_placed = is_at(heap.leaves, LEAVES) && is_at(heap.borders, BORDERS) &&
+	                  is_at(heap.touched, TOUCHED) &&
 	                  is_at(heap.given, GIVEN) && is_at(heap.nodes, NODES) &&
 	                  is_at(heap.merged, MERGED) &&
 	                  (heap.is_quick ? is_at(heap.indexed, MERGED)
@@ -2276,6 +2284,8 @@ static size_t check_bin(struct findings *findings, const struct bin *bin,
 	size_t chunks = 0;
 	size_t used = bin->used;
 	size_t index = bin->chunk == NULL ? 0 : (size_t)(bin->chunk - chunk_at(0));
+	finding_add(findings, 15, index == 0 || bin->chunk == chunk_at((uint32_t)index), bin->size);
+	finding_add(findings, 15, bin->misses <= RUN_BLOCKS, bin->size);
 	finding_add(findings, 15, used <= (index == 0 ? 0 : CHUNK_ITEMS), bin->size);
 	for (; index != 0; index = chunk_at((uint32_t)index)->previous, used = CHUNK_ITEMS) {
 		const bool is_chunk = index < heap.chunk_count && chunks < heap.chunk_count;
@@ -2348,7 +2358,8 @@ static void check_leaves(struct findings *findings)
 		}
 	}
 	for (size_t i = 0; i < LAGS; i++)
-		finding_add(findings, 11, heap.lags[i] % LAGS == i, i);
+		finding_add(findings, 11, heap.lags[i] % LAGS == i &&
+		                          (heap.lags[i] == i || heap.lags[i] <= group_of(heap.top)), i);
 	for (size_t size = 0, class = 0; size < CLASSED_SIZES; size++) {
 		class += class < CLASSES && class_least[class] == size;
 		finding_add(findings, 12, heap.classes_up_to[size] == class, size);
@@ -2391,7 +2402,7 @@ static int findings_print(const struct findings *findings, FILE *report)
 	return broken;
 }
 
-/* ---- Life --------------------------------------------------------------------------------------- */
+/* ---- Life ------------------------------------------------------------------------------------ */
 
 /* Reserves address space for so many bytes of heap and their metadata, if that is at most half of
  * what can be had: asks for twice as much and gives one half back. */
@@ -2532,7 +2543,7 @@ int mems_option(enum mems_option option, size_t value)
 	return 0;
 }
 
-/* ---- Allocation --------------------------------------------------------------------------------- */
+/* ---- Allocation ------------------------------------------------------------------------------ */
 
 static NOINLINE void *malloc_any(size_t size)
 {
@@ -2575,8 +2586,8 @@ void *mems_calloc(size_t count, size_t size)
 }
 
 /* Moves the contents of a large block to one that is not in memory, and the pages of the old one out
- * of memory, so that not both are there at once. Pages can be moved as they are where both blocks begin at the
- * same place in a page; else they are copied piece by piece. */
+ * of memory, so that not both are there at once. Pages can be moved as they are where both blocks
+ * begin at the same place in a page; else they are copied piece by piece. */
 static void contents_move(size_t to, size_t from, size_t size)
 {
 	const size_t page = (size_t)1 << heap.os_page_log2;
@@ -2584,14 +2595,16 @@ static void contents_move(size_t to, size_t from, size_t size)
 	const size_t first = min_size(round_up(from, page), end);
 	const size_t last = max_size(round_down(end, page), first);
 	memcpy(block_physical(to), block_physical(from), (first - from) << heap.shift);
-	if ((to - from) % page == 0 && last != first &&
-	    os_move(block_physical(first + to - from), block_physical(first), (last - first) << heap.shift)) {
+	char *target = block_physical(first + to - from);
+	const size_t bytes = (last - first) << heap.shift;
+	if ((to - from) % page == 0 && bytes != 0 && os_move(target, block_physical(first), bytes)) {
 		pages_give(first >> heap.os_page_log2, last >> heap.os_page_log2);
 	} else {
 		const size_t step = (size_t)MOVE_BYTES >> heap.shift;
 		for (size_t at = first; at < last; at += step) {
 			const size_t until = min_size(at + step, last);
-			memcpy(block_physical(at + to - from), block_physical(at), (until - at) << heap.shift);
+			const size_t count = (until - at) << heap.shift;
+			memcpy(block_physical(at + to - from), block_physical(at), count);
 			pages_release(at, until, true);
 		}
 	}
@@ -2701,7 +2714,7 @@ size_t mems_usable_size(const void *v_ptr)
 	return 0;
 }
 
-/* ---- Translation -------------------------------------------------------------------------------- */
+/* ---- Translation ----------------------------------------------------------------------------- */
 
 void *mems_get_range(const void *v_ptr, size_t size)
 {
@@ -2746,7 +2759,7 @@ int mems_write(void *v_ptr, const void *source, size_t size)
 	return 0;
 }
 
-/* ---- Looking ------------------------------------------------------------------------------------ */
+/* ---- Looking --------------------------------------------------------------------------------- */
 
 static int segment_print(const struct mems_segment *segment, void *out)
 {
