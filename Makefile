@@ -18,7 +18,7 @@ variant :=
 build := build$(if $(variant),/$(variant),/default)
 example := $(if $(variant),$(build)/)example
 library := $(if $(variant),$(build)/)libmems.a
-replay := $(if $(variant),$(build)/)tests/replay
+replay := $(if $(variant),$(build)/)sample/mems-replay
 
 variant_flags_asan := -fsanitize=address,undefined -fno-sanitize-recover=all \
 	-fno-omit-frame-pointer
@@ -36,14 +36,15 @@ cmocka_libs := $(if $(CMOCKA),$(CMOCKA)/libcmocka.a,-lcmocka)
 
 warnings := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion \
 	-Wstrict-prototypes -Wmissing-prototypes
-compile = $(CC) -I. $(if $(CMOCKA),-I$(CMOCKA)/include) $(CPPFLAGS) $(CFLAGS) \
-	-std=c11 $(warnings) $(variant_flags) -MMD -MP -c
+compile = $(CC) -I. -Isample -I$(build)/sample $(if $(CMOCKA),-I$(CMOCKA)/include) \
+	$(CPPFLAGS) $(CFLAGS) -std=c11 $(warnings) $(variant_flags) -MMD -MP -c
 link = $(CC) $(CFLAGS) $(variant_flags) $(LDFLAGS)
 
+heaps := $(build)/tests/heaps
 tests := $(patsubst %.c,$(build)/%,$(wildcard tests/test_*.c))
 support := $(patsubst %.c,$(build)/%.o,$(wildcard tests/support.c tests/model.c))
 
-.PHONY: all help test asan test32 check strict cxx symbols scale clean
+.PHONY: all help test test-browser pictures asan test32 check strict cxx symbols scale clean
 .PHONY: programs all-objects cmocka always
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -51,14 +52,20 @@ support := $(patsubst %.c,$(build)/%.o,$(wildcard tests/support.c tests/model.c)
 all: $(library) $(example) $(replay)
 
 help:
-	@echo 'make            libmems.a and ./example'
+	@echo 'make            libmems.a, ./example and sample/mems-replay'
 	@echo 'make test       builds and runs the tests; installs cmocka where it is missing'
+	@echo 'make test-browser'
+	@echo '                tests the page of mems-replay --html in a headless Chromium'
+	@echo 'make pictures   draws the pictures of the README anew'
 	@echo 'make asan       the tests under the address and undefined behaviour sanitizers'
 	@echo 'make test32     the tests in a 32-bit build'
 	@echo 'make check      all of these, warnings as errors with gcc and clang, mems.h from C++,'
-	@echo '                and the names that the library exports'
+	@echo '                the names that the library exports, and the tarball unpacked elsewhere'
 	@echo 'make bench      measures MeMS beside other allocators'
 	@echo 'make scale      shows that a call costs the same on a heap a thousand times as large'
+	@echo 'make install    installs to PREFIX, /usr/local by default (make uninstall: removes it);'
+	@echo '                DESTDIR, bindir, libdir, includedir, mandir and pkgconfigdir are yours'
+	@echo 'make dist       the tarball of a release, build/mems-VERSION.tar.gz'
 	@echo 'make clean      removes all that was made'
 	@echo
 	@echo 'CC, CXX, AR, CFLAGS, CPPFLAGS, LDFLAGS and LDLIBS are yours: make CFLAGS=-O0'
@@ -70,7 +77,7 @@ help:
 # Holds all that the objects depend on besides their sources; written only when that changes.
 $(build)/flags: export flags = $(compile) $(link) $(LDLIBS) $(AR)
 $(build)/flags: always
-	@mkdir -p $(build)/tests
+	@mkdir -p $(build)/tests $(build)/sample
 	@printf '%s\n' "$$flags" | cmp -s - $@ || printf '%s\n' "$$flags" >$@
 
 $(build)/%.o: %.c $(build)/flags
@@ -83,10 +90,24 @@ $(library): $(build)/mems.o
 $(example): $(build)/example.o $(library)
 	$(link) $^ $(LDLIBS) -o $@
 
-$(replay): $(build)/tests/replay.o $(build)/tests/trace.o $(library)
+replay_parts := mems-replay replay svg timeline trace
+$(replay): $(replay_parts:%=$(build)/sample/%.o) $(library)
 	$(link) $^ $(LDLIBS) -o $@
 
-$(build)/tests/scale: $(build)/tests/scale.o $(library)
+# The page that is built into it.
+$(build)/sample/timeline.o: $(build)/sample/timeline_page.h
+$(build)/sample/timeline_page.h: sample/timeline.html sample/embed.sh $(build)/flags
+	sample/embed.sh $< >$@
+
+$(build)/sample/pictures: $(build)/sample/pictures.o $(build)/sample/svg.o $(library)
+	$(link) $^ $(LDLIBS) -o $@
+
+# The pictures of the README, in the repository.
+pictures: $(build)/sample/pictures $(replay) $(example)
+	@tests/need.sh librsvg2-bin fonts-dejavu-core chromium nodejs
+	@sample/pictures.sh $(build) ./$(example) ./$(replay)
+
+$(build)/tests/scale $(heaps): $(build)/tests/%: $(build)/tests/%.o $(library)
 	$(link) $^ $(LDLIBS) -o $@
 
 # ---- The tests -----------------------------------------------------------------------------------
@@ -120,17 +141,24 @@ $(build)/tests/test_os: $(build)/tests/test_os.o $(support) $(library)
 $(build)/tests/test_checker: $(build)/tests/test_checker.o $(support)
 	$(link) $^ $(cmocka_libs) $(LDLIBS) -o $@
 
-programs: $(library) $(example) $(replay) $(tests)
+programs: $(library) $(example) $(replay) $(heaps) $(tests)
 
 # Every C file there is.
-all-objects: $(patsubst %.c,$(build)/%.o,$(wildcard *.c tests/*.c))
+all-objects: $(patsubst %.c,$(build)/%.o,$(wildcard *.c tests/*.c sample/*.c))
 
 test: export EXAMPLE = $(example)
 test: export REPLAY = $(replay)
+test: export HEAPS = $(heaps)
 test: export TRACES = $(REPLAYS)
 test: export VARIANT = $(variant)
 test: programs
 	@tests/run.sh $(build) $(sort $(tests)) $(sort $(wildcard tests/test_*.sh))
+
+# The page that sample/mems-replay --html writes.
+test-browser: export REPLAY = $(replay)
+test-browser: $(replay)
+	@tests/need.sh chromium nodejs fonts-dejavu-core
+	@tests/run.sh $(build)/browser tests/browser/test_timeline.sh
 
 asan:
 	+@$(MAKE) --no-print-directory variant=asan test
@@ -143,7 +171,7 @@ test32:
 
 # ---- More checks ---------------------------------------------------------------------------------
 
-check: test asan test32 strict cxx symbols
+check: test asan test32 strict cxx symbols dist-check
 
 # For gcc, gcc in 32 bits, and clang.
 strict:
@@ -169,8 +197,9 @@ scale: $(build)/tests/scale
 	@tests/scale.sh $<
 
 clean:
-	rm -rf build libmems.a example tests/replay
+	rm -rf build libmems.a example sample/mems-replay
 
+include install.mk
 include $(wildcard tests/bench.mk)
 
--include $(wildcard $(build)/*.d $(build)/tests/*.d)
+-include $(wildcard $(build)/*.d $(build)/tests/*.d $(build)/sample/*.d)

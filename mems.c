@@ -243,9 +243,10 @@ static struct {
 	uint64_t *given;             /* bit i: OS page i was given back after frees */
 	unsigned os_page_log2;       /* log2 of the granules in an OS page */
 	size_t trim_least;           /* granules that must be freed before pages are given back */
-	size_t trim_freed;           /* granules freed in large HOLEs since pages were given back */
+	size_t trim_freed;           /* granules freed in large HOLEs and not taken again, since then */
 	size_t trim_given;           /* granules given back since trim_least last changed */
 	size_t trim_taken;           /* of these, taken again */
+	size_t trim_last;            /* granules given back the last time */
 	size_t fresh;                /* granules of pages not in memory that were taken so far */
 	size_t lags[LAGS];           /* a group that may lag, or does not; g is in lags[g % LAGS] */
 	uint8_t classes_up_to[CLASSED_SIZES]; /* how many classes have a least size up to this one */
@@ -1337,10 +1338,12 @@ static NOINLINE void pages_touch(size_t start, size_t stop)
 {
 	const size_t page = start >> heap.os_page_log2;
 	const size_t end = ((stop - 1) >> heap.os_page_log2) + 1;
-	const size_t count = end - page;
-	if (bits_find(heap.touched, page, end, false) == end)
+	const size_t fresh = (end - page - bits_count(heap.touched, page, end)) << heap.os_page_log2;
+	const size_t taken_again = stop - start - min_size(stop - start, fresh);
+	heap.trim_freed -= min_size(heap.trim_freed, taken_again);
+	if (fresh == 0)
 		return;
-	heap.fresh += (count - bits_count(heap.touched, page, end)) << heap.os_page_log2;
+	heap.fresh += fresh;
 	heap.trim_taken += bits_count(heap.given, page, end) << heap.os_page_log2;
 	bits_set(heap.touched, page, end, true);
 	bits_set(heap.given, page, end, false);
@@ -1382,7 +1385,7 @@ static size_t pages_release(size_t start, size_t end, bool is_after_free)
 static size_t trim_least(void)
 {
 	if (heap.trim_taken > heap.trim_given / 2) {
-		heap.trim_least = max_size(heap.trim_least, 2 * heap.trim_given);
+		heap.trim_least = 2 * max_size(heap.trim_least, heap.trim_last);
 		heap.trim_taken = 0;
 		heap.trim_given = 0;
 	}
@@ -1398,6 +1401,8 @@ static NOINLINE void holes_trim(size_t least, size_t enough, bool is_after_free)
 		given += pages_release(hole, segment_next(hole), is_after_free);
 		hole = hole_after(least, hole);
 	}
+	if (is_after_free)
+		heap.trim_last = given;
 }
 
 /* So many granules were freed, and lie in a HOLE of hole_size now. */
@@ -2471,6 +2476,7 @@ void mems_init(void)
 	heap.trim_freed = 0;
 	heap.trim_given = 0;
 	heap.trim_taken = 0;
+	heap.trim_last = 0;
 	tables_describe();
 	reservation_take(&options);
 	heap.is_started = true;
@@ -2599,6 +2605,7 @@ static void contents_move(size_t to, size_t from, size_t size)
 	const size_t bytes = (last - first) << heap.shift;
 	if ((to - from) % page == 0 && bytes != 0 && os_move(target, block_physical(first), bytes)) {
 		pages_give(first >> heap.os_page_log2, last >> heap.os_page_log2);
+		heap.trim_last = last - first;
 	} else {
 		const size_t step = (size_t)MOVE_BYTES >> heap.shift;
 		for (size_t at = first; at < last; at += step) {

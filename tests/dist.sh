@@ -1,14 +1,22 @@
 #!/bin/sh
-# tests/dist.sh TARBALL: the tarball holds what it should and nothing else, builds and passes its
+# Makes the tarball of a release: it holds what it should and nothing else, builds and passes its
 # tests in another place, and makes the same tarball there. Takes as long as the tests do.
 set -eu
 
-tarball=$(realpath "$1")
+# What make was told here is no concern of the one there.
+unset MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES CFLAGS CPPFLAGS LDFLAGS LDLIBS RUN
+
+if [ -e .git ]; then
+	tests/need.sh git
+elif [ ! -e MANIFEST ]; then
+	echo 'The tarball is not checked: it is made in a git checkout or an unpacked tarball alone.'
+	exit 0
+fi
+tarball=$(make -s dist)
+tarball=$(realpath "$tarball")
 package=$(basename "$tarball" .tar.gz)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-# What make was told here is no concern of the one there.
-unset MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES CFLAGS CPPFLAGS LDFLAGS LDLIBS RUN
 
 fail()
 {
@@ -37,7 +45,8 @@ found=$(find . -type l -o -size +2048k) && [ -n "$found" ] &&
 	fail "$tarball" "holds a link or a large file: $found"
 found=$(grep -rIL . . | grep -v -e '\.png$') &&
 	fail "$tarball" "holds an empty or a binary file: $found"
-found=$(grep -rlF -e "$(dirname "$(dirname "$tarball")")/" .) &&
+here=$(dirname "$(dirname "$tarball")" | sed 's,[^[:alnum:]_/-],\\&,g')
+found=$(grep -rlE -e "(^|[[:space:]\"'\`=:(])$here(/|\$)" .) &&
 	fail "$tarball" "names a directory of this machine in $found"
 for file in LICENSE README.md CHANGELOG.md Makefile mems.c mems.h man/mems.3; do
 	[ -s $file ] || fail "$tarball" "lacks $file"

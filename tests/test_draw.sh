@@ -149,7 +149,7 @@ try 'JSON at the peak' json_at peak 3
 page()
 {
 	replay --html "$work/heap.html" "$1" >"$work/out" && [ "$(wc -c <"$work/heap.html")" -lt "$2" ] &&
-		! grep -E '(src|href)="?(https?:|//)' "$work/heap.html" &&
+		! grep -E '(src|href)="?(https?:|//)|@import|url\(.?http' "$work/heap.html" &&
 		sed -n '/^<script type="application\/json"/,/^<\/script>/{//!p}' "$work/heap.html" |
 			jq -e ".calls == $3 and (.steps | length) == $4" >/dev/null
 }
@@ -199,9 +199,16 @@ answers_at_once()
 }
 try 'standard input is answered line by line' answers_at_once
 
-helps() { replay --help | grep -q '^usage: mems-replay' && replay --version | grep -q '^mems-replay [0-9]'; }
+helps()
+{
+	replay --help | grep -q '^usage: mems-replay' && replay --version | grep -q '^mems-replay [0-9]'
+}
 try 'help and version' helps
-full() { [ ! -e /dev/full ] || { ! replay --help >/dev/full 2>"$work/out" && grep -q 'No space' "$work/out"; }; }
+full()
+{
+	[ ! -e /dev/full ] ||
+		{ ! replay --help >/dev/full 2>"$work/out" && grep -q 'No space' "$work/out"; }
+}
 try 'a full disk is noticed' full
 
 [ $failures -eq 0 ]

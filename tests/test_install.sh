@@ -36,10 +36,11 @@ check()
 	fi
 }
 
-# check_with PACKAGE NAME COMMAND...: one that is skipped where the package cannot be had.
+# check_with PACKAGES NAME COMMAND...: one that is skipped where a package cannot be had.
 check_with()
 {
-	if [ -n "$skip" ] || tests/need.sh "$1" >"$work/need" 2>&1; then
+	# shellcheck disable=SC2086 # a list of words
+	if [ -n "$skip" ] || tests/need.sh $1 >"$work/need" 2>&1; then
 		shift
 		check "$@"
 	else
@@ -89,6 +90,29 @@ holds_only()
 	find "$1" ! -type d
 	return 1
 }
+
+# ---- The version ---------------------------------------------------------------------------------
+
+number()
+{
+	sed -n "s/^#define MEMS_VERSION_$1 //p" mems.h
+}
+
+# It is spelt from the three numbers, and CHANGELOG.md begins with it.
+version_is_one()
+{
+	[ "$version" = "$(number MAJOR).$(number MINOR).$(number PATCH)" ] &&
+		[ "$version" = "$(sed -n 's/^## \([0-9]\)/\1/p' CHANGELOG.md | head -n 1)" ]
+}
+
+# Where it stands besides, it would be forgotten.
+version_stands_in_the_header()
+{
+	! grep -nF "$version" Makefile ./*.mk ./*.in ./*.c README.md man/* sample/*.[ch]
+}
+
+check "the version is the same throughout" version_is_one
+check "the version stands in mems.h alone" version_stands_in_the_header
 
 # ---- Where the files go --------------------------------------------------------------------------
 
@@ -165,10 +189,15 @@ is_the_version()
 	return 1
 }
 
+is_installed()
+{
+	make_example && make -s install PREFIX="$home" &&
+		holds "$home" /bin /lib /include /share/man /lib/pkgconfig
+}
+
 pkg_config_builds_c()
 {
-	make_example && make -s install PREFIX="$home" || return
-	is_the_version "$(mems --modversion)" '' || return
+	mems --validate && is_the_version "$(mems --modversion)" '' || return
 	# shellcheck disable=SC2046,SC2086 # lists of words
 	(cd "$example" && $cc ${CFLAGS:-} ${LDFLAGS:-} example.c $(mems --cflags --libs) -o c) &&
 		prints_what_it_should "$example/c"
@@ -210,12 +239,12 @@ nothing_is_left()
 	make -s uninstall PREFIX="$home" && holds_only "$home" ''
 }
 
-# The compiler of another machine may come without g++ and without a static C library.
-
+check "it is installed for a program" is_installed
 check_with pkg-config "pkg-config is all that a C program needs" pkg_config_builds_c
+# The compiler of another machine may come without g++ and without a static C library.
 if [ -z "$run" ]; then
-	check "it is all that a static C program needs" pkg_config_builds_static_c
-	check_with "$cxx" "it is all that a C++ program needs" pkg_config_builds_cxx
+	check_with pkg-config "it is all that a static C program needs" pkg_config_builds_static_c
+	check_with "pkg-config $cxx" "it is all that a C++ program needs" pkg_config_builds_cxx
 fi
 check "mems-replay is installed" replay_is_installed
 check_with man-db "man finds each function" man_finds_each_function

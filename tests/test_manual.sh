@@ -1,7 +1,7 @@
 #!/bin/sh
 # The manual says what mems.h says: the same functions, types and names, and its example runs. Both
 # formatters of manuals find nothing wrong with it.
-# shellcheck disable=SC2317 # the functions are called by check
+# shellcheck disable=SC2016,SC2317 # backquotes are meant; the functions are called by check
 set -u
 
 manual=man/mems.3
@@ -29,10 +29,11 @@ check()
 	fi
 }
 
-# check_with PACKAGE NAME COMMAND...: one that is skipped where the package cannot be had.
+# check_with PACKAGES NAME COMMAND...: one that is skipped where a package cannot be had.
 check_with()
 {
-	if [ -n "$skip" ] || tests/need.sh "$1" >"$work/need" 2>&1; then
+	# shellcheck disable=SC2086 # a list of words
+	if [ -n "$skip" ] || tests/need.sh $1 >"$work/need" 2>&1; then
 		shift
 		check "$@"
 	else
@@ -90,6 +91,12 @@ manual_names()
 manual_entries()
 {
 	sed -n 's/^\.It Fn \(mems_[a-z_]*\).*/\1/p' "$manual"
+}
+
+# The functions in the table of the README.
+readme_functions()
+{
+	sed -n 's/^| `\(mems_[a-z_]*\)(.*/\1/p' README.md | sort
 }
 
 # What stands between #define, { } and ; apart from comments: constants and fields.
@@ -166,6 +173,7 @@ groff_is_content()
 }
 
 check "the library has the functions of mems.h" same sorted_header_functions library_functions
+check "the README has the functions of mems.h" same sorted_header_functions readme_functions
 check "the manual has the prototypes of mems.h" same header_prototypes manual_prototypes
 check "the manual names the functions of mems.h" same header_functions manual_names
 check "the manual describes the functions of mems.h" same header_functions manual_entries

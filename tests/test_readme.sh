@@ -1,14 +1,14 @@
 #!/bin/sh
-# Runs every command of README.md as it stands there, from top to bottom, in a copy of the project:
-# the blocks that are fenced as sh, each by a shell that stops at the first failure, and whatever
-# begins with make or cc between backquotes.
+# Runs every command of README.md as it stands there, in a copy of the project: the blocks that are
+# fenced as sh, from top to bottom, each by a shell that stops at the first failure; then whatever
+# begins with make, cc or mems-replay between backquotes.
 #
 # What the commands find is arranged, and these are all the exceptions:
 #   make      those that take long (see below) are only asked whether they could be made: make -n
 #   sudo      does without, and DESTDIR leads what is installed into a directory of this test,
 #             where pkg-config, man and the shell look for it
 #   xdg-open  opens nothing, and fails where the file is not there
-# Programs that the README does not give are called program.c there; it is the example.
+# The program of the reader is called program.c there; it is the example, with a recording.
 # shellcheck disable=SC2016,SC2317 # backquotes are meant; the functions are called by report
 set -u
 
@@ -56,18 +56,48 @@ block()
 		inside && n == wanted' README.md
 }
 
-# Commands between backquotes, outside of all blocks.
+# Commands between backquotes, outside of all blocks. (An option of mems-replay by its name, without
+# the file that it wants, is none.)
 between_backquotes()
 {
 	awk '/^```/ { fenced = !fenced } !fenced' README.md | grep -o '`[^`]*`' | tr -d '`' |
-		grep -E '^(make|cc)( |$)' | sort -u
+		grep -E '^(make|cc|mems-replay) ' |
+		grep -vE '^mems-replay --(html|svg|json)$' | sort -u
 }
 
 # No command hides in a block of another kind, where it would not be run.
 has_no_other_commands()
 {
 	! awk '/^```/ { fenced = !fenced; inside = fenced && $0 != "```sh"; next } inside' README.md |
-		grep -nE '^[[:space:]]*(\$ |#! *|(make|cc|gcc|g\+\+|sudo|git|cd|man|tar|apt-get)( |$)|\./|sample/)'
+		grep -nE -e '^[[:space:]]*(\$ |#!|\./|sample/)' \
+			-e '^[[:space:]]*(make|cc|gcc|g\+\+|mems-replay|sudo|git|cd|man|tar|apt-get)( |$)'
+}
+
+# Pictures and links that do not lead to the web.
+has_what_it_links_to()
+{
+	grep -o '](\([^)#]*\)' README.md | sed 's/^](//; /^https\{0,1\}:/d; /^$/d' >"$work/links"
+	while read -r file; do
+		[ -s "$file" ] || { echo "README.md links to $file"; return 1; }
+	done <"$work/links"
+}
+
+# The example as it is when it follows the block of C that records: what comes there before its
+# comment takes the place of mems_init, the rest that of mems_finish.
+recorded_example()
+{
+	awk '/^```/ { if (fenced) { fenced = 0; next }
+			fenced = 1; inside = $0 == "```c"; if (inside) n++; after = 0; next }
+		fenced && inside && n == 1 { line[++lines] = $0 }
+		fenced && inside && n == 2 {
+			if (/^\/\*/) after = 1
+			else if (after) last = last $0 "\n"
+			else first = first $0 "\n"
+		}
+		END { for (i = 1; i <= lines; i++)
+			if (line[i] ~ /^\tmems_init/) printf "%s", first
+			else if (line[i] ~ /^\tmems_finish/) printf "%s", last
+			else print line[i] }' README.md
 }
 
 # ---- The copy, and what the commands find --------------------------------------------------------
@@ -77,7 +107,7 @@ root=$work/root
 mkdir "$copy" "$root" "$work/bin" "$work/home"
 tar --exclude=./.git --exclude=./build --exclude=./example --exclude=./libmems.a \
 	--exclude=./sample/mems-replay -cf - . | tar -xf - -C "$copy" || exit 1
-cp example.c "$copy/program.c"
+recorded_example >"$copy/program.c"
 # For make dist, as there is no .git.
 (cd "$copy" && find . ! -type d ! -path './.*' | sed 's|^./||') >"$work/manifest"
 cp "$work/manifest" "$copy/MANIFEST"
@@ -102,12 +132,12 @@ END
 chmod +x "$work/bin/"*
 
 # Nothing of the make that runs this test, and a build that takes little time.
-unset MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES CPPFLAGS LDFLAGS LDLIBS CC CXX CMOCKA EXAMPLE REPLAY \
-	TRACES PREFIX prefix PKG_CONFIG_LIBDIR
+unset MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES CC CXX CPPFLAGS LDFLAGS LDLIBS CMOCKA EXAMPLE \
+	REPLAY TRACES PREFIX prefix PKG_CONFIG_LIBDIR
 export CFLAGS=-O0
 export HOME="$work/home"
 export DESTDIR="$root"
-export PATH="$work/bin:$root/usr/local/bin:$PATH"
+export PATH="$work/bin:$root/usr/local/bin:$copy/sample:$PATH"
 export MANPATH="$root/usr/local/share/man:"
 export PKG_CONFIG_SYSROOT_DIR="$root"
 export PKG_CONFIG_PATH="$root/usr/local/lib/pkgconfig"
@@ -123,6 +153,8 @@ succeeds()
 # ---- The commands --------------------------------------------------------------------------------
 
 report "no command stands in a block that is not run" has_no_other_commands
+
+report "what the README links to is there" has_what_it_links_to
 
 blocks=$(grep -c '^```sh$' README.md)
 n=0

@@ -120,6 +120,29 @@ async function testKeys() {
 	assert.strictEqual(await textOf('#play'), 'Play', 'a step ends the playing');
 }
 
+async function testPlay() {
+	await browser.get('document.getElementById("speed").value = "16"');
+	await browser.get('timeline.go(0)');
+	await browser.click('#play');
+	for (let i = 0; i < 100 && await step() < 24; i++)
+		await new Promise(resolve => setTimeout(resolve, 50));
+	assert.strictEqual(await step(), 24, 'it plays to the end');
+	for (let i = 0; i < 100 && await textOf('#play') !== 'Play'; i++)
+		await new Promise(resolve => setTimeout(resolve, 50));
+	assert.strictEqual(await textOf('#play'), 'Play', 'and stops there');
+	const box = await browser.get(`(() => {
+		const chart = document.getElementById('chart');
+		chart.scrollIntoView();
+		const box = chart.getBoundingClientRect();
+		return {x: box.x + box.width / 2, y: box.y + 20};
+	})()`);
+	for (const type of ['mousePressed', 'mouseReleased'])
+		await browser.send('Input.dispatchMouseEvent',
+			{type, button: 'left', buttons: 1, clickCount: 1, ...box});
+	assert.strictEqual(await step(), 12, 'the chart leads to a step');
+	assert.strictEqual(await browser.get('document.getElementById("cursor").style.left'), '50%');
+}
+
 /* From segment to segment with the keyboard alone. */
 async function testSegmentKeys() {
 	await browser.get('timeline.go(8)');
@@ -242,7 +265,32 @@ async function testNames() {
 	assert.strictEqual(unnamed, 0, 'controls without a name');
 }
 
+/* More main nodes than are shown at once, and segments too narrow to be seen. */
+async function testManyNodes() {
+	let lines = '';
+	for (let i = 0; i < 30; i++)
+		lines += `a ${3 * i} 8\na ${3 * i + 1} 8\na ${3 * i + 2} 16000\n`;
+	await browser.open(pageOf(traceOf(lines)).html);
+	await browser.get('timeline.go(90)');
+	const names = await browser.names();
+	for (const wanted of ['slider: Main nodes shown, from', 'checkbox: Follow the change'])
+		assert.ok(names.includes(wanted), `${wanted} in\n${names.join('\n')}`);
+	const rows = () => browser.get('document.querySelector("#map .row").getAttribute("aria-label")');
+	const last = await rows();
+	await browser.get('document.getElementById("first-node").focus()');
+	await browser.press('Home');
+	assert.match(await rows(), /^Main node 0,/, 'the keyboard leads to the first node');
+	assert.notStrictEqual(last, await rows());
+	assert.strictEqual(await step(), 90, 'the step stays');
+	await browser.click('#map .seg[data-look="mixed"]');
+	assert.match(await textOf('#info'), /Summed up/);
+	assert.ok(await browser.get('document.querySelectorAll("#list button").length') > 1);
+	await browser.click('#list button');
+	assert.match(await textOf('#info'), /PROCESS\[\d+:\d+\]RangeSize|Physical0x/);
+}
+
 async function testPictures() {
+	await browser.open(pageOf(traceOf(SMALL)).html);
 	await browser.get('timeline.go(14)');
 	for (const [name, width, height] of [['desktop', 1280, 1100], ['phone', 390, 1600]]) {
 		await browser.resize(width, height);
@@ -273,12 +321,14 @@ async function main() {
 	for (const trace of traces)
 		await test(`the steps of ${path.basename(trace)}`, () => compareSteps(trace));
 	await test('keys', testKeys);
+	await test('play, and the chart', testPlay);
 	await test('keys in the picture', testSegmentKeys);
 	await test('what is told of a step', testStories);
 	await test('a right prediction', testPredictRight);
 	await test('wrong predictions', testPredictWrong);
 	await test('predicting with the keyboard', testPredictKeys);
 	await test('the accessibility tree', testNames);
+	await test('many main nodes', testManyNodes);
 	await test('the look', testPictures);
 	if (quickFit())
 		await test('no prediction for quick fit', async () => {

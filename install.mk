@@ -1,0 +1,80 @@
+# Installing, and the tarball of a release.
+
+# PREFIX is prefix by another name. DESTDIR comes before all of these, for packages.
+PREFIX ?= /usr/local
+prefix ?= $(PREFIX)
+exec_prefix ?= $(prefix)
+bindir ?= $(exec_prefix)/bin
+libdir ?= $(exec_prefix)/lib
+includedir ?= $(prefix)/include
+datarootdir ?= $(prefix)/share
+mandir ?= $(datarootdir)/man
+pkgconfigdir ?= $(libdir)/pkgconfig
+INSTALL ?= install
+
+version = $(shell sed -n 's/.*define MEMS_VERSION "\(.*\)"/\1/p' mems.h)
+# Each has a page of its own that leads to mems(3), so that "man mems_malloc" works.
+functions = $(shell sed -nE '/^typedef/d; s/^[a-z].*[ *](mems_[a-z_]+)\(.*\);$$/\1/p' mems.h)
+
+.PHONY: install uninstall dist dist-check
+
+# A directory in mems.pc, in terms of the one that it lies in, so that the tree can be moved.
+below = $(patsubst $($1)/%,$${$1}/%,$(patsubst $($1),$${$1},$2))
+
+# What sed does to mems.pc.in; at each install, for the directories may be others than last time.
+mems_pc = s|@prefix@|$(prefix)|; s|@exec_prefix@|$(call below,prefix,$(exec_prefix))|; \
+	s|@libdir@|$(call below,exec_prefix,$(libdir))|; \
+	s|@includedir@|$(call below,prefix,$(includedir))|; s|@version@|$(version)|
+
+install: $(library) $(replay)
+	$(INSTALL) -d '$(DESTDIR)$(bindir)' '$(DESTDIR)$(libdir)' '$(DESTDIR)$(includedir)' \
+		'$(DESTDIR)$(pkgconfigdir)' '$(DESTDIR)$(mandir)/man3'
+	$(INSTALL) -m 644 mems.h '$(DESTDIR)$(includedir)'
+	$(INSTALL) -m 644 $(library) '$(DESTDIR)$(libdir)'
+	$(INSTALL) -m 755 $(replay) '$(DESTDIR)$(bindir)'
+	sed '$(mems_pc)' mems.pc.in >$(build)/mems.pc
+	$(INSTALL) -m 644 $(build)/mems.pc '$(DESTDIR)$(pkgconfigdir)'
+	$(INSTALL) -m 644 man/mems.3 '$(DESTDIR)$(mandir)/man3'
+	echo '.so man3/mems.3' >$(build)/alias.3
+	for name in $(functions); do \
+		$(INSTALL) -m 644 $(build)/alias.3 '$(DESTDIR)$(mandir)'/man3/$$name.3 || exit; \
+	done
+
+# Takes the files away, and leaves the directories.
+uninstall:
+	rm -f '$(DESTDIR)$(includedir)/mems.h' '$(DESTDIR)$(libdir)/libmems.a' \
+		'$(DESTDIR)$(pkgconfigdir)/mems.pc' '$(DESTDIR)$(bindir)/mems-replay'
+	for name in mems $(functions); do rm -f '$(DESTDIR)$(mandir)'/man3/$$name.3; done
+
+# The files that git tracks, as they lie here, but for those that serve the repository alone (their
+# names begin with a dot). The list goes with them, as MANIFEST, so that an unpacked tarball can
+# make the same tarball again, byte for byte.
+dist: package := mems-$(version)
+dist:
+	@rm -rf build/dist build/$(package).tar.gz
+	@mkdir -p build/dist/$(package)
+	@if [ -e .git ]; then \
+		git -c safe.directory='$(CURDIR)' ls-files >build/dist/tracked && \
+		{ sed '/^\./d' build/dist/tracked; echo MANIFEST; } | LC_ALL=C sort \
+			>build/dist/$(package)/MANIFEST && \
+		date=@$${SOURCE_DATE_EPOCH:-$$(git -c safe.directory='$(CURDIR)' log -1 --format=%ct)}; \
+	elif [ -e MANIFEST ]; then \
+		date=@$${SOURCE_DATE_EPOCH:-$$(stat -c %Y MANIFEST)} && \
+		cp MANIFEST build/dist/$(package); \
+	else \
+		echo 'make dist needs a git checkout or an unpacked tarball: no .git, no MANIFEST' >&2; \
+		exit 1; \
+	fi && \
+	grep -vx MANIFEST build/dist/$(package)/MANIFEST | \
+		tar -cf build/dist/files.tar --verbatim-files-from -T - && \
+	tar -xf build/dist/files.tar -C build/dist/$(package) && \
+	tar -C build/dist --sort=name --mtime="$$date" --owner=0 --group=0 --numeric-owner \
+		--mode=u+rw,go+r,go-w,a+X --format=ustar -cf build/dist/$(package).tar $(package) && \
+	gzip -9nf build/dist/$(package).tar
+	@mv build/dist/$(package).tar.gz build
+	@rm -rf build/dist
+	@echo build/$(package).tar.gz
+
+# Unpacks it somewhere else and runs the tests there.
+dist-check:
+	@tests/dist.sh

@@ -1,0 +1,691 @@
+/*
+ * Replays allocation traces on a MeMS heap, checks it, and draws it. What it can do is in the text
+ * of --help below; the format of traces is described in trace.h.
+ *
+ * Exit 0: all well. 1: the heap failed, or a file could not be written. 2: a trace or the command
+ * line is wrong.
+ */
+#define _GNU_SOURCE
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "mems.h"
+#include "replay.h"
+#include "svg.h"
+#include "timeline.h"
+#include "trace.h"
+
+enum { EXIT_BAD_USE = 2 };
+
+static const char help[] =
+	"usage: mems-replay [OPTIONS] TRACE...\n"
+	"\n"
+	"Replays what a program asked of its allocator, call by call, on a MeMS heap. A TRACE is a\n"
+	"file, or \"-\" for standard input, which may be typed by hand:\n"
+	"\n"
+	"  a ID SIZE             ID = mems_malloc(SIZE)\n"
+	"  c ID SIZE             ID = mems_calloc(1, SIZE)\n"
+	"  m ID SIZE ALIGNMENT   ID = mems_aligned_alloc(ALIGNMENT, SIZE)\n"
+	"  r ID SIZE             ID = mems_realloc(ID, SIZE)\n"
+	"  f ID                  mems_free(ID)\n"
+	"  p                     print the chains\n"
+	"  o NAME VALUE          an option, before the first call: alignment, page-size, policy,\n"
+	"                        start or limit\n"
+	"\n"
+	"  --check               verify the heap and the contents of all blocks on the way\n"
+	"  --print               print the chains after every call\n"
+	"  --stats               print counts, fragmentation and time at the end\n"
+	"\n"
+	"  --json FILE           write the heap as JSON\n"
+	"  --svg FILE            draw the heap as a picture\n"
+	"  --at N | --at peak    for these two: after call N, or where most bytes are in use, and\n"
+	"                        not at the end\n"
+	"  --html FILE           write a page for the browser that plays the trace step by step\n"
+	"                        FILE may be \"-\" for standard output\n"
+	"\n"
+	"  --policy first_fit | quick_fit\n"
+	"  --alignment BYTES\n"
+	"  --page-size BYTES\n"
+	"  --start ADDRESS       the first virtual address\n"
+	"                        These four win over the options in the trace.\n"
+	"\n"
+	"  --help                print this\n"
+	"  --version             print the version\n"
+	"\n"
+	"Example: mems-replay --html heap.html heap.trace\n";
+
+/* What the command line asks for. */
+static struct {
+	bool is_checking, is_printing, has_stats;
+	const char *json, *svg, *html, *walks;
+	bool has_at, is_at_peak;
+	size_t at;
+	struct trace_option options[TRACE_OPTIONS]; /* that win over those of the trace */
+	const char *option_words[TRACE_OPTIONS];
+	size_t option_count;
+} chosen;
+
+/* One trace on its way through the heap. */
+struct session {
+	const char *name;
+	FILE *in;
+	struct trace trace;
+	struct replay replay;
+	bool is_started;
+	size_t page_size; /* that the heap runs with where no option says another */
+};
+
+/* ---- Progress -------------------------------------------------------------------------------- */
+
+enum {
+	PROGRESS_CALLS = 4096, /* between two looks at the clock */
+	PROGRESS_CELLS = 40,   /* the width of the bar */
+};
+
+static struct {
+	bool is_wanted, is_shown;
+	double began, drawn; /* seconds */
+} progress;
+
+static double seconds_now(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+static void progress_begin(void)
+{
+	progress.is_wanted = isatty(STDERR_FILENO) && !chosen.is_printing;
+	progress.began = seconds_now();
+}
+
+/* Draws the bar, for work that takes a while already. */
+static void progress_draw(double part)
+{
+	double now = seconds_now();
+	int cells = (int)((part > 1 ? 1 : part) * PROGRESS_CELLS);
+
+	if (!progress.is_wanted || now - progress.began < 0.5 || now - progress.drawn < 0.1)
+		return;
+	progress.drawn = now;
+	progress.is_shown = true;
+	fprintf(stderr, "\r[%.*s%*s] %3d %%", cells, "########################################",
+	        PROGRESS_CELLS - cells, "", (int)(part * 100));
+	fflush(stderr);
+}
+
+static void progress_show(size_t done, size_t all)
+{
+	if (done % PROGRESS_CALLS == 0)
+		progress_draw((double)done / (double)all);
+}
+
+static void progress_end(void)
+{
+	if (progress.is_shown)
+		fprintf(stderr, "\r\033[K");
+	progress.is_shown = false;
+}
+
+/* How much of a file was read. */
+static void progress_read(const struct session *session)
+{
+	struct stat file;
+
+	if (session->replay.calls % PROGRESS_CALLS == 0 && fstat(fileno(session->in), &file) == 0 &&
+	    S_ISREG(file.st_mode))
+		progress_draw((double)ftello(session->in) / (double)(file.st_size + 1));
+}
+
+/* ---- Files that are written ------------------------------------------------------------------ */
+
+static bool is_standard(const char *path)
+{
+	return strcmp(path, "-") == 0;
+}
+
+/* Something that writes the heap. Returns 0, or -1 where it failed and said so. */
+typedef int writer(FILE *out, struct session *session);
+
+static int write_failed(const char *path)
+{
+	int error = errno;
+
+	progress_end();
+	fprintf(stderr, "mems-replay: %s: %s\n", is_standard(path) ? "standard output" : path,
+	        strerror(error != 0 ? error : EIO));
+	return EXIT_FAILURE;
+}
+
+/* Writes a file, or standard output: an exit status. */
+static int file_write(const char *path, writer *write_it, struct session *session)
+{
+	FILE *out = is_standard(path) ? stdout : fopen(path, "w");
+	int result;
+	bool is_good;
+
+	if (out == NULL)
+		return write_failed(path);
+	errno = 0;
+	result = write_it(out, session);
+	is_good = fflush(out) == 0 && ferror(out) == 0;
+	if (out != stdout)
+		is_good = fclose(out) == 0 && is_good;
+	if (result != 0)
+		return EXIT_FAILURE;
+	return is_good ? EXIT_SUCCESS : write_failed(path);
+}
+
+static int json_write(FILE *out, struct session *session)
+{
+	(void)session;
+	mems_fprint_json(out); /* an error stays in out */
+	return 0;
+}
+
+static int picture_write(FILE *out, struct session *session)
+{
+	(void)session;
+	svg_write(out);
+	return 0;
+}
+
+/* Writes what shows the heap as it is now: an exit status. */
+static int heap_write(struct session *session)
+{
+	int status = EXIT_SUCCESS;
+
+	if (chosen.json != NULL)
+		status = file_write(chosen.json, json_write, session);
+	if (status == EXIT_SUCCESS && chosen.svg != NULL)
+		status = file_write(chosen.svg, picture_write, session);
+	return status;
+}
+
+/* ---- Starting the heap ----------------------------------------------------------------------- */
+
+/* What a trace that says nothing runs with. Returns the page size. */
+static size_t options_reset(void)
+{
+	size_t bytes = 4096;
+
+	mems_option(MEMS_POLICY, MEMS_FIRST_FIT);
+	mems_option(MEMS_ALIGNMENT, 8);
+	mems_option(MEMS_START_ADDRESS, 1000);
+	mems_option(MEMS_LIMIT, 0);
+	while (mems_option(MEMS_PAGE_SIZE, bytes) != 0 && bytes < 2 << 20)
+		bytes *= 2;
+	return bytes;
+}
+
+static bool is_overruled(enum mems_option option)
+{
+	for (size_t i = 0; i < chosen.option_count; i++)
+		if (chosen.options[i].option == option)
+			return true;
+	return false;
+}
+
+/* Sets the options of a trace, then those of the command line: an exit status. */
+static int options_set(struct session *session)
+{
+	const struct trace *trace = &session->trace;
+
+	session->page_size = options_reset();
+	for (size_t i = 0; i < trace->option_count; i++) {
+		const struct trace_option *option = &trace->options[i];
+
+		if (!is_overruled(option->option) && mems_option(option->option, option->value) != 0) {
+			fprintf(stderr, "%s:%zu: this value of the option is not allowed: %zu\n",
+			        session->name, option->line, option->value);
+			return EXIT_BAD_USE;
+		}
+	}
+	for (size_t i = 0; i < chosen.option_count; i++) {
+		const struct trace_option *option = &chosen.options[i];
+
+		if (mems_option(option->option, option->value) != 0) {
+			fprintf(stderr, "mems-replay: %s: this value is not allowed: %zu\n",
+			        chosen.option_words[i], option->value);
+			return EXIT_BAD_USE;
+		}
+	}
+	return EXIT_SUCCESS;
+}
+
+static int heap_start(struct session *session)
+{
+	int status = options_set(session);
+
+	if (status != EXIT_SUCCESS)
+		return status;
+	session->replay = (struct replay){.name = session->name, .is_checking = chosen.is_checking};
+	session->is_started = true;
+	mems_init();
+	return EXIT_SUCCESS;
+}
+
+static void heap_stop(struct session *session)
+{
+	replay_free(&session->replay);
+	mems_finish();
+}
+
+/* ---- The first pass: as the trace is read ---------------------------------------------------- */
+
+static void op_print(const struct session *session, const struct trace_op *op, const void *v_ptr)
+{
+	unsigned long long id = session->trace.ids[op->block];
+
+	printf("%c %llu", op->kind, id);
+	if (op->kind != 'f')
+		printf(" %zu", op->size);
+	if (op->kind == 'm')
+		printf(" %zu", op->alignment);
+	printf(" -> %zu\n", (size_t)(uintptr_t)v_ptr);
+	mems_print_stats();
+}
+
+/* Makes a call as soon as its line was read: 0, or an exit status. */
+static int op_visit(const struct trace_op *op, void *context)
+{
+	struct session *session = context;
+	int status = session->is_started ? EXIT_SUCCESS : heap_start(session);
+	void *v_ptr;
+
+	if (status != EXIT_SUCCESS)
+		return status;
+	if (op->kind == 'p') {
+		mems_print_stats();
+		fflush(stdout);
+		return EXIT_SUCCESS;
+	}
+	v_ptr = replay_op(&session->replay, op);
+	if (v_ptr == NULL)
+		return EXIT_FAILURE;
+	if (chosen.is_printing)
+		op_print(session, op, v_ptr);
+	progress_read(session);
+	return EXIT_SUCCESS;
+}
+
+static int trace_replay(struct session *session)
+{
+	char error[TRACE_ERROR_MAX];
+	int status = trace_visit(session->in, session->name, &session->trace, op_visit, session, error);
+
+	progress_end();
+	if (status == -1) {
+		fflush(stdout);
+		fprintf(stderr, "%s\n", error);
+		return EXIT_BAD_USE;
+	}
+	if (status == EXIT_SUCCESS && !session->is_started)
+		status = heap_start(session);
+	if (status != EXIT_SUCCESS)
+		return status;
+	replay_end(&session->replay);
+	return session->replay.has_failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+/* ---- Further passes: the trace is known ------------------------------------------------------ */
+
+/* Starts the heap anew and replays so many calls: an exit status. */
+static int replay_again(struct session *session, size_t calls)
+{
+	int status = heap_start(session);
+
+	for (size_t i = 0; i < calls && status == EXIT_SUCCESS; i++) {
+		if (replay_op(&session->replay, &session->trace.ops[i]) == NULL)
+			status = EXIT_FAILURE;
+		progress_show(i, calls);
+	}
+	progress_end();
+	return status;
+}
+
+/* Writes the heap as it was after the call that --at names: an exit status. */
+static int heap_write_at(struct session *session, size_t peak_call)
+{
+	size_t calls = chosen.is_at_peak ? peak_call : chosen.at;
+	int status;
+
+	if (calls > session->trace.count) {
+		fprintf(stderr, "mems-replay: --at %zu: the trace has only %zu calls\n", calls,
+		        session->trace.count);
+		return EXIT_BAD_USE;
+	}
+	status = replay_again(session, calls);
+	if (status == EXIT_SUCCESS)
+		status = heap_write(session);
+	heap_stop(session);
+	return status;
+}
+
+/* The value of an option that the heap runs with. */
+static size_t option_value(const struct session *session, enum mems_option option, size_t otherwise)
+{
+	for (size_t i = 0; i < chosen.option_count; i++)
+		if (chosen.options[i].option == option)
+			return chosen.options[i].value;
+	for (size_t i = 0; i < session->trace.option_count; i++)
+		if (session->trace.options[i].option == option)
+			return session->trace.options[i].value;
+	return otherwise;
+}
+
+static int walks_and_page_write(FILE *out, struct session *session)
+{
+	struct timeline timeline = {
+		.name = session->name,
+		.trace = &session->trace,
+		.alignment = option_value(session, MEMS_ALIGNMENT, 8),
+		.start = option_value(session, MEMS_START_ADDRESS, 1000),
+		.page_size = option_value(session, MEMS_PAGE_SIZE, session->page_size),
+		.is_quick_fit = option_value(session, MEMS_POLICY, MEMS_FIRST_FIT) != MEMS_FIRST_FIT,
+		.peak_call = session->replay.most_bytes_call,
+		.progress = progress_show,
+	};
+	int result;
+
+	if (chosen.walks != NULL && (timeline.walks = fopen(chosen.walks, "w")) == NULL) {
+		write_failed(chosen.walks);
+		return -1;
+	}
+	result = timeline_write(out, &timeline);
+	if (timeline.walks != NULL && fclose(timeline.walks) != 0) {
+		write_failed(chosen.walks);
+		result = -1;
+	}
+	return result;
+}
+
+static int page_write(struct session *session, size_t peak_call)
+{
+	int status = heap_start(session);
+
+	if (status != EXIT_SUCCESS)
+		return status;
+	session->replay.most_bytes_call = peak_call;
+	status = file_write(chosen.html, walks_and_page_write, session);
+	progress_end();
+	heap_stop(session);
+	return status;
+}
+
+/* ---- Statistics ------------------------------------------------------------------------------ */
+
+/* Seconds for each call of the whole trace, measured in a pass that does nothing else. */
+static int time_measure(struct session *session, double *seconds)
+{
+	bool is_checking = chosen.is_checking;
+	double began;
+	int status;
+
+	chosen.is_checking = false;
+	began = seconds_now();
+	status = replay_again(session, session->trace.count);
+	*seconds = (seconds_now() - began) / (double)(session->trace.count + 1);
+	heap_stop(session);
+	chosen.is_checking = is_checking;
+	return status;
+}
+
+static void stats_print(const struct session *session, const struct mems_stats *stats,
+                        const struct replay *replay, double seconds)
+{
+	double torn = stats->hole_bytes == 0 ? 0 :
+	              100 - 100 * (double)stats->largest_hole / (double)stats->hole_bytes;
+
+	printf("calls                   %zu\n", session->trace.count);
+	printf("most bytes in use       %zu (after call %zu)\n", replay->most_bytes,
+	       replay->most_bytes_call);
+	printf("bytes in use            %zu\n", stats->process_bytes);
+	printf("bytes in holes          %zu\n", stats->hole_bytes);
+	printf("pages                   %zu, in %zu main nodes\n", stats->pages, stats->main_nodes);
+	printf("segments                %zu PROCESS, %zu HOLE\n", stats->process_segments,
+	       stats->hole_segments);
+	printf("largest hole            %zu bytes\n", stats->largest_hole);
+	printf("external fragmentation  %.1f %% (of the bytes in holes, those outside the largest)\n",
+	       torn);
+	printf("time per call           %.0f ns\n", seconds * 1e9);
+}
+
+static void summary_print(const struct session *session, const struct mems_stats *stats)
+{
+	printf("%s: %zu calls, %zu blocks left, at most %zu bytes in blocks, %zu mapped%s\n",
+	       session->name, session->trace.count, stats->process_segments,
+	       stats->peak_process_bytes, stats->peak_mapped_bytes,
+	       chosen.is_checking ? ", all checked" : "");
+}
+
+/* ---- One trace ------------------------------------------------------------------------------- */
+
+/* Is standard output taken by a file that goes there? */
+static bool is_output_taken(void)
+{
+	return (chosen.json != NULL && is_standard(chosen.json)) ||
+	       (chosen.svg != NULL && is_standard(chosen.svg)) ||
+	       (chosen.html != NULL && is_standard(chosen.html));
+}
+
+/* What is left to do when the trace was replayed once: an exit status. */
+static int session_finish(struct session *session)
+{
+	struct replay first = session->replay;
+	struct mems_stats stats;
+	double seconds = 0;
+	int status = EXIT_SUCCESS;
+
+	mems_get_stats(&stats);
+	if (!chosen.has_at)
+		status = heap_write(session);
+	heap_stop(session);
+	if (status == EXIT_SUCCESS && chosen.has_at)
+		status = heap_write_at(session, first.most_bytes_call);
+	if (status == EXIT_SUCCESS && chosen.html != NULL)
+		status = page_write(session, first.most_bytes_call);
+	if (status == EXIT_SUCCESS && chosen.has_stats)
+		status = time_measure(session, &seconds);
+	if (status == EXIT_SUCCESS && !is_output_taken())
+		summary_print(session, &stats);
+	if (status == EXIT_SUCCESS && chosen.has_stats)
+		stats_print(session, &stats, &first, seconds);
+	return status;
+}
+
+/* Replays one trace and does all that is asked for: an exit status. */
+static int session_run(const char *path)
+{
+	struct session session = {.name = is_standard(path) ? "standard input" : path};
+	int status;
+
+	session.in = is_standard(path) ? stdin : fopen(path, "r");
+	if (session.in == NULL) {
+		fprintf(stderr, "%s: %s\n", path, strerror(errno));
+		return EXIT_BAD_USE;
+	}
+	progress_begin();
+	status = trace_replay(&session);
+	if (status == EXIT_SUCCESS)
+		status = session_finish(&session);
+	else
+		heap_stop(&session);
+	trace_free(&session.trace);
+	if (session.in != stdin)
+		fclose(session.in);
+	return status;
+}
+
+/* ---- The command line ------------------------------------------------------------------------ */
+
+static void bad_use(const char *name, const char *what, const char *text)
+{
+	fprintf(stderr, "mems-replay: %s: %s: %s\n", name, what, text);
+	exit(EXIT_BAD_USE);
+}
+
+/* A decimal number, or the end of the program. */
+static size_t number_parse(const char *name, const char *text)
+{
+	size_t value = 0;
+
+	for (const char *digit = text; *digit != '\0'; digit++) {
+		size_t add = (size_t)(*digit - '0');
+
+		if (*digit < '0' || *digit > '9')
+			bad_use(name, "not a number", text);
+		if (value > (SIZE_MAX - add) / 10)
+			bad_use(name, "too large", text);
+		value = value * 10 + add;
+	}
+	if (*text == '\0')
+		bad_use(name, "not a number", text);
+	return value;
+}
+
+static size_t policy_parse(const char *text)
+{
+	if (strcmp(text, "first_fit") == 0 || strcmp(text, "first-fit") == 0)
+		return MEMS_FIRST_FIT;
+	if (strcmp(text, "quick_fit") != 0 && strcmp(text, "quick-fit") != 0)
+		bad_use("--policy", "neither first_fit nor quick_fit", text);
+	return MEMS_QUICK_FIT;
+}
+
+/* Notes an option of the heap; the last of the same name wins. */
+static void option_choose(const char *name, enum mems_option option, size_t value)
+{
+	size_t i = 0;
+
+	while (i < chosen.option_count && chosen.options[i].option != option)
+		i++;
+	chosen.options[i] = (struct trace_option){.option = option, .value = value};
+	chosen.option_words[i] = name;
+	if (i == chosen.option_count)
+		chosen.option_count++;
+}
+
+static void at_parse(const char *text)
+{
+	chosen.has_at = true;
+	chosen.is_at_peak = strcmp(text, "peak") == 0;
+	if (!chosen.is_at_peak)
+		chosen.at = number_parse("--at", text);
+}
+
+enum choice {
+	CHECK = 1, PRINT, STATS, JSON, SVG, HTML, WALKS, AT,
+	POLICY, ALIGNMENT, PAGE_SIZE, START, HELP, VERSION
+};
+
+/* Acts on one option of the command line. */
+static void choose(int choice, const char *value)
+{
+	switch (choice) {
+	case CHECK: chosen.is_checking = true; break;
+	case PRINT: chosen.is_printing = true; break;
+	case STATS: chosen.has_stats = true; break;
+	case JSON: chosen.json = value; break;
+	case SVG: chosen.svg = value; break;
+	case HTML: chosen.html = value; break;
+	case WALKS: chosen.walks = value; break;
+	case AT: at_parse(value); break;
+	case POLICY: option_choose("--policy", MEMS_POLICY, policy_parse(value)); break;
+	case ALIGNMENT:
+		option_choose("--alignment", MEMS_ALIGNMENT, number_parse("--alignment", value));
+		break;
+	case PAGE_SIZE:
+		option_choose("--page-size", MEMS_PAGE_SIZE, number_parse("--page-size", value));
+		break;
+	case START:
+		option_choose("--start", MEMS_START_ADDRESS, number_parse("--start", value));
+		break;
+	default: exit(EXIT_BAD_USE); /* getopt_long has said why */
+	}
+}
+
+static int text_print(const char *text)
+{
+	return fputs(text, stdout) < 0 || fflush(stdout) != 0 ? write_failed("-") : EXIT_SUCCESS;
+}
+
+/* Reads the options. Those that end the program at once do so. */
+static void command_line_read(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{"check", no_argument, NULL, CHECK},
+		{"print", no_argument, NULL, PRINT},
+		{"stats", no_argument, NULL, STATS},
+		{"json", required_argument, NULL, JSON},
+		{"svg", required_argument, NULL, SVG},
+		{"html", required_argument, NULL, HTML},
+		{"walks", required_argument, NULL, WALKS}, /* for the tests of the page */
+		{"at", required_argument, NULL, AT},
+		{"policy", required_argument, NULL, POLICY},
+		{"alignment", required_argument, NULL, ALIGNMENT},
+		{"page-size", required_argument, NULL, PAGE_SIZE},
+		{"start", required_argument, NULL, START},
+		{"help", no_argument, NULL, HELP},
+		{"version", no_argument, NULL, VERSION},
+		{NULL, 0, NULL, 0},
+	};
+	static char name[] = "mems-replay";
+	int choice;
+
+	argv[0] = name; /* for the messages of getopt_long */
+	while ((choice = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		if (choice == HELP)
+			exit(text_print(help));
+		if (choice == VERSION)
+			exit(text_print("mems-replay " MEMS_VERSION "\n"));
+		choose(choice, optarg);
+	}
+}
+
+/* What is wrong with the command line as a whole, or NULL. */
+static const char *command_line_fault(int traces)
+{
+	bool has_state = chosen.json != NULL || chosen.svg != NULL;
+
+	if (traces == 0)
+		return "no trace is named (try mems-replay --help)";
+	if (traces > 1 && (has_state || chosen.html != NULL))
+		return "--json, --svg and --html take one trace at a time";
+	if (chosen.has_at && !has_state)
+		return "--at needs --json or --svg";
+	if (chosen.walks != NULL && chosen.html == NULL)
+		return "--walks needs --html";
+	return NULL;
+}
+
+int main(int argc, char **argv)
+{
+	int worst = EXIT_SUCCESS;
+	const char *fault;
+
+	command_line_read(argc, argv);
+	fault = command_line_fault(argc - optind);
+	if (fault != NULL) {
+		fprintf(stderr, "mems-replay: %s\n", fault);
+		return EXIT_BAD_USE;
+	}
+	for (int i = optind; i < argc; i++) {
+		int status = session_run(argv[i]);
+
+		worst = status > worst ? status : worst;
+	}
+	errno = 0;
+	if (fflush(stdout) != 0 || ferror(stdout) != 0)
+		worst = worst == EXIT_SUCCESS ? write_failed("-") : worst;
+	return worst;
+}

@@ -1,0 +1,48 @@
+/*
+ * Replays the operations of a trace, one by one, on the MeMS heap that is started.
+ *
+ * In checking mode every block is filled with a pattern of its own, which is verified at each
+ * realloc and free and at the end, translation is tried on every block, and mems_check looks at the
+ * whole heap again and again.
+ */
+#ifndef REPLAY_H
+#define REPLAY_H
+
+#include <stdbool.h>
+
+#include "trace.h"
+
+struct replay_block {
+	void *v_ptr; /* NULL while the block is not live */
+	size_t size; /* as the trace asked for it, in bytes */
+	size_t key;  /* of its pattern: the line that allocated it */
+};
+
+/* All zero but for name and is_checking: nothing was replayed yet. */
+struct replay {
+	const char *name; /* of the trace, for messages */
+	bool is_checking;
+	bool has_failed;
+	size_t calls;           /* made so far */
+	size_t process_bytes;   /* in live blocks */
+	size_t most_bytes;      /* the most that process_bytes has been after a call */
+	size_t most_bytes_call; /* the first call after which it was that, from 1 */
+	struct replay_block *blocks;
+	size_t block_slots;
+	size_t next_look; /* of mems_check: the call after which it comes */
+};
+
+/* Makes the call of an operation. Returns the address that it gave, or for a free the one that was
+ * freed; NULL where it failed, which is said on stderr and noted in has_failed. */
+void *replay_op(struct replay *replay, const struct trace_op *op);
+
+/* The address of a block, NULL where it is not live. */
+void *replay_address(const struct replay *replay, uint32_t block);
+
+/* In checking mode, looks at all that is left. */
+void replay_end(struct replay *replay);
+
+/* Releases what the replay holds, not the heap. */
+void replay_free(struct replay *replay);
+
+#endif

@@ -1,0 +1,16 @@
+/* Draws the heap as an SVG picture: a row for each main node, its segments to scale. */
+#ifndef SVG_H
+#define SVG_H
+
+#include <stdio.h>
+
+/* The style sheet and the patterns of pictures: text of class title, note, node, in-process,
+ * in-hole, end, middle; shapes of class process, hole, mixed, full, border. */
+extern const char svg_looks[];
+
+/* Writes a picture of the heap. Its size is bounded, whatever the heap is: neighbours too small to
+ * be seen are summed up, and many main nodes share rows; the picture says so. Errors are left in
+ * ferror(out). Cost: linear in the segments. */
+void svg_write(FILE *out);
+
+#endif

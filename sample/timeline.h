@@ -1,0 +1,25 @@
+/* Writes the history of a heap as one HTML page that plays it step by step. */
+#ifndef TIMELINE_H
+#define TIMELINE_H
+
+#include <stdbool.h>
+#include <stdio.h>
+
+#include "trace.h"
+
+struct timeline {
+	const char *name; /* of the trace, as the page shows it */
+	const struct trace *trace;
+	size_t alignment, start, page_size; /* the options that the heap runs with */
+	bool is_quick_fit;
+	size_t peak_call; /* the call with the most bytes in use after it; 0 where there is none */
+	FILE *walks;      /* for tests: what mems_walk said at each step, a line each; or NULL */
+	void (*progress)(size_t done, size_t all); /* called now and then */
+};
+
+/* Replays the trace on the heap that was just started, and writes the page. Where the trace is
+ * long, the page has a sample of the states of the heap. Write errors are left in ferror(out).
+ * Returns 0, or -1 where the replay failed, which was said on stderr. */
+int timeline_write(FILE *out, const struct timeline *timeline);
+
+#endif

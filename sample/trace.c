@@ -1,0 +1,483 @@
+/* Reads allocation traces. The format is described in trace.h. */
+#define _POSIX_C_SOURCE 200809L
+
+#include "trace.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+	LINE_MAX_BYTES = 256, /* the longest line, its newline included */
+	WORD_MAX = 4          /* the most words in a line */
+};
+
+/* An id of the file: the number of its block, and whether that is live. Lives in an open hash
+ * table keyed by the id, so that memory grows with the ids in use and not with their values. */
+struct id {
+	uint64_t id;
+	uint32_t block;
+	bool is_used;
+	bool is_live;
+};
+
+struct reader {
+	FILE *in;
+	const char *name;
+	size_t line;
+	char *error;
+	char text[LINE_MAX_BYTES];
+	const char *word[WORD_MAX];
+	int words;
+	bool has_header;
+	size_t claimed_ids; /* by the header */
+	size_t claimed_ops; /* by the header */
+	struct id *ids;     /* the hash table */
+	size_t id_slots;    /* a power of two, or 0 */
+	size_t op_slots;
+	trace_visitor *visit; /* or NULL */
+	void *context;
+	struct trace *trace;
+};
+
+/* ---- Errors ---------------------------------------------------------------------------------- */
+
+/* Says what is wrong with the present line. Returns -1, for the caller to return. */
+__attribute__((format(printf, 2, 3)))
+static int reader_fail(struct reader *reader, const char *format, ...)
+{
+	size_t line = reader->line == 0 ? 1 : reader->line; /* an empty file has no line to blame */
+	int length = snprintf(reader->error, TRACE_ERROR_MAX, "%s:%zu: ", reader->name, line);
+
+	if (length >= 0 && length < TRACE_ERROR_MAX) {
+		va_list arguments;
+
+		va_start(arguments, format);
+		vsnprintf(reader->error + length, (size_t)(TRACE_ERROR_MAX - length), format, arguments);
+		va_end(arguments);
+	}
+	return -1;
+}
+
+/* ---- Lines and words ------------------------------------------------------------------------- */
+
+/* Is this a byte of a trace? Nothing else may reach a message, and so a terminal. */
+static bool is_text(int byte)
+{
+	return (byte >= ' ' && byte <= '~') || byte == '\t' || byte == '\r';
+}
+
+/* Reads the next line into text, without its newline: 1, or 0 at the end of the file, or -1. */
+static int line_read(struct reader *reader)
+{
+	size_t length = 0;
+	int byte;
+
+	while ((byte = getc(reader->in)) != EOF && byte != '\n') {
+		if (length == 0)
+			reader->line++;
+		if (!is_text(byte))
+			return reader_fail(reader, "byte %d is not plain text", byte);
+		if (length == LINE_MAX_BYTES - 1)
+			return reader_fail(reader, "line longer than %d bytes", LINE_MAX_BYTES - 1);
+		reader->text[length++] = (char)byte;
+	}
+	if (length == 0 && byte == '\n')
+		reader->line++;
+	reader->text[length] = '\0';
+	if (byte == EOF && ferror(reader->in))
+		return reader_fail(reader, "cannot be read further");
+	return byte == '\n' || length > 0;
+}
+
+/* Cuts text into words at blanks (a carriage return is one: files travel): 0, or -1. */
+static int line_split(struct reader *reader)
+{
+	const char *blanks = " \t\r";
+	char *rest;
+
+	reader->words = 0;
+	for (char *word = strtok_r(reader->text, blanks, &rest); word != NULL;
+	     word = strtok_r(NULL, blanks, &rest)) {
+		if (reader->words == WORD_MAX)
+			return reader_fail(reader, "something is left over at the end of the line");
+		reader->word[reader->words++] = word;
+	}
+	return 0;
+}
+
+/* Reads and splits the next line that is not empty: 1, or 0 at the end of the file, or -1. */
+static int line_next(struct reader *reader)
+{
+	int found;
+
+	do {
+		found = line_read(reader);
+		if (found == 1 && line_split(reader) != 0)
+			return -1;
+	} while (found == 1 && reader->words == 0);
+	return found;
+}
+
+/* The present line must have so many words: 0, or -1. */
+static int line_expect(struct reader *reader, int words, const char *form)
+{
+	if (reader->words < words)
+		return reader_fail(reader, "something is missing: the form is %s", form);
+	if (reader->words > words)
+		return reader_fail(reader, "something is left over: the form is %s", form);
+	return 0;
+}
+
+/* Reads a word as a decimal number up to a greatest one: 0, or -1. */
+static int number_read_to(struct reader *reader, int word, const char *what, uint64_t greatest,
+                          uint64_t *number)
+{
+	const char *text = reader->word[word];
+	uint64_t value = 0;
+
+	for (const char *digit = text; *digit != '\0'; digit++) {
+		uint64_t add = (uint64_t)(*digit - '0');
+
+		if (*digit < '0' || *digit > '9')
+			return reader_fail(reader, "%s is not a number: %s", what, text);
+		if (value > (greatest - add) / 10)
+			return reader_fail(reader, "%s is too large: %s", what, text);
+		value = value * 10 + add;
+	}
+	*number = value;
+	return 0;
+}
+
+static int number_read(struct reader *reader, int word, const char *what, size_t *number)
+{
+	uint64_t value;
+	int result = number_read_to(reader, word, what, SIZE_MAX, &value);
+
+	if (result == 0)
+		*number = (size_t)value;
+	return result;
+}
+
+/* ---- Ids ------------------------------------------------------------------------------------- */
+
+/* The slot of an id: the one it is in, or the free one where it belongs. */
+static struct id *id_slot(struct id *ids, size_t slots, uint64_t id)
+{
+	uint64_t mixed = id * UINT64_C(0x9E3779B97F4A7C15);
+	size_t slot = (size_t)(mixed >> 32) & (slots - 1);
+
+	while (ids[slot].is_used && ids[slot].id != id)
+		slot = (slot + 1) & (slots - 1);
+	return &ids[slot];
+}
+
+/* Keeps the table at most half full: 0, or -1. */
+static int ids_make_room(struct reader *reader)
+{
+	struct trace *trace = reader->trace;
+	size_t slots = reader->id_slots == 0 ? 64 : reader->id_slots * 2;
+	struct id *ids;
+	uint64_t *of_blocks;
+
+	if (trace->blocks < reader->id_slots / 2)
+		return 0;
+	of_blocks = realloc(trace->ids, slots / 2 * sizeof *of_blocks);
+	if (of_blocks != NULL)
+		trace->ids = of_blocks;
+	ids = of_blocks == NULL ? NULL : calloc(slots, sizeof *ids);
+	if (ids == NULL)
+		return reader_fail(reader, "no memory for the ids");
+	for (size_t i = 0; i < reader->id_slots; i++)
+		if (reader->ids[i].is_used)
+			*id_slot(ids, slots, reader->ids[i].id) = reader->ids[i];
+	free(reader->ids);
+	reader->ids = ids;
+	reader->id_slots = slots;
+	return 0;
+}
+
+/* Reads the second word as an id: its entry, a new one where it was not used before, or NULL. */
+static struct id *id_read(struct reader *reader)
+{
+	struct id *entry;
+	uint64_t id;
+
+	if (number_read_to(reader, 1, "ID", UINT64_MAX, &id) != 0)
+		return NULL;
+	if (reader->has_header && id >= reader->claimed_ids) {
+		reader_fail(reader, "ID %" PRIu64 " is out of range: the header has %zu ids", id,
+		            reader->claimed_ids);
+		return NULL;
+	}
+	if (reader->trace->blocks == UINT32_MAX) {
+		reader_fail(reader, "too many ids");
+		return NULL;
+	}
+	if (ids_make_room(reader) != 0)
+		return NULL;
+	entry = id_slot(reader->ids, reader->id_slots, id);
+	if (!entry->is_used) {
+		*entry = (struct id){
+			.id = id, .block = (uint32_t)reader->trace->blocks++, .is_used = true,
+		};
+		reader->trace->ids[entry->block] = id;
+	}
+	return entry;
+}
+
+/* ---- Operations ------------------------------------------------------------------------------ */
+
+/* Notes what the operation does to its id: 0, or -1 where it cannot be. */
+static int op_track(struct reader *reader, struct trace_op *op, struct id *id)
+{
+	bool needs_live = op->kind == 'r' || op->kind == 'f';
+
+	if (needs_live && !id->is_live)
+		return reader_fail(reader, "ID %" PRIu64 " is not live", id->id);
+	if (!needs_live && id->is_live)
+		return reader_fail(reader, "ID %" PRIu64 " is live already", id->id);
+	id->is_live = op->kind != 'f';
+	op->block = id->block;
+	return 0;
+}
+
+static int alignment_read(struct reader *reader, size_t *alignment)
+{
+	if (number_read(reader, 3, "ALIGNMENT", alignment) != 0)
+		return -1;
+	if (*alignment == 0 || (*alignment & (*alignment - 1)) != 0)
+		return reader_fail(reader, "ALIGNMENT is not a power of two: %zu", *alignment);
+	return 0;
+}
+
+/* The words that an operation has, and its form; 0 for an unknown one. */
+static int op_words(char kind, const char **form)
+{
+	switch (kind) {
+	case 'a': *form = "a ID SIZE"; return 3;
+	case 'c': *form = "c ID SIZE"; return 3;
+	case 'r': *form = "r ID SIZE"; return 3;
+	case 'm': *form = "m ID SIZE ALIGNMENT"; return 4;
+	case 'f': *form = "f ID"; return 2;
+	default: return 0;
+	}
+}
+
+/* Reads the present line as an operation: 0, or -1. */
+static int op_read(struct reader *reader, struct trace_op *op)
+{
+	const char *form = NULL;
+	int words = reader->word[0][1] == '\0' ? op_words(reader->word[0][0], &form) : 0;
+	struct id *id;
+
+	*op = (struct trace_op){.kind = reader->word[0][0], .line = reader->line};
+	if (words == 0)
+		return reader_fail(reader, "unknown operation: %s", reader->word[0]);
+	if (line_expect(reader, words, form) != 0)
+		return -1;
+	id = id_read(reader);
+	if (id == NULL)
+		return -1;
+	if (words >= 3 && number_read(reader, 2, "SIZE", &op->size) != 0)
+		return -1;
+	if (words >= 3 && op->size == 0)
+		op->size = 1;
+	if (words == 4 && alignment_read(reader, &op->alignment) != 0)
+		return -1;
+	return op_track(reader, op, id);
+}
+
+/* Makes room for one more operation: 0, or -1. */
+static int ops_make_room(struct reader *reader)
+{
+	struct trace *trace = reader->trace;
+	size_t slots = reader->op_slots == 0 ? 64 : reader->op_slots * 2;
+	struct trace_op *ops;
+
+	if (trace->count < reader->op_slots)
+		return 0;
+	ops = slots > SIZE_MAX / sizeof *ops ? NULL : realloc(trace->ops, slots * sizeof *ops);
+	if (ops == NULL)
+		return reader_fail(reader, "no memory for the operations");
+	trace->ops = ops;
+	reader->op_slots = slots;
+	return 0;
+}
+
+static int op_append(struct reader *reader)
+{
+	struct trace *trace = reader->trace;
+	struct trace_op *op;
+
+	if (reader->has_header && trace->count == reader->claimed_ops)
+		return reader_fail(reader, "more operations than the %zu of the header",
+		                   reader->claimed_ops);
+	if (ops_make_room(reader) != 0)
+		return -1;
+	op = &trace->ops[trace->count];
+	if (op_read(reader, op) != 0)
+		return -1;
+	trace->count++;
+	return reader->visit == NULL ? 0 : reader->visit(op, reader->context);
+}
+
+/* The line "p" is for the visitor alone. */
+static int print_visit(struct reader *reader)
+{
+	struct trace_op op = {.kind = 'p', .line = reader->line};
+
+	if (line_expect(reader, 1, "p") != 0)
+		return -1;
+	return reader->visit(&op, reader->context);
+}
+
+/* ---- Options --------------------------------------------------------------------------------- */
+
+/* A policy is named, in either way of writing it, or given by its number. */
+static int policy_read(struct reader *reader, size_t *value)
+{
+	static const char *const names[] = {"first-fit", "first_fit", "quick-fit", "quick_fit"};
+
+	for (size_t i = 0; i < 4; i++) {
+		if (strcmp(reader->word[2], names[i]) == 0) {
+			*value = i < 2 ? MEMS_FIRST_FIT : MEMS_QUICK_FIT;
+			return 0;
+		}
+	}
+	return number_read(reader, 2, "VALUE", value);
+}
+
+/* Finds an option by its name: 0, or -1. */
+static int option_find(struct reader *reader, enum mems_option *option)
+{
+	static const struct {
+		const char *name;
+		enum mems_option option;
+	} known[TRACE_OPTIONS] = {
+		{"alignment", MEMS_ALIGNMENT}, {"page-size", MEMS_PAGE_SIZE}, {"policy", MEMS_POLICY},
+		{"start", MEMS_START_ADDRESS}, {"limit", MEMS_LIMIT},
+	};
+
+	for (int i = 0; i < TRACE_OPTIONS; i++) {
+		if (strcmp(reader->word[1], known[i].name) == 0) {
+			*option = known[i].option;
+			return 0;
+		}
+	}
+	return reader_fail(reader, "unknown option: %s", reader->word[1]);
+}
+
+static int option_append(struct reader *reader)
+{
+	struct trace *trace = reader->trace;
+	struct trace_option option = {.line = reader->line};
+
+	if (trace->count != 0)
+		return reader_fail(reader, "options come before the first operation");
+	if (line_expect(reader, 3, "o NAME VALUE") != 0 || option_find(reader, &option.option) != 0)
+		return -1;
+	for (size_t i = 0; i < trace->option_count; i++)
+		if (trace->options[i].option == option.option)
+			return reader_fail(reader, "option %s is given twice", reader->word[1]);
+	if ((option.option == MEMS_POLICY ? policy_read(reader, &option.value)
+	                                  : number_read(reader, 2, "VALUE", &option.value)) != 0)
+		return -1;
+	trace->options[trace->option_count++] = option;
+	return 0;
+}
+
+/* ---- The file -------------------------------------------------------------------------------- */
+
+/* Reads the four numbers, of which the first stands in the present line: 0, or -1. */
+static int header_read(struct reader *reader)
+{
+	size_t unused;
+	size_t *number[] = {&unused, &reader->claimed_ids, &reader->claimed_ops, &unused};
+	int found = 1;
+
+	for (int i = 0; i < 4; i++) {
+		if (i > 0)
+			found = line_next(reader);
+		if (found == 0)
+			return reader_fail(reader, "the file ends within its four header lines");
+		if (found < 0 || line_expect(reader, 1, "one number a line in the header") != 0 ||
+		    number_read(reader, 0, "a header line", number[i]) != 0)
+			return -1;
+	}
+	reader->has_header = true;
+	return 0;
+}
+
+/* Is the present line one of a header, and not an operation or an option? */
+static bool is_header(const struct reader *reader)
+{
+	char first = reader->word[0][0];
+
+	return !((first >= 'a' && first <= 'z') || (first >= 'A' && first <= 'Z'));
+}
+
+/* Acts on the present line, which is not one of a header: 0, -1, or what the visitor returned. */
+static int line_act(struct reader *reader)
+{
+	if (strcmp(reader->word[0], "o") == 0)
+		return option_append(reader);
+	if (strcmp(reader->word[0], "p") == 0 && reader->visit != NULL)
+		return print_visit(reader);
+	return op_append(reader);
+}
+
+static int file_read(struct reader *reader)
+{
+	int found = line_next(reader);
+	int result;
+
+	if (found == 1 && is_header(reader)) {
+		if (header_read(reader) != 0)
+			return -1;
+		found = line_next(reader);
+	}
+	while (found == 1) {
+		result = line_act(reader);
+		if (result != 0)
+			return result;
+		found = line_next(reader);
+	}
+	if (found < 0)
+		return -1;
+	if (reader->trace->count < reader->claimed_ops)
+		return reader_fail(reader, "the file ends after %zu of the %zu operations of its header",
+		                   reader->trace->count, reader->claimed_ops);
+	return 0;
+}
+
+int trace_visit(FILE *in, const char *name, struct trace *trace, trace_visitor *visit,
+                void *context, char error[TRACE_ERROR_MAX])
+{
+	struct reader reader = {
+		.in = in, .name = name, .error = error, .trace = trace,
+		.visit = visit, .context = context,
+	};
+	int result;
+
+	*trace = (struct trace){0};
+	result = file_read(&reader);
+	free(reader.ids);
+	if (result == -1)
+		trace_free(trace);
+	return result;
+}
+
+int trace_read(FILE *in, const char *name, struct trace *trace, char error[TRACE_ERROR_MAX])
+{
+	return trace_visit(in, name, trace, NULL, NULL, error);
+}
+
+void trace_free(struct trace *trace)
+{
+	free(trace->ops);
+	free(trace->ids);
+	*trace = (struct trace){0};
+}

@@ -1,0 +1,75 @@
+/*
+ * Reads allocation traces: what a program asked of its allocator, call by call, as text.
+ *
+ * Four numbers, a line each: unused, the number of ids, the number of operations, unused. They may
+ * be left out all together, as recordings do. Then one operation a line:
+ *
+ *   a ID SIZE             ID = malloc(SIZE)
+ *   c ID SIZE             ID = calloc(1, SIZE)
+ *   m ID SIZE ALIGNMENT   ID = aligned_alloc(ALIGNMENT, SIZE)
+ *   r ID SIZE             ID = realloc(ID, SIZE)
+ *   f ID                  free(ID)
+ *
+ * An ID is any number below 2^64, or below the number of ids where the header is there. It may be
+ * used again after it was freed.
+ * Before the first operation there may be lines "o NAME VALUE": the options of MeMS to run with,
+ * where NAME is alignment, page-size, start, policy or limit. A SIZE of 0 is replayed as 1.
+ * Empty lines are skipped. Where a program reads the trace line by line, "p" asks it to print the
+ * heap.
+ */
+#ifndef TRACE_H
+#define TRACE_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "mems.h"
+
+struct trace_op {
+	char kind;        /* 'a', 'c', 'm', 'r' or 'f'; 'p' for trace_visit alone */
+	uint32_t block;   /* which block, 0 to trace.blocks - 1: the ids of the file, renumbered */
+	size_t line;      /* in the file, from 1 */
+	size_t size;      /* bytes, at least 1; 0 for 'f' */
+	size_t alignment; /* bytes, a power of two, for 'm'; else 0 */
+};
+
+enum { TRACE_OPTIONS = 5 }; /* the options there are */
+
+struct trace_option {
+	enum mems_option option;
+	size_t value;
+	size_t line; /* in the file, from 1 */
+};
+
+struct trace {
+	struct trace_op *ops;
+	size_t count;  /* of ops */
+	size_t blocks; /* how many ids the trace uses */
+	uint64_t *ids; /* of each block, as in the file */
+	struct trace_option options[TRACE_OPTIONS];
+	size_t option_count;
+};
+
+/* The longest message of trace_read, its end included. */
+enum { TRACE_ERROR_MAX = 1024 };
+
+/* Called for each operation as soon as its line was read; the first result that is not 0 ends the
+ * reading. The options of the trace are complete at the first call. */
+typedef int trace_visitor(const struct trace_op *op, void *context);
+
+/* Reads a whole trace. Each operation is checked: the id in range, not live before a, c and m,
+ * live before r and f. Memory grows with the lines of the file, whatever its header claims.
+ * Returns 0, or -1 with "NAME:LINE: what is wrong" in error and *trace empty. The trace is the
+ * caller's until trace_free. */
+int trace_read(FILE *in, const char *name, struct trace *trace, char error[TRACE_ERROR_MAX]);
+
+/* The same, line by line, so that a trace can be typed by hand. Returns also what the visitor
+ * returned, which must not be -1; *trace then holds what was read so far. */
+int trace_visit(FILE *in, const char *name, struct trace *trace, trace_visitor *visit,
+                void *context, char error[TRACE_ERROR_MAX]);
+
+/* Releases what trace_read gave. A trace that is all zero is fine. */
+void trace_free(struct trace *trace);
+
+#endif
