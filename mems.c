@@ -66,7 +66,9 @@
  * Where the OS refuses something, nothing has changed yet: room in the metadata is made first,
  * then the pages are mapped, then the books are written.
  */
+#ifndef _GNU_SOURCE
 #define _GNU_SOURCE
+#endif
 
 #include "mems.h"
 
@@ -1380,11 +1382,11 @@ static size_t pages_release(size_t start, size_t end, bool is_after_free)
 	return given;
 }
 
-/* How many granules must be freed before pages are given back. Where most of what was given back had
- * to be taken again, it was not worth it: more must be freed the next time. */
+/* How many granules must be freed before pages are given back. Where nearly all that was given back
+ * had to be taken again, it was not worth it: more must be freed the next time. */
 static size_t trim_least(void)
 {
-	if (heap.trim_taken > heap.trim_given / 2) {
+	if (heap.trim_taken > heap.trim_given / 8 * 7) {
 		heap.trim_least = 2 * max_size(heap.trim_least, heap.trim_last);
 		heap.trim_taken = 0;
 		heap.trim_given = 0;
@@ -1696,6 +1698,8 @@ static NOINLINE struct hole hole_obtain(size_t size)
 {
 	struct hole hole = { NONE, 0 };
 	const size_t top = heap.top;
+	if (size > heap.limit)
+		return hole;
 	if (is_much_remembered()) {
 		bins_merge();
 		hole = hole_first(size);

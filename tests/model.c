@@ -335,11 +335,23 @@ static bool is_much_remembered(const struct model *model)
 	return remembered >= LEAST_MERGED && remembered >= mapped_bytes(model) / MERGED_PART;
 }
 
+/* Whether an empty heap could hold so many bytes. */
+static bool is_possible(const struct model *model, size_t size)
+{
+	const size_t limit = model->options.limit_bytes;
+	const size_t page = model->options.page_bytes;
+	if (limit != 0)
+		return size <= limit / page * page;
+	return size / model->options.alignment <= UINT32_MAX - 4095;
+}
+
 /* By first fit; before the OS is asked all that is remembered is merged, if it is much, and after
  * the OS has refused in any case. */
 static struct model_segment *hole_obtain(struct model *model, size_t alignment, size_t size)
 {
 	struct model_segment *hole = hole_first_fit(model, alignment, size);
+	if (hole == NULL && !is_possible(model, size))
+		return NULL;
 	if (hole == NULL && is_much_remembered(model)) {
 		bins_merge(model);
 		hole = hole_first_fit(model, alignment, size);

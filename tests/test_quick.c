@@ -617,7 +617,8 @@ static void when_the_os_refuses_all_is_merged(void **state)
 	assert_true(is_zeroed(1000, 4 * PAGE));
 }
 
-static void only_then_memory_is_out(void **state)
+/* A request that no heap could hold fails at once, and what is remembered stays so. */
+static void an_impossible_request_merges_nothing(void **state)
 {
 	(void)state;
 	make_limited();
@@ -630,8 +631,24 @@ static void only_then_memory_is_out(void **state)
 	free(after);
 	free(before);
 	assert_sound();
+	assert_true(take(PAGE) == 1000 + 3 * PAGE);
+}
+
+/* One that there is no room for now fails when all is merged: the lowest page comes next. */
+static void only_then_memory_is_out(void **state)
+{
+	(void)state;
+	make_limited();
+	assert_true(take(PAGE) == 1000 + 3 * PAGE);
+	char *const before = printed_text();
+	assert_fails(ENOMEM, mems_malloc(4 * PAGE) == NULL);
+	char *const after = printed_text();
+	assert_string_equal(after, before);
+	free(after);
+	free(before);
+	assert_sound();
 	assert_true(take(PAGE) == 1000);
-	assert_true(take(3 * PAGE) == 1000 + PAGE);
+	assert_true(take(2 * PAGE) == 1000 + PAGE);
 }
 
 /* There is room for a quarter of a million of them; the others are merged at once. */
@@ -804,6 +821,7 @@ int main(void)
 		quick_fit_test(where_merging_does_not_help_the_os_is_asked),
 		quick_fit_test(after_merging_all_is_as_before),
 		quick_fit_test(when_the_os_refuses_all_is_merged),
+		quick_fit_test(an_impossible_request_merges_nothing),
 		quick_fit_test(only_then_memory_is_out),
 		quick_fit_test(what_cannot_be_remembered_is_merged),
 		quick_fit_test(nothing_is_remembered_in_the_next_life),
