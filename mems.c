@@ -87,6 +87,9 @@
 #include <emmintrin.h>
 #endif
 
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
 #ifndef MREMAP_DONTUNMAP
 #define MREMAP_DONTUNMAP 4
 #endif
@@ -126,6 +129,7 @@ enum {
 
 	TRIM_BYTES = 128 << 10, /* pages go back of HOLEs of this size, when so much was freed there */
 	TRIM_AT_GROWTH_BYTES = 8 << 10, /* or of this size, as much as the heap grows by */
+	POPULATED_PAGES = 16,   /* OS pages that are brought into memory at once */
 	MOVE_BYTES = 256 << 10, /* a block of this size is moved by its pages */
 
 	DIRECT_BINS = 1024,     /* sizes, in granules, that have a bin of their own */
@@ -496,6 +500,15 @@ static bool os_release(char *address, size_t bytes)
 	const bool is_done = madvise(address, bytes, MADV_DONTNEED) == 0;
 	errno = error;
 	return is_done;
+}
+
+/* Brings pages into memory at once, which is cheaper than one by one as they are written to. Where the
+ * kernel cannot, they come in then. */
+static void os_populate(char *address, size_t bytes)
+{
+	const int error = errno;
+	madvise(address, bytes, MADV_POPULATE_WRITE);
+	errno = error;
 }
 
 /* Moves whole pages to where the contents do not matter; those at from read as zero from then on.
@@ -1334,6 +1347,16 @@ static size_t bits_count(const uint64_t *words, size_t from, size_t end)
 	return count;
 }
 
+/* A small block goes on into a page that no block has ever been in: more of them will follow, and
+ * so this page and some more are brought into memory at once. */
+static void pages_populate(size_t page)
+{
+	const size_t end = min_size(page + POPULATED_PAGES, heap.top >> heap.os_page_log2);
+	char *address = heap.base + (page << heap.os_page_log2 << heap.shift);
+	os_populate(address, (end - page) << heap.os_page_log2 << heap.shift);
+	bits_set(heap.touched, page, end, true);
+}
+
 /* The program may write to the granules from start to stop from now on. A page that is not in memory
  * lies in one HOLE, so only a HOLE that is larger than a page can have one. */
 static NOINLINE void pages_touch(size_t start, size_t stop)
@@ -1349,6 +1372,8 @@ static NOINLINE void pages_touch(size_t start, size_t stop)
 	heap.trim_taken += bits_count(heap.given, page, end) << heap.os_page_log2;
 	bits_set(heap.touched, page, end, true);
 	bits_set(heap.given, page, end, false);
+	if (stop > heap.clean_from && end - page <= 2)
+		pages_populate(end - 1);
 }
 
 /* These pages are not in memory any more, and that was because so much was freed. */
