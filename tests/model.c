@@ -342,7 +342,7 @@ static bool is_possible(const struct model *model, size_t size)
 	const size_t page = model->options.page_bytes;
 	if (limit != 0)
 		return size <= limit / page * page;
-	return size / model->options.alignment <= UINT32_MAX - 4095;
+	return size <= SIZE_MAX / 4 && size / model->options.alignment <= UINT32_MAX - 4095;
 }
 
 /* By first fit; before the OS is asked all that is remembered is merged, if it is much, and after
