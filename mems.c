@@ -19,8 +19,7 @@
  *            one as well, and carries a start bit, so that every segment ends at a start.
  *   class    of sizes: the smallest have one each, larger ones share; class_least[c] is the
  *            smallest size of class c.
- *   bound    for each class a leaf before which no HOLE of class_least[c] or more granules starts,
- *            kept in 16 bits: the unit is 2^bound_shift leaves.
+ *   bound    for each class a position before which no HOLE of class_least[c] or more granules starts
  *
  * How a HOLE is found: the bound of its class says where to begin. If the HOLE there does not do, a
  * tree of maxima leads to the first leaf with one that does, as in R. P. Brent, "Efficient
@@ -77,6 +76,7 @@
 #include <inttypes.h>
 #include <limits.h>
 #include <pthread.h>
+#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <string.h>
@@ -128,7 +128,8 @@ enum {
 	CLASSED_SIZES = 257,    /* the last class begins before this size */
 
 	TRIM_BYTES = 128 << 10, /* pages go back of HOLEs of this size, when so much was freed there */
-	TRIM_AT_GROWTH_BYTES = 8 << 10, /* or of this size, as much as the heap grows by */
+	TRIM_AT_GROWTH_BYTES = 8 << 10, /* or of this size, as much as the heap grows by, */
+	TRIM_VISITS = 64,       /* of so many HOLEs each time */
 	POPULATED_PAGES = 16,   /* OS pages that are brought into memory at once */
 	MOVE_BYTES = 256 << 10, /* a block of this size is moved by its pages */
 
@@ -253,6 +254,7 @@ static struct {
 	size_t trim_given;           /* granules given back since trim_least last changed */
 	size_t trim_taken;           /* of these, taken again */
 	size_t trim_last;            /* granules given back the last time */
+	size_t trim_visited;         /* the HOLE that trim_for_growth visited last; a granule */
 	size_t fresh;                /* granules of pages not in memory that were taken so far */
 	size_t lags[LAGS];           /* a group that may lag, or does not; g is in lags[g % LAGS] */
 	uint8_t classes_up_to[CLASSED_SIZES]; /* how many classes have a least size up to this one */
@@ -269,6 +271,7 @@ static struct {
 	uint32_t chunk_count;        /* chunks that were ever taken, the unused first one included */
 
 	FILE *record;                /* where calls are recorded, the caller's; NULL while they are not */
+	size_t record_bytes;         /* of record_ids, whole OS pages */
 	uint32_t *record_ids;        /* for the granule at which a live block starts: its id */
 	uint32_t record_next;        /* the id that the next block gets */
 	bool has_fork_handlers;      /* always: they stay */
@@ -471,17 +474,16 @@ static char *os_reserve(size_t bytes)
 	return os_mmap(NULL, bytes, PROT_NONE, 0);
 }
 
-/* Maps fresh zeroed pages at address, inside the reservation. A refusal may have torn the old
- * mapping out; it is put back, or, if somebody was faster, the heap ends here. */
+/* Maps fresh zeroed pages at address, inside the reservation. A kernel with strict overcommit may
+ * have torn the old mapping out when it refuses; it is put back at once. What another thread of the
+ * program maps into the gap in between, or after the kernel has refused that as well, is lost. */
 static bool os_map(char *address, size_t bytes)
 {
 	if (os_mmap(address, bytes, PROT_READ | PROT_WRITE, MAP_FIXED) != NULL)
 		return true;
 	void *back = os_mmap(address, bytes, PROT_NONE, MAP_FIXED_NOREPLACE);
-	if (back != NULL && back != address) {
-		os_unmap(back, bytes);
-		heap.limit = heap.top;
-	}
+	if (back != NULL && back != address)
+		os_unmap(back, bytes); /* a kernel before 4.17: ours is still there, so it went elsewhere */
 	return false;
 }
 
@@ -512,7 +514,8 @@ static void os_populate(char *address, size_t bytes)
 }
 
 /* Moves whole pages to where the contents do not matter; those at from read as zero from then on.
- * False where the kernel cannot; it may have torn out what was there, so that is mapped again. */
+ * False where the kernel cannot. It counts what it needs before it unmaps what was there; where it
+ * runs out of its own memory all the same, the pages are mapped again. */
 static bool os_move(char *to, char *from, size_t bytes)
 {
 	const int error = errno;
@@ -1355,6 +1358,7 @@ static void pages_populate(size_t page)
 	char *address = heap.base + (page << heap.os_page_log2 << heap.shift);
 	os_populate(address, (end - page) << heap.os_page_log2 << heap.shift);
 	bits_set(heap.touched, page, end, true);
+	bits_set(heap.given, page, end, false);
 }
 
 /* The program may write to the granules from start to stop from now on. A page that is not in memory
@@ -1407,39 +1411,47 @@ static size_t pages_release(size_t start, size_t end, bool is_after_free)
 	return given;
 }
 
-/* How many granules must be freed before pages are given back. Where nearly all that was given back
- * had to be taken again, it was not worth it: more must be freed the next time. */
-static size_t trim_least(void)
+/* Where nearly all that was given back had to be taken again, it was not worth it: more must be
+ * freed the next time. */
+static void trim_learn(void)
 {
-	if (heap.trim_taken > heap.trim_given / 8 * 7) {
-		heap.trim_least = 2 * max_size(heap.trim_least, heap.trim_last);
-		heap.trim_taken = 0;
-		heap.trim_given = 0;
-	}
-	return heap.trim_least;
+	if (heap.trim_taken <= heap.trim_given / 8 * 7)
+		return;
+	heap.trim_least = min_size(2 * max_size(heap.trim_least, heap.trim_last), heap.top);
+	heap.trim_taken = 0;
+	heap.trim_given = 0;
 }
 
-/* Gives back the whole pages of HOLEs of at least so many granules, until enough is. */
-static NOINLINE void holes_trim(size_t least, size_t enough, bool is_after_free)
+/* So many granules were freed, and lie in the HOLE from start to end now: gives its whole pages back,
+ * if enough was freed in large HOLEs since that was done last. */
+static NOINLINE void trim_after(size_t freed, size_t start, size_t end)
 {
-	size_t given = 0;
+	heap.trim_freed += freed;
+	if (heap.trim_freed < heap.trim_least)
+		return;
+	trim_learn();
+	if (heap.trim_freed < heap.trim_least)
+		return;
 	heap.trim_freed = 0;
-	for (size_t hole = hole_find(least, 0); hole != NONE && given < enough;) {
-		given += pages_release(hole, segment_next(hole), is_after_free);
+	heap.trim_last = pages_release(start, end, true);
+}
+
+/* The heap has grown by so many granules: gives as much back of other HOLEs, so that it does not
+ * grow in memory. A few HOLEs are visited, from where the last visit ended. */
+static void trim_for_growth(size_t growth)
+{
+	const size_t least = (size_t)TRIM_AT_GROWTH_BYTES >> heap.shift;
+	size_t hole = hole_after(least, heap.trim_visited);
+	size_t given = 0;
+	for (unsigned i = 0; i < TRIM_VISITS && given < growth; i++) {
+		if (hole == NONE) {
+			heap.trim_visited = 0;
+			return;
+		}
+		given += pages_release(hole, segment_next(hole), false);
+		heap.trim_visited = hole;
 		hole = hole_after(least, hole);
 	}
-	if (is_after_free)
-		heap.trim_last = given;
-}
-
-/* So many granules were freed, and lie in a HOLE of hole_size now. */
-static inline void trim_after(size_t freed, size_t hole_size)
-{
-	if (hole_size < (size_t)TRIM_BYTES >> heap.shift)
-		return;
-	heap.trim_freed += freed;
-	if (UNLIKELY(heap.trim_freed >= heap.trim_least) && heap.trim_freed >= trim_least())
-		holes_trim((size_t)TRIM_BYTES >> heap.shift, NONE, true);
 }
 
 /* ---- Placement: first fit, split, merge ------------------------------------------------------ */
@@ -1519,7 +1531,8 @@ static NOINLINE void hole_make(size_t granule, size_t next)
 		index_remove(next, end - next, start, end - start);
 	bounds_lower(end - start, start);
 	heap.merged_size += next - granule;
-	trim_after(next - granule, end - start);
+	if (UNLIKELY(end - start >= (size_t)TRIM_BYTES >> heap.shift))
+		trim_after(next - granule, start, end);
 }
 
 /* Granules in blocks that are free and not merged. */
@@ -1671,7 +1684,7 @@ static void bins_merge(void)
 static bool is_much_remembered(void)
 {
 	const size_t least = max_size((size_t)MERGE_BYTES >> heap.shift, heap.top / MERGE_DIVISOR);
-	return remembered_size() >= least && remembered_size() != 0;
+	return remembered_size() >= least;
 }
 
 /* The bin for blocks of so many granules, under quick fit. Up to DIRECT_BINS each size has its own,
@@ -1731,12 +1744,10 @@ static NOINLINE struct hole hole_obtain(size_t size)
 	}
 	if (hole.start != NONE)
 		return hole;
-	if (top != 0) {
-		const size_t growth = max_size(size, top / GROWTH_DIVISOR);
-		holes_trim((size_t)TRIM_AT_GROWTH_BYTES >> heap.shift, growth, false);
-	}
-	if (node_grow(size))
+	if (node_grow(size)) {
+		trim_for_growth(heap.top - top);
 		return (struct hole){ top, heap.top - top };
+	}
 	if (remembered_size() == 0)
 		return hole;
 	bins_merge();
@@ -2034,17 +2045,12 @@ static void *block_result(size_t granule)
 
 /* ---- Recording ------------------------------------------------------------------------------- */
 
-static size_t record_bytes(void)
-{
-	return round_up(heap.limit * sizeof(*heap.record_ids), os_page_bytes());
-}
-
 static void record_stop(void)
 {
 	if (heap.record == NULL)
 		return;
 	heap.record = NULL;
-	os_unmap(heap.record_ids, record_bytes());
+	os_unmap(heap.record_ids, heap.record_bytes);
 	heap.record_ids = NULL;
 	direct_update();
 }
@@ -2054,6 +2060,19 @@ static void record_before_fork(void)
 {
 	if (heap.record != NULL)
 		fflush(heap.record);
+}
+
+/* Writes one line. What the stream does meanwhile must not change the heap. */
+static void record_print(const char *format, ...)
+{
+	const int error = errno;
+	va_list arguments;
+	va_start(arguments, format);
+	visitor_enter();
+	vfprintf(heap.record, format, arguments);
+	visitor_leave();
+	va_end(arguments);
+	errno = error;
 }
 
 static void record_options(void)
@@ -2071,7 +2090,7 @@ static void record_options(void)
 	};
 	for (unsigned i = 0; i < sizeof(lines) / sizeof(lines[0]); i++)
 		if (lines[i].value != 0 && lines[i].value != lines[i].value_default)
-			fprintf(heap.record, "o %s %zu\n", lines[i].name, lines[i].value);
+			record_print("o %s %zu\n", lines[i].name, lines[i].value);
 }
 
 /* A call that gave a new block: kind is a, c or m, with its alignment. */
@@ -2079,28 +2098,22 @@ static NOINLINE void record_new(char kind, size_t granule, size_t size, size_t a
 {
 	const uint32_t id = heap.record_next++;
 	heap.record_ids[granule] = id;
-	visitor_enter();
 	if (alignment == 0)
-		fprintf(heap.record, "%c %" PRIu32 " %zu\n", kind, id, size);
+		record_print("%c %" PRIu32 " %zu\n", kind, id, size);
 	else
-		fprintf(heap.record, "%c %" PRIu32 " %zu %zu\n", kind, id, size, alignment);
-	visitor_leave();
+		record_print("%c %" PRIu32 " %zu %zu\n", kind, id, size, alignment);
 }
 
 static NOINLINE void record_resize(size_t from, size_t to, size_t size)
 {
 	const uint32_t id = heap.record_ids[from];
 	heap.record_ids[to] = id;
-	visitor_enter();
-	fprintf(heap.record, "r %" PRIu32 " %zu\n", id, size);
-	visitor_leave();
+	record_print("r %" PRIu32 " %zu\n", id, size);
 }
 
 static NOINLINE void record_free(size_t granule)
 {
-	visitor_enter();
-	fprintf(heap.record, "f %" PRIu32 "\n", heap.record_ids[granule]);
-	visitor_leave();
+	record_print("f %" PRIu32 "\n", heap.record_ids[granule]);
 }
 
 /* ---- The checker ----------------------------------------------------------------------------- */
@@ -2258,7 +2271,7 @@ static void check_segment(struct findings *findings, struct tally *tally, size_t
 	tally->previous = granule;
 }
 
-/* I8, I9: what lies above the bits of one leaf. */
+/* I8, I9: the bits beyond top, and the levels above the starts. */
 static void check_starts(struct findings *findings)
 {
 	const size_t last = leaf_of(heap.top);
@@ -2464,8 +2477,7 @@ static void reservation_take(const struct options *options)
 {
 	const size_t most = UINTPTR_MAX - options->start;
 	size_t bytes = MAX_GRANULES <= most >> heap.shift ? MAX_GRANULES << heap.shift : most;
-	const bool has_limit = heap.options.limit_bytes != 0;
-	if (has_limit)
+	if (options->limit_bytes != 0)
 		bytes = min_size(bytes, options->limit_bytes);
 	bytes = round_down(bytes, options->page_bytes);
 	while (bytes != 0 && !reservation_try(bytes, options->page_bytes))
@@ -2506,6 +2518,7 @@ void mems_init(void)
 	heap.trim_given = 0;
 	heap.trim_taken = 0;
 	heap.trim_last = 0;
+	heap.trim_visited = 0;
 	tables_describe();
 	reservation_take(&options);
 	heap.is_started = true;
@@ -2632,17 +2645,18 @@ static void contents_move(size_t to, size_t from, size_t size)
 	memcpy(block_physical(to), block_physical(from), (first - from) << heap.shift);
 	char *target = block_physical(first + to - from);
 	const size_t bytes = (last - first) << heap.shift;
-	if ((to - from) % page == 0 && bytes != 0 && os_move(target, block_physical(first), bytes)) {
+	const bool can_move = (to - from) % page == 0 && bytes != 0;
+	const bool is_moved = can_move && os_move(target, block_physical(first), bytes);
+	if (is_moved) {
 		pages_give(first >> heap.os_page_log2, last >> heap.os_page_log2);
 		heap.trim_last = last - first;
-	} else {
-		const size_t step = (size_t)MOVE_BYTES >> heap.shift;
-		for (size_t at = first; at < last; at += step) {
-			const size_t until = min_size(at + step, last);
-			const size_t count = (until - at) << heap.shift;
-			memcpy(block_physical(at + to - from), block_physical(at), count);
-			pages_release(at, until, true);
-		}
+	}
+	const size_t step = (size_t)MOVE_BYTES >> heap.shift;
+	for (size_t at = first; !is_moved && at < last; at += step) {
+		const size_t until = min_size(at + step, last);
+		const size_t count = (until - at) << heap.shift;
+		memcpy(block_physical(at + to - from), block_physical(at), count);
+		pages_release(at, until, true);
 	}
 	memcpy(block_physical(last + to - from), block_physical(last), (end - last) << heap.shift);
 }
@@ -2655,7 +2669,8 @@ static size_t block_move(size_t granule, size_t size)
 	if (to == NONE)
 		return NONE;
 	const size_t kept = min_size(segment_size(granule), size);
-	if (kept < (size_t)MOVE_BYTES >> heap.shift || heap.fresh < kept / 2 || kept < trim_least())
+	const size_t least = max_size((size_t)MOVE_BYTES >> heap.shift, heap.trim_least);
+	if (kept < least || heap.fresh < kept / 2)
 		memcpy(block_physical(to), block_physical(granule), kept << heap.shift);
 	else
 		contents_move(to, granule, kept);
@@ -2867,6 +2882,8 @@ static size_t metadata_bytes(void)
 	size_t bytes = sizeof(heap);
 	for (unsigned i = 0; i < TABLES; i++)
 		bytes += os_resident_bytes(heap.tables[i].memory, heap.tables[i].committed_bytes);
+	if (heap.record != NULL)
+		bytes += os_resident_bytes((char *)heap.record_ids, heap.record_bytes);
 	return bytes;
 }
 
@@ -2955,34 +2972,33 @@ int mems_fprint_json(FILE *out)
 
 int mems_record(FILE *out)
 {
-	if (out == NULL) {
-		record_stop();
-		return 0;
-	}
-	if (!heap.is_started) {
+	if (out != NULL && !heap.is_started) {
 		errno = EINVAL;
 		return -1;
 	}
-	if (heap.top != 0 || heap.visitors != 0) {
+	if (heap.visitors != 0 || (out != NULL && heap.top != 0)) {
 		errno = EBUSY;
 		return -1;
 	}
 	record_stop();
-	char *ids = heap.limit == 0 ? NULL : os_reserve(record_bytes());
-	if (ids == NULL || !os_commit(ids, record_bytes())) {
+	if (out == NULL)
+		return 0;
+	const uint64_t bytes = round_up((uint64_t)heap.limit * sizeof(uint32_t), os_page_bytes());
+	char *ids = bytes == 0 || bytes > SIZE_MAX ? NULL : os_reserve((size_t)bytes);
+	if (ids == NULL || !os_commit(ids, (size_t)bytes)) {
 		if (ids != NULL)
-			os_unmap(ids, record_bytes());
+			os_unmap(ids, (size_t)bytes);
 		errno = ENOMEM;
 		return -1;
 	}
 	if (!heap.has_fork_handlers)
 		heap.has_fork_handlers = pthread_atfork(record_before_fork, NULL, record_stop) == 0;
 	heap.record = out;
+	heap.record_bytes = (size_t)bytes;
 	heap.record_ids = (uint32_t *)(void *)ids;
 	heap.record_next = 0;
-	visitor_enter();
+	direct_update();
 	record_options();
-	visitor_leave();
 	return 0;
 }
 
