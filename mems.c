@@ -19,7 +19,8 @@
  *            one as well, and carries a start bit, so that every segment ends at a start.
  *   class    of sizes: the smallest have one each, larger ones share; class_least[c] is the
  *            smallest size of class c.
- *   bound    for each class a position before which no HOLE of class_least[c] or more granules starts
+ *   bound    for each class a position before which no HOLE of class_least[c] or more granules
+ *            starts
  *
  * How a HOLE is found: the bound of its class says where to begin. If the HOLE there does not do, a
  * tree of maxima leads to the first leaf with one that does, as in R. P. Brent, "Efficient
@@ -254,7 +255,7 @@ static struct {
 	size_t trim_given;           /* granules given back since trim_least last changed */
 	size_t trim_taken;           /* of these, taken again */
 	size_t trim_last;            /* granules given back the last time */
-	size_t trim_visited;         /* the HOLE that trim_for_growth visited last; a granule */
+	size_t trim_visited;         /* the HOLE that holes_trim visited last; a granule */
 	size_t fresh;                /* granules of pages not in memory that were taken so far */
 	size_t lags[LAGS];           /* a group that may lag, or does not; g is in lags[g % LAGS] */
 	uint8_t classes_up_to[CLASSED_SIZES]; /* how many classes have a least size up to this one */
@@ -270,7 +271,7 @@ static struct {
 	uint32_t spare_chunk;        /* the first of a list of chunks given back; 0 for none */
 	uint32_t chunk_count;        /* chunks that were ever taken, the unused first one included */
 
-	FILE *record;                /* where calls are recorded, the caller's; NULL while they are not */
+	FILE *record;                /* where calls are recorded, the caller's; else NULL */
 	size_t record_bytes;         /* of record_ids, whole OS pages */
 	uint32_t *record_ids;        /* for the granule at which a live block starts: its id */
 	uint32_t record_next;        /* the id that the next block gets */
@@ -475,8 +476,9 @@ static char *os_reserve(size_t bytes)
 }
 
 /* Maps fresh zeroed pages at address, inside the reservation. A kernel with strict overcommit may
- * have torn the old mapping out when it refuses; it is put back at once. What another thread of the
- * program maps into the gap in between, or after the kernel has refused that as well, is lost. */
+ * have torn the old mapping out when it refuses; it is put back at once. What another thread of
+ * the program maps into the gap in between, or after the kernel has refused that as well, is
+ * lost. */
 static bool os_map(char *address, size_t bytes)
 {
 	if (os_mmap(address, bytes, PROT_READ | PROT_WRITE, MAP_FIXED) != NULL)
@@ -504,8 +506,8 @@ static bool os_release(char *address, size_t bytes)
 	return is_done;
 }
 
-/* Brings pages into memory at once, which is cheaper than one by one as they are written to. Where the
- * kernel cannot, they come in then. */
+/* Brings pages into memory at once, which is cheaper than one by one as they are written to.
+ * Where the kernel cannot, they come in then. */
 static void os_populate(char *address, size_t bytes)
 {
 	const int error = errno;
@@ -677,7 +679,8 @@ static uint64_t leaf_holes(size_t leaf)
 /* The HOLEs that are merged for good, and so in the hole index. */
 static inline uint64_t leaf_merged(size_t leaf)
 {
-	return word_load((const atomic_word *)(const void *)(heap.indexed + (leaf << heap.indexed_log2)));
+	const void *word = heap.indexed + (leaf << heap.indexed_log2);
+	return word_load((const atomic_word *)word);
 }
 
 /* The next leaf after this one that has a start. There is one: that of top. */
@@ -913,8 +916,8 @@ static inline size_t leaf_last_hole(size_t leaf)
 	return leaf * 64 + highest_bit(leaf_merged(leaf));
 }
 
-/* The largest HOLE that starts in the leaf, counted from the bits. The size of the one at granule is
- * known: that saves looking far for its end. */
+/* The largest HOLE that starts in the leaf, counted from the bits. The size of the one at granule
+ * is known: that saves looking far for its end. */
 static size_t leaf_largest_beside(size_t leaf, size_t granule, size_t size)
 {
 	if (leaf_merged(leaf) == 0)
@@ -1022,8 +1025,8 @@ static inline void group_lag(size_t group)
 		lag_change(&heap.lags[group % LAGS], group);
 }
 
-/* The HOLE of so many granules at granule is gone, or smaller; one of rest_size is at rest now. The
- * bits say so already. */
+/* The HOLE of so many granules at granule is gone, or smaller; one of rest_size is at rest now.
+ * The bits say so already. */
 static inline void index_remove(size_t granule, size_t size, size_t rest, size_t rest_size)
 {
 	const size_t leaf = leaf_of(granule);
@@ -1037,8 +1040,8 @@ static inline void index_remove(size_t granule, size_t size, size_t rest, size_t
 		group_lag(group_of(granule));
 }
 
-/* The HOLE of so many granules at granule has lost its low end. The bits say so already. Where what is
- * left begins in the same leaf, no entry can grow. */
+/* The HOLE of so many granules at granule has lost its low end. The bits say so already. Where
+ * what is left begins in the same leaf, no entry can grow. */
 static inline void index_cut(size_t granule, size_t size, size_t lost)
 {
 	const size_t rest = granule + lost;
@@ -1178,8 +1181,8 @@ static NOINLINE size_t leaf_from_group(size_t group, unsigned size)
 	return NONE;
 }
 
-/* The first HOLE of at least size granules, a large size, in the leaves from this one to the end of
- * its group. */
+/* The first HOLE of at least size granules, a large size, in the leaves from this one to the end
+ * of its group. */
 static size_t group_find(size_t leaf, size_t size)
 {
 	const size_t first = round_down(leaf, GROUP_LEAVES);
@@ -1361,8 +1364,8 @@ static void pages_populate(size_t page)
 	bits_set(heap.given, page, end, false);
 }
 
-/* The program may write to the granules from start to stop from now on. A page that is not in memory
- * lies in one HOLE, so only a HOLE that is larger than a page can have one. */
+/* The program may write to the granules from start to stop from now on. A page that is not in
+ * memory lies in one HOLE, so only a HOLE that is larger than a page can have one. */
 static NOINLINE void pages_touch(size_t start, size_t stop)
 {
 	const size_t page = start >> heap.os_page_log2;
@@ -1388,8 +1391,8 @@ static void pages_give(size_t page, size_t end)
 	heap.trim_given += (end - page) << heap.os_page_log2;
 }
 
-/* Gives back the whole pages from granule start to end, as far as they may be in memory. Returns how
- * many granules that were. */
+/* Gives back the whole pages from granule start to end, as far as they may be in memory. Returns
+ * how many granules that were. */
 static size_t pages_release(size_t start, size_t end, bool is_after_free)
 {
 	size_t given = 0;
@@ -1422,8 +1425,31 @@ static void trim_learn(void)
 	heap.trim_given = 0;
 }
 
-/* So many granules were freed, and lie in the HOLE from start to end now: gives its whole pages back,
- * if enough was freed in large HOLEs since that was done last. */
+/* Gives back the whole pages of HOLEs of at least so many granules, until enough is, and returns
+ * how many granules that were. It visits a few HOLEs, from where the last visit ended, round and
+ * round. */
+static size_t holes_trim(size_t least, size_t enough, bool is_after_free)
+{
+	const size_t begin = heap.trim_visited;
+	size_t hole = hole_after(least, begin);
+	size_t given = 0;
+	bool is_round = false;
+	for (unsigned i = 0; i < TRIM_VISITS && given < enough; i++) {
+		if (hole == NONE && !is_round) {
+			is_round = true;
+			hole = hole_find(least, 0);
+		}
+		if (hole == NONE || (is_round && hole > begin))
+			break;
+		given += pages_release(hole, segment_next(hole), is_after_free);
+		heap.trim_visited = hole;
+		hole = hole_after(least, hole);
+	}
+	return given;
+}
+
+/* So many granules were freed, and lie in the HOLE from start to end now: gives its whole pages
+ * back and those of others, if enough was freed in large HOLEs since that was done last. */
 static NOINLINE void trim_after(size_t freed, size_t start, size_t end)
 {
 	heap.trim_freed += freed;
@@ -1434,24 +1460,13 @@ static NOINLINE void trim_after(size_t freed, size_t start, size_t end)
 		return;
 	heap.trim_freed = 0;
 	heap.trim_last = pages_release(start, end, true);
+	heap.trim_last += holes_trim((size_t)TRIM_BYTES >> heap.shift, NONE, true);
 }
 
-/* The heap has grown by so many granules: gives as much back of other HOLEs, so that it does not
- * grow in memory. A few HOLEs are visited, from where the last visit ended. */
+/* The heap has grown by so many granules: gives as much back, so that it does not grow in memory. */
 static void trim_for_growth(size_t growth)
 {
-	const size_t least = (size_t)TRIM_AT_GROWTH_BYTES >> heap.shift;
-	size_t hole = hole_after(least, heap.trim_visited);
-	size_t given = 0;
-	for (unsigned i = 0; i < TRIM_VISITS && given < growth; i++) {
-		if (hole == NONE) {
-			heap.trim_visited = 0;
-			return;
-		}
-		given += pages_release(hole, segment_next(hole), false);
-		heap.trim_visited = hole;
-		hole = hole_after(least, hole);
-	}
+	holes_trim((size_t)TRIM_AT_GROWTH_BYTES >> heap.shift, growth, false);
 }
 
 /* ---- Placement: first fit, split, merge ------------------------------------------------------ */
@@ -1479,8 +1494,8 @@ static inline void bits_cut(size_t granule, size_t rest, bool is_left)
 		hole_mark(rest, true);
 }
 
-/* The bits of a HOLE at granule that goes on to where the one at next ends, and begins where the one
- * before begins. */
+/* The bits of a HOLE at granule that goes on to where the one at next ends, and begins where the
+ * one before begins. */
 static inline void bits_join(size_t granule, size_t next, bool joins_left, bool joins_right)
 {
 	struct leaf *leaf = leaf_at(leaf_of(granule));
@@ -1640,8 +1655,8 @@ static void leaf_merge(size_t leaf, bool *follows_hole)
 		has_start_clear(leaf);
 }
 
-/* Merges for good all that is remembered, in address order, and counts the hole index anew: cheaper
- * than block by block where there are many. */
+/* Merges for good all that is remembered, in address order, and counts the hole index anew:
+ * cheaper than block by block where there are many. */
 static void leaves_merge(void)
 {
 	const size_t leaves = leaf_of(heap.top) + 1;
@@ -1687,9 +1702,9 @@ static bool is_much_remembered(void)
 	return remembered_size() >= least;
 }
 
-/* The bin for blocks of so many granules, under quick fit. Up to DIRECT_BINS each size has its own,
- * beyond that they share, one size at a time; the size may be another. NULL for sizes that are not
- * remembered. */
+/* The bin for blocks of so many granules, under quick fit. Up to DIRECT_BINS each size has its
+ * own, beyond that they share, one size at a time; the size may be another. NULL for sizes that
+ * are not remembered. */
 static struct bin *bin_of(size_t size)
 {
 	enum { SHARED_BINS = BINS - DIRECT_BINS };
@@ -1904,8 +1919,8 @@ static size_t offset_of(const void *v_ptr)
 	return offset < top_load() << heap.shift ? offset : NONE;
 }
 
-/* The granule at which the live block v_ptr starts, NONE if none does. Rotated right, an offset that
- * is below 0, beyond top or not a whole number of granules is as large as can be. */
+/* The granule at which the live block v_ptr starts, NONE if none does. Rotated right, an offset
+ * that is below 0, beyond top or not a whole number of granules is as large as can be. */
 static inline size_t block_of(const void *v_ptr)
 {
 	const unsigned width = sizeof(size_t) * CHAR_BIT;
@@ -2148,7 +2163,8 @@ static bool check_extent(struct findings *findings)
 	finding_add(findings, 1, heap.start == options.start, 0);
 	finding_add(findings, 1, heap.shift == lowest_bit(options.alignment), 0);
 	finding_add(findings, 1, heap.page_granules == page_bytes / options.alignment, 0);
-	finding_add(findings, 1, heap.os_page_log2 == lowest_bit(os_page_bytes() / options.alignment), 0);
+	const size_t os_page_granules = os_page_bytes() / options.alignment;
+	finding_add(findings, 1, heap.os_page_log2 == lowest_bit(os_page_granules), 0);
 	finding_add(findings, 1, heap.page_log2 == lowest_bit(page_bytes / options.alignment), 0);
 	finding_add(findings, 1, heap.is_quick == (options.policy == MEMS_QUICK_FIT), 0);
 	finding_add(findings, 1, (uintptr_t)heap.base % page_bytes == 0, 0);
@@ -2633,9 +2649,9 @@ void *mems_calloc(size_t count, size_t size)
 	return block_result(granule);
 }
 
-/* Moves the contents of a large block to one that is not in memory, and the pages of the old one out
- * of memory, so that not both are there at once. Pages can be moved as they are where both blocks
- * begin at the same place in a page; else they are copied piece by piece. */
+/* Moves the contents of a large block to one that is not in memory, and the pages of the old one
+ * out of memory, so that not both are there at once. Pages can be moved as they are where both
+ * blocks begin at the same place in a page; else they are copied piece by piece. */
 static void contents_move(size_t to, size_t from, size_t size)
 {
 	const size_t page = (size_t)1 << heap.os_page_log2;
