@@ -2599,7 +2599,7 @@ int mems_option(enum mems_option option, size_t value)
 		errno = EINVAL;
 		return -1;
 	}
-	if (heap.is_started) {
+	if (heap.is_started || heap.visitors != 0) {
 		errno = EBUSY;
 		return -1;
 	}

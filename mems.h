@@ -126,7 +126,7 @@ void mems_init(void);
 void mems_finish(void);
 
 /* Sets what every later mems_init uses. Returns 0, or -1 with EINVAL (unknown option, or a value
- * that is not allowed) or EBUSY (a heap is started). */
+ * that is not allowed) or EBUSY (a heap is started, or a visitor is at work). */
 int mems_option(enum mems_option option, size_t value);
 
 /* ---- Allocation ------------------------------------------------------------------------------ */

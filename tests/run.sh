@@ -1,7 +1,8 @@
 #!/bin/sh
 # tests/run.sh FOLDER PROGRAM...: runs test programs in turn, each through the words of $RUN, if
-# any (an emulator, for a program of another machine). Says what passed, shows the output of what
-# failed, and leaves the two totals in FOLDER/results, one line "PASSED FAILED".
+# any (an emulator, for a program of another machine), and the scripts among them beside the others.
+# Says what passed, shows the output of what failed, and leaves the two totals in FOLDER/results, one
+# line "PASSED FAILED".
 #
 # A program that reports its tests the way cmocka does counts test by test, others as a whole.
 # Programs run once under each policy of placement, which they find in $POLICY; test_quick knows its
@@ -11,8 +12,6 @@ set -u
 folder=$1
 shift
 mkdir -p "$folder"
-passed=0
-failed=0
 unset POLICY
 
 run()
@@ -25,7 +24,7 @@ run()
 
 count()
 {
-	grep -cF "$1" "$folder/out"
+	grep -cF "$1" "$folder/$stream.out"
 }
 
 # The output of the last program without the tests that passed in silence.
@@ -34,8 +33,8 @@ complain()
 	awk 'index($0, "[ RUN      ]") { if (held != "") print held; held = $0; next }
 		index($0, "[       OK ]") { if (held == "") print; held = ""; next }
 		{ if (held != "") print held; held = ""; print }
-		END { if (held != "") print held }' "$folder/out"
-	cat "$folder/err"
+		END { if (held != "") print held }' "$folder/$stream.out"
+	cat "$folder/$stream.err"
 }
 
 # Runs one program, which is shown by this name, and adds it to the totals.
@@ -44,7 +43,7 @@ try()
 	program=$1
 	name=$2
 	began=$(date +%s%N)
-	run "$program" >"$folder/out" 2>"$folder/err" </dev/null
+	run "$program" >"$folder/$stream.out" 2>"$folder/$stream.err" </dev/null
 	status=$?
 	tenths=$((($(date +%s%N) - began) / 100000000))
 	good=$(count '[       OK ]')
@@ -67,26 +66,46 @@ try()
 	if [ "$bad" -ne 0 ]; then
 		complain
 	else
-		grep '^note:' "$folder/out"
+		grep '^note:' "$folder/$stream.out"
 	fi
 	passed=$((passed + good))
 	failed=$((failed + bad))
 }
 
-for program in "$@"; do
-	name=$(basename "$program" .sh)
-	case $program in
-	*.sh | */test_quick) try "$program" "$name" ;;
-	*)
-		export POLICY=first-fit
-		try "$program" "$name"
-		export POLICY=quick-fit
-		try "$program" "$name (quick)"
-		unset POLICY
-		;;
-	esac
-done
+# Runs those of the programs that belong to the stream, "scripts" or "programs".
+run_stream()
+{
+	stream=$1
+	shift
+	passed=0
+	failed=0
+	for program in "$@"; do
+		name=$(basename "$program" .sh)
+		case $stream/$program in
+		scripts/*.sh | programs/*/test_quick) try "$program" "$name" ;;
+		scripts/* | *.sh) ;;
+		*)
+			export POLICY=first-fit
+			try "$program" "$name"
+			export POLICY=quick-fit
+			try "$program" "$name (quick)"
+			unset POLICY
+			;;
+		esac
+	done
+	echo "$passed $failed" >"$folder/$stream.results"
+	rm -f "$folder/$stream.out" "$folder/$stream.err"
+}
+
+run_stream scripts "$@" >"$folder/scripts.log" &
+run_stream programs "$@"
+wait
+cat "$folder/scripts.log"
+read -r passed failed <"$folder/programs.results"
+read -r more_passed more_failed <"$folder/scripts.results"
+passed=$((passed + more_passed))
+failed=$((failed + more_failed))
 echo "$passed $failed" >"$folder/results"
-rm -f "$folder/out" "$folder/err"
+rm -f "$folder/scripts.log" "$folder/scripts.results" "$folder/programs.results"
 printf '%-24s %4d passed, %d failed\n' "$folder" $passed $failed
 [ $failed -eq 0 ]
