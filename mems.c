@@ -684,7 +684,7 @@ static inline uint64_t leaf_merged(size_t leaf)
 }
 
 /* The next leaf after this one that has a start. There is one: that of top. */
-static NOINLINE size_t leaf_next(size_t leaf)
+static inline size_t leaf_next(size_t leaf)
 {
 	size_t index = leaf + 1;
 	unsigned level = 0;
@@ -824,8 +824,7 @@ static inline uint64_t starts_up_to(size_t granule)
 /* Where the first segment of a later leaf starts. */
 static NOINLINE size_t start_beyond(size_t leaf)
 {
-	const uint64_t near = word_load(&heap.has_start[0][(leaf + 1) / 64]) >> ((leaf + 1) % 64);
-	const size_t far = near != 0 ? leaf + 1 + lowest_bit(near) : leaf_next(leaf);
+	const size_t far = leaf_next(leaf);
 	return far * 64 + lowest_bit(leaf_starts(far) | bit_of(63));
 }
 
@@ -1681,7 +1680,6 @@ static void leaves_merge(void)
 
 static void bins_merge(void)
 {
-	const size_t remembered = remembered_size();
 	if (heap.chunk_count * CHUNK_ITEMS < leaf_of(heap.top) / 4) {
 		for (unsigned i = 0; i < BINS; i++)
 			bin_merge(&heap.bins[i]);
@@ -1691,7 +1689,7 @@ static void bins_merge(void)
 		bin_forget(&heap.bins[i]);
 	heap.spare_chunk = 0;
 	heap.chunk_count = 1;
-	heap.merged_size += remembered;
+	heap.merged_size = heap.top - heap.process;
 	leaves_merge();
 }
 

@@ -8,21 +8,7 @@ replay=${REPLAY:-sample/mems-replay}
 heaps=${HEAPS:-build/default/tests/heaps}
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
-failures=0
-
-# try NAME COMMAND...: a test, which is a command that must succeed.
-try()
-{
-	name=$1
-	shift
-	echo "[ RUN      ] $name"
-	if "$@"; then
-		echo "[       OK ] $name"
-	else
-		echo "[  FAILED  ] $name"
-		failures=$((failures + 1))
-	fi
-}
+. tests/check.sh
 
 replay() { ${RUN:-} "$replay" "$@"; }
 
@@ -73,8 +59,8 @@ replays()
 both()
 {
 	seed=$((${seed:-0} + 1))
-	try "JSON of a heap: $*" random "$seed" "$@"
-	try "its recording replayed" replays
+	check "JSON of a heap: $*" random "$seed" "$@"
+	check "its recording replayed" replays
 }
 
 both 0
@@ -112,19 +98,19 @@ awk 'BEGIN { for (i = 0; i < 1000000; i++) print "a", i, 8
 	for (i = 0; i < 1000000; i += 2) print "f", i }' >"$work/million.rep"
 printf 'a 0 1000\na 1 1000\na 2 1000\nf 1\n' >"$work/few.rep"
 
-try 'a picture of an empty heap' picture 5000 "$work/empty.rep"
-try 'it says so' says 'The heap is empty'
-try 'a picture of one block' picture 6000 "$work/one.rep"
-try 'a picture of a few' picture 8000 "$work/few.rep"
-try 'segments have tooltips' says '<title>HOLE\[2000:2999\], 1000 bytes, physical 0x'
-try 'the four numbers' says 'Sub-chain Length array: \[4\]'
-try 'a picture of the second call' picture 8000 "$work/few.rep" --at 2
-try 'it shows that heap' says 'Sub-chain Length array: \[3\]'
-try 'a picture of the peak' picture 8000 "$work/few.rep" --at peak
-try 'it shows the fullest heap' says 'Heap: 3000 of 4096'
-try 'a picture of a million segments' picture 700000 "$work/million.rep"
-try 'it says that it sums up' says '[0-9]* narrow segments are summed up'
-try 'the sums have tooltips' says '[0-9]* PROCESS, [0-9]* HOLE, 50 % in use'
+check 'a picture of an empty heap' picture 5000 "$work/empty.rep"
+check 'it says so' says 'The heap is empty'
+check 'a picture of one block' picture 6000 "$work/one.rep"
+check 'a picture of a few' picture 8000 "$work/few.rep"
+check 'segments have tooltips' says '<title>HOLE\[2000:2999\], 1000 bytes, physical 0x'
+check 'the four numbers' says 'Sub-chain Length array: \[4\]'
+check 'a picture of the second call' picture 8000 "$work/few.rep" --at 2
+check 'it shows that heap' says 'Sub-chain Length array: \[3\]'
+check 'a picture of the peak' picture 8000 "$work/few.rep" --at peak
+check 'it shows the fullest heap' says 'Heap: 3000 of 4096'
+check 'a picture of a million segments' picture 700000 "$work/million.rep"
+check 'it says that it sums up' says '[0-9]* narrow segments are summed up'
+check 'the sums have tooltips' says '[0-9]* PROCESS, [0-9]* HOLE, 50 % in use'
 
 # The same heap gives the same picture, but for physical addresses.
 picture_is_the_same()
@@ -134,7 +120,7 @@ picture_is_the_same()
 	done
 	cmp "$work/one" "$work/other"
 }
-try 'the same heap, the same picture' picture_is_the_same
+check 'the same heap, the same picture' picture_is_the_same
 
 # ---- JSON of a trace, pages, statistics --------------------------------------------------------
 
@@ -142,9 +128,9 @@ json_at()
 {
 	replay --json - --at "$1" "$work/few.rep" | jq -e ".stats.process_segments == $2" >/dev/null
 }
-try 'JSON before the first call' json_at 0 0
-try 'JSON after call 3' json_at 3 3
-try 'JSON at the peak' json_at peak 3
+check 'JSON before the first call' json_at 0 0
+check 'JSON after call 3' json_at 3 3
+check 'JSON at the peak' json_at peak 3
 
 page()
 {
@@ -153,13 +139,13 @@ page()
 		sed -n '/^<script type="application\/json"/,/^<\/script>/{//!p}' "$work/heap.html" |
 			jq -e ".calls == $3 and (.steps | length) == $4" >/dev/null
 }
-try 'a page of an empty heap' page "$work/empty.rep" 100000 0 1
-try 'a page of one block' page "$work/one.rep" 100000 1 2
-try 'a page of a few calls' page "$work/few.rep" 100000 4 5
+check 'a page of an empty heap' page "$work/empty.rep" 100000 0 1
+check 'a page of one block' page "$work/one.rep" 100000 1 2
+check 'a page of a few calls' page "$work/few.rep" 100000 4 5
 awk 'BEGIN { for (i = 0; i < 1999; i++) print "a", i, 100 }' >"$work/most.rep"
 awk 'BEGIN { for (i = 0; i < 2500; i++) print "a", i, 100 }' >"$work/more.rep"
-try 'a page of as many calls as fit' page "$work/most.rep" 300000 1999 2000
-try 'a page of more calls is a sample' page "$work/more.rep" 300000 2500 1997
+check 'a page of as many calls as fit' page "$work/most.rep" 300000 1999 2000
+check 'a page of more calls is a sample' page "$work/more.rep" 300000 2500 1997
 
 statistics()
 {
@@ -172,11 +158,11 @@ statistics()
 		grep -q '^external fragmentation  *47.7 %' "$work/out" &&
 		grep -Eq '^time per call  *[0-9]+ ns$' "$work/out"
 }
-try 'statistics' statistics
+check 'statistics' statistics
 clang=../shared/traces/clang.rep
 if [ -e $clang ] && [ -z "${VARIANT:-}" ]; then
-	try 'a picture of the clang trace' picture 500000 $clang --at peak
-	try 'a page of the clang trace' page $clang 10000000 440965 1998
+	check 'a picture of the clang trace' picture 500000 $clang --at peak
+	check 'a page of the clang trace' page $clang 10000000 440965 1998
 fi
 
 # ---- By hand -----------------------------------------------------------------------------------
@@ -197,18 +183,18 @@ answers_at_once()
 	exec 8>&-
 	wait $! && [ $tries -lt 50 ] && grep -q -- '-> HOLE\[1000:5095\]' "$work/screen"
 }
-try 'standard input is answered line by line' answers_at_once
+check 'standard input is answered line by line' answers_at_once
 
 helps()
 {
 	replay --help | grep -q '^usage: mems-replay' && replay --version | grep -q '^mems-replay [0-9]'
 }
-try 'help and version' helps
+check 'help and version' helps
 full()
 {
 	[ ! -e /dev/full ] ||
 		{ ! replay --help >/dev/full 2>"$work/out" && grep -q 'No space' "$work/out"; }
 }
-try 'a full disk is noticed' full
+check 'a full disk is noticed' full
 
-[ $failures -eq 0 ]
+exit $status

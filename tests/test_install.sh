@@ -6,49 +6,18 @@ set -u
 
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
-status=0
+. tests/check.sh
 cc=${CC:-cc}
 cxx=${CXX:-g++}
 run=${RUN:-}
 version=$(sed -n 's/.*define MEMS_VERSION "\(.*\)"/\1/p' mems.h)
 
 # The other variants are not what is installed.
-skip=
 [ -z "${VARIANT:-}" ] || skip=1
 
 # The flags of this make are in the environment, for the same build; where it installs is not.
 unset MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES PREFIX DESTDIR prefix exec_prefix bindir libdir \
 	includedir datarootdir mandir pkgconfigdir PKG_CONFIG_PATH PKG_CONFIG_LIBDIR
-
-# check NAME COMMAND...: a test that passes where the command succeeds.
-check()
-{
-	name=$1
-	shift
-	echo "[ RUN      ] $name"
-	if [ -n "$skip" ]; then
-		echo "[  SKIPPED ] $name"
-	elif "$@"; then
-		echo "[       OK ] $name"
-	else
-		echo "[  FAILED  ] $name"
-		status=1
-	fi
-}
-
-# check_with PACKAGES NAME COMMAND...: one that is skipped where a package cannot be had.
-check_with()
-{
-	# shellcheck disable=SC2086 # a list of words
-	if [ -n "$skip" ] || tests/need.sh $1 >"$work/need" 2>&1; then
-		shift
-		check "$@"
-	else
-		echo "note: $2: skipped, for there is no $1 here"
-		echo "[ RUN      ] $2"
-		echo "[  SKIPPED ] $2"
-	fi
-}
 
 functions()
 {

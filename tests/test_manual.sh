@@ -7,41 +7,10 @@ set -u
 manual=man/mems.3
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
-status=0
+. tests/check.sh
 
 # The other variants have the same manual.
-skip=
 [ -z "${VARIANT:-}" ] && [ -z "${RUN:-}" ] || skip=1
-
-# check NAME COMMAND...: a test that passes where the command succeeds.
-check()
-{
-	name=$1
-	shift
-	echo "[ RUN      ] $name"
-	if [ -n "$skip" ]; then
-		echo "[  SKIPPED ] $name"
-	elif "$@"; then
-		echo "[       OK ] $name"
-	else
-		echo "[  FAILED  ] $name"
-		status=1
-	fi
-}
-
-# check_with PACKAGES NAME COMMAND...: one that is skipped where a package cannot be had.
-check_with()
-{
-	# shellcheck disable=SC2086 # a list of words
-	if [ -n "$skip" ] || tests/need.sh $1 >"$work/need" 2>&1; then
-		shift
-		check "$@"
-	else
-		echo "note: $2: skipped, for there is no $1 here"
-		echo "[ RUN      ] $2"
-		echo "[  SKIPPED ] $2"
-	fi
-}
 
 # Standard input with one space at most between words, and none around asterisks and brackets.
 tight()

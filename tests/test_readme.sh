@@ -9,28 +9,14 @@
 #             where pkg-config, man and the shell look for it
 #   xdg-open  opens nothing, and fails where the file is not there
 # The program of the reader is called program.c there; it is the example, with a recording.
-# shellcheck disable=SC2016,SC2317 # backquotes are meant; the functions are called by report
+# shellcheck disable=SC2016,SC2317 # backquotes are meant; the functions are called by check
 set -u
 
 long='test asan test32 check test-browser scale bench'
 
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
-status=0
-
-# report NAME COMMAND...: a test that passes where the command succeeds.
-report()
-{
-	name=$1
-	shift
-	echo "[ RUN      ] $name"
-	if "$@"; then
-		echo "[       OK ] $name"
-	else
-		echo "[  FAILED  ] $name"
-		status=1
-	fi
-}
+. tests/check.sh
 
 skip()
 {
@@ -152,20 +138,20 @@ succeeds()
 
 # ---- The commands --------------------------------------------------------------------------------
 
-report "no command stands in a block that is not run" has_no_other_commands
+check "no command stands in a block that is not run" has_no_other_commands
 
-report "what the README links to is there" has_what_it_links_to
+check "what the README links to is there" has_what_it_links_to
 
 blocks=$(grep -c '^```sh$' README.md)
 n=0
 while [ $n -lt "$blocks" ]; do
 	n=$((n + 1))
-	report "block $n: $(block $n | head -n 1)" succeeds "$(block $n)"
+	check "block $n: $(block $n | head -n 1)" succeeds "$(block $n)"
 done
 
 between_backquotes >"$work/lines"
 while read -r line <&3; do
-	report "$line" succeeds "$line"
+	check "$line" succeeds "$line"
 done 3<"$work/lines"
-report "the README has commands" [ "$n" -gt 0 -a -s "$work/lines" ]
+check "the README has commands" [ "$n" -gt 0 -a -s "$work/lines" ]
 exit $status
