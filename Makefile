@@ -13,7 +13,7 @@ REPLAYS ?= $(wildcard tests/traces/*.rep ../shared/traces/*.rep)
 export CC RUN
 
 # A variant is another build of the same, in a folder of its own: asan (address and undefined
-# behaviour sanitizers), m32 (32 bits), strict, strict-m32 and strict-clang (warnings are errors).
+# behaviour sanitizers), tsan (thread sanitizer), m32 (32 bits), strict, strict-m32 and strict-clang (warnings are errors).
 variant :=
 build := build$(if $(variant),/$(variant),/default)
 example := $(if $(variant),$(build)/)example
@@ -22,6 +22,7 @@ replay := $(if $(variant),$(build)/)sample/mems-replay
 
 variant_flags_asan := -fsanitize=address,undefined -fno-sanitize-recover=all \
 	-fno-omit-frame-pointer
+variant_flags_tsan := -fsanitize=thread
 variant_flags_m32 := -m32
 variant_flags_strict := -Werror
 variant_flags_strict-clang := -Werror
@@ -200,6 +201,6 @@ clean:
 	rm -rf build libmems.a example sample/mems-replay
 
 include install.mk
-include $(wildcard tests/bench.mk)
+include $(sort $(wildcard tests/*.mk))
 
 -include $(wildcard $(build)/*.d $(build)/tests/*.d $(build)/sample/*.d)
