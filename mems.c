@@ -63,6 +63,14 @@
  * mems_get reads one or two words of bits, and for blocks of more than 64 granules at most two
  * words on each level of has_start.
  *
+ * Threads: one lock is around all that changes the heap or walks it. Translation reads starts, holes
+ * and has_start without it. Their words are atomic and have one writer at a time, which stores a
+ * whole word in which the bits of all blocks that it does not change are as they were. So whoever
+ * owns a block finds its start, the start that follows it, and none in between, whatever happens
+ * beside it. What is read of segments that change meanwhile may not fit together: no step of a
+ * search leads out of what is mapped all the same. The thread that holds the lock while it calls
+ * out (a visitor, a stream, other fork handlers) is noted, and does not take it again.
+ *
  * Where the OS refuses something, nothing has changed yet: room in the metadata is made first,
  * then the pages are mapped, then the books are written.
  */
@@ -82,7 +90,16 @@
 #include <stdbool.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
+#include <linux/futex.h>
+
+#ifdef __has_include
+#if __has_include(<sys/single_threaded.h>)
+#include <sys/single_threaded.h>
+#define HAS_SINGLE_THREADED
+#endif
+#endif
 
 #ifdef __SSE2__
 #include <emmintrin.h>
@@ -96,6 +113,9 @@
 #endif
 #ifndef MAP_FIXED_NOREPLACE
 #define MAP_FIXED_NOREPLACE 0x100000
+#endif
+#ifndef SYS_futex
+#define SYS_futex SYS_futex_time64 /* the same where no timeout is given */
 #endif
 
 #ifdef __clang__
@@ -127,6 +147,9 @@ enum {
 	LAGS = 16,              /* groups that may lag */
 	CLASSES = 16,           /* of sizes, see class_least */
 	CLASSED_SIZES = 257,    /* the last class begins before this size */
+
+	CACHE_LINE = 64,        /* bytes; what threads that write keep apart from those that read */
+	LOCK_SPINS = 256,       /* looks at the lock before a thread goes to sleep */
 
 	TRIM_BYTES = 128 << 10, /* pages go back of HOLEs of this size, when so much was freed there */
 	TRIM_AT_GROWTH_BYTES = 8 << 10, /* or of this size, as much as the heap grows by, */
@@ -219,33 +242,46 @@ struct options {
 	size_t policy, alignment, start, page_bytes, limit_bytes;
 };
 
+enum lock_state {
+	LOCK_FREE,
+	LOCK_HELD,
+	LOCK_AWAITED /* held, and other threads may be asleep until it is given back */
+};
+
 static mems_error_handler handler_default;
 
-/* All state there is. Fields without a note are valid from mems_init to mems_finish. */
+/* All state there is. Fields without a note are valid from mems_init to mems_finish, and those
+ * after the lock are used by its holder only. */
 static struct {
 	struct options options;      /* always: what the next mems_init uses */
-	mems_error_handler *handler; /* always */
+	mems_error_handler *_Atomic handler; /* always */
 	bool is_started;             /* always */
-	unsigned visitors;           /* always: visitors at work, printing and checking included */
 
+	/* What translation reads changes with mems_init, and top when the heap grows. */
 	uintptr_t start;             /* virtual address of granule 0 */
 	unsigned shift;              /* log2 of the bytes in a granule */
 	unsigned page_log2;          /* log2 of the granules in a page */
 	size_t page_granules;
 	size_t limit;                /* granules that may be mapped */
 	_Atomic size_t top;          /* granules mapped; always, 0 without a heap */
-
 	char *reservation;           /* NULL where there was no address space */
 	size_t reservation_bytes;
 	char *base;                  /* physical address of granule 0 */
-	struct table tables[TABLES];
-
 	struct leaf *leaves;         /* leaf i is leaves[i + 1]; leaves[0] is empty */
+	atomic_word *has_start[START_LEVELS];
+
+	_Alignas(CACHE_LINE)
+	atomic_uint lock;            /* always: an enum lock_state */
+	_Atomic uintptr_t holder;    /* always: the thread that holds it and may call MeMS again */
+	unsigned holds;              /* always: how often it does, one within the other */
+	unsigned visitors;           /* always: its visitors at work, printing and checking included */
+	bool has_fork_handlers;      /* always: they stay */
+
+	struct table tables[TABLES];
 	char *indexed;               /* the words with the HOLEs that the index knows: of the leaves, */
 	unsigned indexed_log2;       /* or of merged; log2 of the bytes from one to the next */
 	uint8_t *leaf_max[LEAF_MAX_LEVELS];
 	uint32_t *group_max[MAX_LEVELS];
-	atomic_word *has_start[START_LEVELS];
 	uint64_t *borders;           /* bit i: page i is the first of a main node */
 	uint64_t *touched;           /* bit i: OS page i may be in memory */
 	uint64_t *given;             /* bit i: OS page i was given back after frees */
@@ -275,7 +311,6 @@ static struct {
 	size_t record_bytes;         /* of record_ids, whole OS pages */
 	uint32_t *record_ids;        /* for the granule at which a live block starts: its id */
 	uint32_t record_next;        /* the id that the next block gets */
-	bool has_fork_handlers;      /* always: they stay */
 
 	size_t merged_size;          /* granules in merged HOLEs */
 	size_t process;              /* granules in PROCESS segments */
@@ -529,6 +564,21 @@ static bool os_move(char *to, char *from, size_t bytes)
 	return is_done;
 }
 
+/* Sleeps until woken, unless the word has another value. May wake for no reason. */
+static void os_wait(atomic_uint *word, unsigned value)
+{
+	const int error = errno;
+	syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, NULL, NULL, 0);
+	errno = error;
+}
+
+static void os_wake_one(atomic_uint *word)
+{
+	const int error = errno;
+	syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+	errno = error;
+}
+
 /* How many bytes of a page-aligned range are in memory; all of them where the OS does not tell. */
 static size_t os_resident_bytes(char *address, size_t bytes)
 {
@@ -550,6 +600,82 @@ static size_t os_resident_bytes(char *address, size_t bytes)
 	}
 	errno = error;
 	return resident;
+}
+
+/* ---- The lock: around all that changes the heap or walks it ---------------------------------- */
+
+/* Whether the process has one thread only, as far as the C library tells. Nothing in here makes
+ * another one, but what is called out to may: so the lock says that it is held in any case. */
+static inline bool is_alone(void)
+{
+#ifdef HAS_SINGLE_THREADED
+	return __libc_single_threaded;
+#else
+	return false;
+#endif
+}
+
+static uintptr_t thread_self(void)
+{
+	return (uintptr_t)pthread_self();
+}
+
+/* Whether this thread holds the lock since it called out, and so may not take it again. */
+static inline bool is_holder(void)
+{
+	const uintptr_t holder = atomic_load_explicit(&heap.holder, memory_order_relaxed);
+	return UNLIKELY(holder != 0) && holder == thread_self();
+}
+
+static bool lock_try(void)
+{
+	unsigned state = LOCK_FREE;
+	return atomic_compare_exchange_strong_explicit(&heap.lock, &state, LOCK_HELD,
+	                                               memory_order_acquire, memory_order_relaxed);
+}
+
+/* Most often the lock is given back before a thread could fall asleep. */
+static NOINLINE void lock_wait(void)
+{
+	for (unsigned i = 0; i < LOCK_SPINS; i++)
+		if (atomic_load_explicit(&heap.lock, memory_order_relaxed) == LOCK_FREE && lock_try())
+			return;
+	while (atomic_exchange_explicit(&heap.lock, LOCK_AWAITED, memory_order_acquire) != LOCK_FREE)
+		os_wait(&heap.lock, LOCK_AWAITED);
+}
+
+static inline void lock_take(void)
+{
+	if (is_holder())
+		return;
+	if (is_alone())
+		atomic_store_explicit(&heap.lock, LOCK_HELD, memory_order_relaxed);
+	else if (!lock_try())
+		lock_wait();
+}
+
+static inline void lock_give(void)
+{
+	if (is_holder())
+		return;
+	if (is_alone())
+		atomic_store_explicit(&heap.lock, LOCK_FREE, memory_order_relaxed);
+	else if (atomic_exchange_explicit(&heap.lock, LOCK_FREE, memory_order_release) == LOCK_AWAITED)
+		os_wake_one(&heap.lock);
+}
+
+/* From here to hold_end this thread, which has taken the lock, keeps it while other code runs that
+ * may call MeMS. */
+static void hold_begin(void)
+{
+	if (heap.holds++ == 0)
+		atomic_store_explicit(&heap.holder, thread_self(), memory_order_relaxed);
+}
+
+static void hold_end(void)
+{
+	if (--heap.holds == 0)
+		atomic_store_explicit(&heap.holder, 0, memory_order_relaxed);
 }
 
 /* ---- Tables: the metadata, reserved whole and made writable as the heap grows ---------------- */
@@ -683,7 +809,8 @@ static inline uint64_t leaf_merged(size_t leaf)
 	return word_load((const atomic_word *)word);
 }
 
-/* The next leaf after this one that has a start. There is one: that of top. */
+/* The next leaf after this one that has a start. There is one: that of top. A thread that asks
+ * for what others change meanwhile may find the way down cut off: then top is the answer too. */
 static inline size_t leaf_next(size_t leaf)
 {
 	size_t index = leaf + 1;
@@ -694,14 +821,16 @@ static inline size_t leaf_next(size_t leaf)
 			return leaf_of(top_load());
 		index = index / 64 + 1;
 	}
-	for (index += lowest_bit(word); level > 0; index += lowest_bit(word | bit_of(63))) {
+	for (index += lowest_bit(word); level > 0; index = index * 64 + lowest_bit(word)) {
 		word = word_load(&heap.has_start[--level][index]);
-		index *= 64;
+		if (word == 0)
+			return leaf_of(top_load());
 	}
 	return index;
 }
 
-/* The last leaf before this one that has a start. There is one: the first. */
+/* The last leaf before this one that has a start. There is one: the first, which is the answer too
+ * where the way down is cut off. */
 static size_t leaf_previous(size_t leaf)
 {
 	size_t index = leaf;
@@ -821,11 +950,11 @@ static inline uint64_t starts_up_to(size_t granule)
 	return (leaf_starts(leaf) << (63 - bit)) | (leaf_starts(leaf - 1) >> bit >> 1);
 }
 
-/* Where the first segment of a later leaf starts. */
+/* Where the first segment of a later leaf starts; never beyond top. */
 static NOINLINE size_t start_beyond(size_t leaf)
 {
 	const size_t far = leaf_next(leaf);
-	return far * 64 + lowest_bit(leaf_starts(far) | bit_of(63));
+	return min_size(far * 64 + lowest_bit(leaf_starts(far) | bit_of(63)), top_load());
 }
 
 /* Where the last segment of an earlier leaf starts. */
@@ -1973,17 +2102,31 @@ static void direct_update(void)
 	heap.is_direct = heap.is_started && heap.is_quick && heap.visitors == 0 && heap.record == NULL;
 }
 
-/* Between the two nothing changes the heap. */
-static void visitor_enter(void)
+/* Between the two nothing changes the heap. The lock is held. */
+static void visit_begin(void)
 {
+	hold_begin();
 	heap.visitors++;
 	direct_update();
 }
 
-static void visitor_leave(void)
+static void visit_end(void)
 {
 	heap.visitors--;
 	direct_update();
+	hold_end();
+}
+
+static void visitor_enter(void)
+{
+	lock_take();
+	visit_begin();
+}
+
+static void visitor_leave(void)
+{
+	visit_end();
+	lock_give();
 }
 
 /* Calls visit for every segment of one node. */
@@ -2000,6 +2143,19 @@ static int node_walk(size_t node, mems_visitor *visit, void *context)
 	return 0;
 }
 
+/* Describes the segment that holds the byte at v_ptr; false if none does. */
+static bool segment_find(const void *v_ptr, struct mems_segment *segment)
+{
+	const size_t offset = offset_of(v_ptr);
+	if (offset == NONE)
+		return false;
+	size_t granule = segment_of(offset >> heap.shift);
+	while (is_hole(granule) && !is_border(granule) && is_hole(segment_previous(granule)))
+		granule = segment_previous(granule);
+	*segment = segment_describe(granule, node_of(granule));
+	return true;
+}
+
 static const char *type_name(enum mems_segment_type type)
 {
 	return type == MEMS_HOLE ? "HOLE" : "PROCESS";
@@ -2014,20 +2170,23 @@ static void handler_default(int error, const void *v_ptr, const char *message)
 	fprintf(stderr, "mems: %s\n", message);
 }
 
+/* Says what is at v_ptr instead of a block. The lock is held, and given back before the handler is
+ * called. */
 static void misuse_report(const char *function, const void *v_ptr)
 {
 	enum { MESSAGE_BYTES = 160 };
 	char message[MESSAGE_BYTES];
 	const uintptr_t address = (uintptr_t)v_ptr;
 	struct mems_segment segment;
-	mems_error_handler *handler = heap.handler;
-	if (mems_segment_at(v_ptr, &segment) != 0)
+	if (!segment_find(v_ptr, &segment))
 		snprintf(message, sizeof(message), "%s(%" PRIuPTR "): outside the heap", function, address);
 	else
 		snprintf(message, sizeof(message), "%s(%" PRIuPTR "): %s %s[%" PRIuPTR ":%" PRIuPTR "]%s",
 		         function, address, segment.type == MEMS_HOLE ? "in" : "inside",
 		         type_name(segment.type), segment.start, segment.end,
 		         segment.type == MEMS_HOLE ? ", freed before or never given out" : "");
+	lock_give();
+	mems_error_handler *handler = atomic_load(&heap.handler);
 	if (handler != NULL)
 		handler(EINVAL, v_ptr, message);
 	errno = EINVAL;
@@ -2068,22 +2227,15 @@ static void record_stop(void)
 	direct_update();
 }
 
-/* What is still in the buffer would be written twice. */
-static void record_before_fork(void)
-{
-	if (heap.record != NULL)
-		fflush(heap.record);
-}
-
 /* Writes one line. What the stream does meanwhile must not change the heap. */
 static void record_print(const char *format, ...)
 {
 	const int error = errno;
 	va_list arguments;
 	va_start(arguments, format);
-	visitor_enter();
+	visit_begin();
 	vfprintf(heap.record, format, arguments);
-	visitor_leave();
+	visit_end();
 	va_end(arguments);
 	errno = error;
 }
@@ -2127,6 +2279,39 @@ static NOINLINE void record_resize(size_t from, size_t to, size_t size)
 static NOINLINE void record_free(size_t granule)
 {
 	record_print("f %" PRIu32 "\n", heap.record_ids[granule]);
+}
+
+/* ---- Fork ------------------------------------------------------------------------------------ */
+
+/* No other thread is in the middle of a change when the process is doubled. Handlers of the program
+ * that run in between may call MeMS. */
+static void fork_prepare(void)
+{
+	lock_take();
+	hold_begin();
+	if (heap.record == NULL)
+		return;
+	visit_begin();
+	fflush(heap.record); /* what is still in the buffer would be written twice */
+	visit_end();
+}
+
+static void fork_parent(void)
+{
+	hold_end();
+	lock_give();
+}
+
+static void fork_child(void)
+{
+	record_stop();
+	fork_parent();
+}
+
+static void fork_handlers_install(void)
+{
+	if (!heap.has_fork_handlers)
+		heap.has_fork_handlers = pthread_atfork(fork_prepare, fork_parent, fork_child) == 0;
 }
 
 /* ---- The checker ----------------------------------------------------------------------------- */
@@ -2535,6 +2720,7 @@ void mems_init(void)
 	heap.trim_visited = 0;
 	tables_describe();
 	reservation_take(&options);
+	fork_handlers_install();
 	heap.is_started = true;
 	direct_update();
 }
@@ -2607,21 +2793,30 @@ int mems_option(enum mems_option option, size_t value)
 
 /* ---- Allocation ------------------------------------------------------------------------------ */
 
+/* Whether this thread may go straight to the bins. */
+static inline bool is_direct(void)
+{
+	return is_alone() && heap.is_direct;
+}
+
 static NOINLINE void *malloc_any(size_t size)
 {
-	if (!request_is_valid(size))
-		return NULL;
-	const size_t granule = block_take(granules_of(size));
+	size_t granule = NONE;
+	lock_take();
+	const bool is_valid = request_is_valid(size);
+	if (is_valid)
+		granule = block_take(granules_of(size));
 	if (UNLIKELY(heap.record != NULL) && granule != NONE)
 		record_new('a', granule, size, 0);
-	return block_result(granule);
+	lock_give();
+	return is_valid ? block_result(granule) : NULL;
 }
 
 /* Most often a block of the size is remembered: that is all there is here, for speed. */
 void *mems_malloc(size_t size)
 {
 	const size_t granules = granules_of(size);
-	if (!heap.is_direct || granules - 1 >= DIRECT_BINS)
+	if (!is_direct() || granules - 1 >= DIRECT_BINS)
 		return malloc_any(size);
 	struct bin *bin = &heap.bins[granules - 1];
 	if (UNLIKELY(bin->used == 0))
@@ -2635,16 +2830,19 @@ void *mems_malloc(size_t size)
 void *mems_calloc(size_t count, size_t size)
 {
 	const bool overflows = size != 0 && count > SIZE_MAX / size;
-	if (!request_is_valid(overflows ? SIZE_MAX : count * size))
-		return NULL;
-	const size_t used_to = heap.clean_from;
 	const size_t granules = granules_of(count * size);
-	const size_t granule = overflows ? NONE : block_take(granules);
-	if (granule != NONE && granule < used_to)
-		memset(block_physical(granule), 0, min_size(granules, used_to - granule) << heap.shift);
+	size_t granule = NONE;
+	lock_take();
+	const size_t used_to = heap.clean_from;
+	const bool is_valid = request_is_valid(overflows ? SIZE_MAX : count * size);
+	if (is_valid && !overflows)
+		granule = block_take(granules);
 	if (UNLIKELY(heap.record != NULL) && granule != NONE)
 		record_new('c', granule, count * size, 0);
-	return block_result(granule);
+	lock_give();
+	if (granule != NONE && granule < used_to)
+		memset(block_physical(granule), 0, min_size(granules, used_to - granule) << heap.shift);
+	return is_valid ? block_result(granule) : NULL;
 }
 
 /* Moves the contents of a large block to one that is not in memory, and the pages of the old one
@@ -2692,6 +2890,16 @@ static size_t block_move(size_t granule, size_t size)
 	return to;
 }
 
+/* Gives a block another size, in place where that is possible. Returns where it is then; NONE where
+ * no memory can be had. */
+static size_t block_resize(size_t granule, size_t size)
+{
+	if (size > segment_size(granule))
+		return block_grow(granule, size) ? granule : block_move(granule, size);
+	block_shrink(granule, size);
+	return granule;
+}
+
 void *mems_realloc(void *v_ptr, size_t size)
 {
 	if (v_ptr == NULL)
@@ -2700,59 +2908,62 @@ void *mems_realloc(void *v_ptr, size_t size)
 		errno = EPERM;
 		return NULL;
 	}
+	lock_take();
 	const size_t granule = block_of(v_ptr);
 	if (granule == NONE) {
 		misuse_report("mems_realloc", v_ptr);
 		return NULL;
 	}
-	if (!request_is_valid(size))
-		return NULL;
-	const size_t granules = granules_of(size);
-	size_t to = granule;
-	if (granules <= segment_size(granule))
-		block_shrink(granule, granules);
-	else if (!block_grow(granule, granules))
-		to = block_move(granule, granules);
+	const bool is_valid = request_is_valid(size);
+	const size_t to = is_valid ? block_resize(granule, granules_of(size)) : NONE;
 	if (UNLIKELY(heap.record != NULL) && to != NONE)
 		record_resize(granule, to, size);
-	return block_result(to);
+	lock_give();
+	return is_valid ? block_result(to) : NULL;
 }
 
 void *mems_aligned_alloc(size_t alignment, size_t size)
 {
 	const bool is_valid = is_power_of_two(alignment) &&
 	                      alignment <= heap.page_granules << heap.shift;
-	if (!request_is_valid(is_valid ? size : 0))
-		return NULL;
 	const size_t granules = granules_of(size);
 	const size_t multiple = alignment >> heap.shift;
-	const size_t granule = multiple <= 1 ? block_take(granules)
-	                                     : block_take_aligned(granules, multiple);
+	size_t granule = NONE;
+	lock_take();
+	const bool can_go_on = request_is_valid(is_valid ? size : 0);
+	if (can_go_on)
+		granule = multiple <= 1 ? block_take(granules) : block_take_aligned(granules, multiple);
 	if (UNLIKELY(heap.record != NULL) && granule != NONE)
 		record_new('m', granule, size, alignment);
-	return block_result(granule);
+	lock_give();
+	return can_go_on ? block_result(granule) : NULL;
 }
 
 static NOINLINE void free_any(void *v_ptr)
 {
-	const size_t granule = block_of(v_ptr);
 	if (v_ptr == NULL)
 		return;
+	lock_take();
+	const size_t granule = block_of(v_ptr);
 	if (granule == NONE) {
 		misuse_report("mems_free", v_ptr);
-	} else if (heap.visitors != 0) {
-		errno = EBUSY;
-	} else {
+		return;
+	}
+	const bool is_busy = heap.visitors != 0;
+	if (!is_busy) {
 		if (UNLIKELY(heap.record != NULL))
 			record_free(granule);
 		block_release(granule);
 	}
+	lock_give();
+	if (is_busy)
+		errno = EBUSY;
 }
 
 /* Most often a small block is freed, and remembered: that is all there is here, for speed. */
 void mems_free(void *v_ptr)
 {
-	const size_t granule = heap.is_direct ? block_of(v_ptr) : NONE;
+	const size_t granule = is_direct() ? block_of(v_ptr) : NONE;
 	const uint64_t near = granule == NONE ? 0 : starts_after(granule);
 	const size_t granules = near == 0 ? 0 : lowest_bit(near) + 1;
 	struct bin *bin = &heap.bins[granules - (granules != 0)];
@@ -2774,8 +2985,10 @@ size_t mems_usable_size(const void *v_ptr)
 		errno = EPERM;
 	else if (v_ptr == NULL)
 		errno = EINVAL;
-	else
+	else {
+		lock_take();
 		misuse_report("mems_usable_size", v_ptr);
+	}
 	return 0;
 }
 
@@ -2855,9 +3068,9 @@ static void chains_print(FILE *out)
 void mems_fprint_stats(FILE *out)
 {
 	const int error = errno;
+	visitor_enter();
 	const size_t nodes = heap.is_started ? heap.node_count : 0;
 	const size_t unused = nodes == 0 ? 0 : (heap.top - heap.process) << heap.shift;
-	visitor_enter();
 	if (nodes != 0)
 		chains_print(out);
 	fprintf(out, "Page used: %zu\nSpace unused: %zu\nMain Chain Length: %zu\n",
@@ -2906,6 +3119,7 @@ void mems_get_stats(struct mems_stats *stats)
 	*stats = (struct mems_stats){ 0 };
 	if (!heap.is_started)
 		return;
+	lock_take();
 	stats->pages = page_of(heap.top);
 	stats->mapped_bytes = heap.top << heap.shift;
 	stats->process_bytes = heap.process << heap.shift;
@@ -2916,6 +3130,7 @@ void mems_get_stats(struct mems_stats *stats)
 	stats->metadata_bytes = metadata_bytes();
 	for (size_t node = 0; node < heap.node_count; node++)
 		node_walk(node, segment_tally, stats);
+	lock_give();
 }
 
 /* A JSON text in the making. */
@@ -2963,10 +3178,10 @@ int mems_fprint_json(FILE *out)
 	enum { SCHEMA = 1 };
 	const int error = errno;
 	const struct options options = options_in_force();
-	const size_t nodes = heap.is_started ? heap.node_count : 0;
 	struct mems_stats stats;
-	mems_get_stats(&stats);
 	visitor_enter();
+	const size_t nodes = heap.is_started ? heap.node_count : 0;
+	mems_get_stats(&stats);
 	fprintf(out, "{\"schema\":%d,\"page_size\":%zu,\"alignment\":%zu,\"start\":%zu,"
 	        "\"policy\":\"%s\",\n\"main_chain\":[", SCHEMA, options.page_bytes,
 	        options.alignment, options.start,
@@ -2984,16 +3199,11 @@ int mems_fprint_json(FILE *out)
 	return 0;
 }
 
-int mems_record(FILE *out)
+/* Ends the recording, and begins one on out unless that is NULL. Returns 0 or what errno shall be. */
+static int record_change(FILE *out)
 {
-	if (out != NULL && !heap.is_started) {
-		errno = EINVAL;
-		return -1;
-	}
-	if (heap.visitors != 0 || (out != NULL && heap.top != 0)) {
-		errno = EBUSY;
-		return -1;
-	}
+	if (heap.visitors != 0 || (out != NULL && heap.top != 0))
+		return EBUSY;
 	record_stop();
 	if (out == NULL)
 		return 0;
@@ -3002,11 +3212,8 @@ int mems_record(FILE *out)
 	if (ids == NULL || !os_commit(ids, (size_t)bytes)) {
 		if (ids != NULL)
 			os_unmap(ids, (size_t)bytes);
-		errno = ENOMEM;
-		return -1;
+		return ENOMEM;
 	}
-	if (!heap.has_fork_handlers)
-		heap.has_fork_handlers = pthread_atfork(record_before_fork, NULL, record_stop) == 0;
 	heap.record = out;
 	heap.record_bytes = (size_t)bytes;
 	heap.record_ids = (uint32_t *)(void *)ids;
@@ -3014,6 +3221,21 @@ int mems_record(FILE *out)
 	direct_update();
 	record_options();
 	return 0;
+}
+
+int mems_record(FILE *out)
+{
+	if (out != NULL && !heap.is_started) {
+		errno = EINVAL;
+		return -1;
+	}
+	lock_take();
+	const int error = record_change(out);
+	lock_give();
+	if (error == 0)
+		return 0;
+	errno = error;
+	return -1;
 }
 
 int mems_walk(mems_visitor *visit, void *context)
@@ -3030,16 +3252,13 @@ int mems_walk(mems_visitor *visit, void *context)
 
 int mems_segment_at(const void *v_ptr, struct mems_segment *segment)
 {
-	const size_t offset = offset_of(v_ptr);
-	if (offset == NONE) {
-		errno = EFAULT;
-		return -1;
-	}
-	size_t granule = segment_of(offset >> heap.shift);
-	while (is_hole(granule) && !is_border(granule) && is_hole(segment_previous(granule)))
-		granule = segment_previous(granule);
-	*segment = segment_describe(granule, node_of(granule));
-	return 0;
+	lock_take();
+	const bool is_found = segment_find(v_ptr, segment);
+	lock_give();
+	if (is_found)
+		return 0;
+	errno = EFAULT;
+	return -1;
 }
 
 int mems_check(FILE *report)
@@ -3068,7 +3287,5 @@ const char *mems_version(void)
 
 mems_error_handler *mems_set_error_handler(mems_error_handler *handler)
 {
-	mems_error_handler *before = heap.handler;
-	heap.handler = handler;
-	return before;
+	return atomic_exchange(&heap.handler, handler);
 }
