@@ -42,6 +42,7 @@ compile = $(CC) -I. -Isample -I$(build)/sample $(if $(CMOCKA),-I$(CMOCKA)/includ
 link = $(CC) $(CFLAGS) $(variant_flags) $(LDFLAGS)
 
 heaps := $(build)/tests/heaps
+stale := $(build)/tests/stale
 tests := $(patsubst %.c,$(build)/%,$(wildcard tests/test_*.c))
 support := $(patsubst %.c,$(build)/%.o,$(wildcard tests/support.c tests/model.c))
 
@@ -108,7 +109,7 @@ pictures: $(build)/sample/pictures $(replay) $(example)
 	@tests/need.sh librsvg2-bin fonts-dejavu-core chromium nodejs
 	@sample/pictures.sh $(build) ./$(example) ./$(replay)
 
-$(build)/tests/scale $(heaps): $(build)/tests/%: $(build)/tests/%.o $(library)
+$(build)/tests/scale $(heaps) $(stale): $(build)/tests/%: $(build)/tests/%.o $(library)
 	$(link) $^ $(LDLIBS) -o $@
 
 # ---- The tests -----------------------------------------------------------------------------------
@@ -142,7 +143,7 @@ $(build)/tests/test_os: $(build)/tests/test_os.o $(support) $(library)
 $(build)/tests/test_checker: $(build)/tests/test_checker.o $(support)
 	$(link) $^ $(cmocka_libs) $(LDLIBS) -o $@
 
-programs: $(library) $(example) $(replay) $(heaps) $(tests)
+programs: $(library) $(example) $(replay) $(heaps) $(stale) $(tests)
 
 # Every C file there is.
 all-objects: $(patsubst %.c,$(build)/%.o,$(wildcard *.c tests/*.c sample/*.c))
@@ -150,6 +151,7 @@ all-objects: $(patsubst %.c,$(build)/%.o,$(wildcard *.c tests/*.c sample/*.c))
 test: export EXAMPLE = $(example)
 test: export REPLAY = $(replay)
 test: export HEAPS = $(heaps)
+test: export STALE = $(stale)
 test: export TRACES = $(REPLAYS)
 test: export VARIANT = $(variant)
 test: programs

@@ -99,6 +99,22 @@
 #include <sys/single_threaded.h>
 #define HAS_SINGLE_THREADED
 #endif
+#if __has_include(<valgrind/memcheck.h>)
+#include <valgrind/memcheck.h>
+#define HAS_VALGRIND
+#endif
+#endif
+
+#ifdef __has_feature
+#if __has_feature(address_sanitizer)
+#define HAS_ASAN
+#endif
+#endif
+#ifdef __SANITIZE_ADDRESS__
+#define HAS_ASAN
+#endif
+#ifdef HAS_ASAN
+#include <sanitizer/asan_interface.h>
 #endif
 
 #ifdef __SSE2__
@@ -300,8 +316,9 @@ static struct {
 	struct main_node *nodes;     /* an array: the main chain in order */
 	size_t node_count;
 
+	bool is_watched;             /* a memory checker is told which granules the program may use */
 	bool is_quick;               /* the policy is MEMS_QUICK_FIT; the rest is used only then */
-	bool is_direct;              /* is_quick, no visitor, no recording; always */
+	bool is_direct;              /* is_quick, and nothing but the books has to be done; always */
 	atomic_word *merged;         /* a word a leaf: the HOLEs that are merged for good */
 	struct bin bins[BINS];
 	uint32_t spare_chunk;        /* the first of a list of chunks given back; 0 for none */
@@ -1376,6 +1393,65 @@ static inline struct hole hole_first(size_t size)
 	return (struct hole){ granule, granule == NONE ? 0 : segment_size(granule) };
 }
 
+/* ---- Contents: AddressSanitizer and Valgrind are told what the program may use --------------- */
+
+/* Whether there is such a checker, at run time. */
+static bool contents_are_watched(void)
+{
+	bool are_watched = false;
+#ifdef HAS_VALGRIND
+	are_watched = RUNNING_ON_VALGRIND != 0;
+#endif
+#ifdef HAS_ASAN
+	are_watched = true;
+#endif
+	return are_watched;
+}
+
+static NOINLINE void contents_tell(size_t granule, size_t size, bool is_allowed)
+{
+	char *address = heap.base + (granule << heap.shift);
+	const size_t bytes = size << heap.shift;
+#ifdef HAS_VALGRIND
+	if (is_allowed)
+		VALGRIND_MAKE_MEM_UNDEFINED(address, bytes);
+	else
+		VALGRIND_MAKE_MEM_NOACCESS(address, bytes);
+#endif
+#ifdef HAS_ASAN
+	if (is_allowed)
+		ASAN_UNPOISON_MEMORY_REGION(address, bytes);
+	else
+		ASAN_POISON_MEMORY_REGION(address, bytes);
+#endif
+	(void)address;
+	(void)bytes;
+	(void)is_allowed;
+}
+
+/* The program may use these granules from now on, and what is in them is not defined. */
+static inline void contents_allow(size_t granule, size_t size)
+{
+	if (UNLIKELY(heap.is_watched))
+		contents_tell(granule, size, true);
+}
+
+static inline void contents_forbid(size_t granule, size_t size)
+{
+	if (UNLIKELY(heap.is_watched))
+		contents_tell(granule, size, false);
+}
+
+/* What the OS gave is zero, as the program was told. */
+static void contents_define(size_t granule, size_t size)
+{
+#ifdef HAS_VALGRIND
+	VALGRIND_MAKE_MEM_DEFINED(heap.base + (granule << heap.shift), size << heap.shift);
+#endif
+	(void)granule;
+	(void)size;
+}
+
 /* ---- Main nodes: the main chain -------------------------------------------------------------- */
 
 static size_t page_of(size_t granule)
@@ -1426,6 +1502,7 @@ static bool node_append(size_t pages)
 	const size_t page = page_of(first);
 	heap.borders[page / 64] |= bit_of(page);
 
+	contents_forbid(first, granules);
 	start_add(first + granules);
 	start_add(first);
 	hole_mark(first, true);
@@ -1658,6 +1735,7 @@ static inline void hole_take(struct hole hole, size_t size)
 		pages_touch(granule, rest);
 	heap.clean_from = max_size(heap.clean_from, rest);
 	heap.merged_size -= size;
+	contents_allow(granule, size);
 }
 
 /* [ hole? ][ this ][ hole? ]  =>  [ ------- hole ------- ]      next: where this segment ends */
@@ -1674,6 +1752,7 @@ static NOINLINE void hole_make(size_t granule, size_t next)
 		index_remove(next, end - next, start, end - start);
 	bounds_lower(end - start, start);
 	heap.merged_size += next - granule;
+	contents_forbid(granule, next - granule);
 	if (UNLIKELY(end - start >= (size_t)TRIM_BYTES >> heap.shift))
 		trim_after(next - granule, start, end);
 }
@@ -1857,6 +1936,7 @@ static inline bool block_remember(size_t granule, size_t size)
 	if (!bin_push(bin, granule))
 		return false;
 	holes_set(granule, true);
+	contents_forbid(granule, size);
 	return true;
 }
 
@@ -1866,8 +1946,10 @@ static inline size_t block_recall(struct bin *bin, size_t size)
 	if (size > DIRECT_BINS && (bin == NULL || bin->size != size))
 		return NONE;
 	const size_t granule = bin_pop(bin);
-	if (granule != NONE)
-		holes_set(granule, false);
+	if (granule == NONE)
+		return NONE;
+	holes_set(granule, false);
+	contents_allow(granule, size);
 	return granule;
 }
 
@@ -2099,7 +2181,8 @@ static struct mems_segment segment_describe(size_t granule, size_t node)
 /* Whether mems_malloc and mems_free may take the direct way to the bins. */
 static void direct_update(void)
 {
-	heap.is_direct = heap.is_started && heap.is_quick && heap.visitors == 0 && heap.record == NULL;
+	heap.is_direct = heap.is_started && heap.is_quick && !heap.is_watched && heap.visitors == 0 &&
+	                 heap.record == NULL;
 }
 
 /* Between the two nothing changes the heap. The lock is held. */
@@ -2127,6 +2210,27 @@ static void visitor_leave(void)
 {
 	visit_end();
 	lock_give();
+}
+
+/* As visitor_enter, and out, unless it is NULL, is locked too: what is printed stays together. Who has the
+ * stream may wait for the heap, as when the stream needs memory, and a visitor of the heap for the
+ * stream: so neither is waited for while the other is held. */
+static void printer_enter(FILE *out)
+{
+	const bool is_needed = out != NULL && !is_holder();
+	for (lock_take(); is_needed && ftrylockfile(out) != 0; lock_take()) {
+		lock_give();
+		flockfile(out);
+		funlockfile(out);
+	}
+	visit_begin();
+}
+
+static void printer_leave(FILE *out)
+{
+	visitor_leave();
+	if (out != NULL && !is_holder())
+		funlockfile(out);
 }
 
 /* Calls visit for every segment of one node. */
@@ -2702,6 +2806,7 @@ void mems_init(void)
 		heap.lags[i] = i;
 	classes_describe();
 	bounds_reset();
+	heap.is_watched = contents_are_watched();
 	heap.is_quick = options.policy == MEMS_QUICK_FIT;
 	for (unsigned i = 0; i < BINS; i++)
 		heap.bins[i] = (struct bin){ .size = i < DIRECT_BINS ? i + 1 : 0 };
@@ -2734,6 +2839,7 @@ void mems_finish(void)
 		return;
 	}
 	record_stop();
+	contents_allow(0, heap.top);
 	if (heap.reservation != NULL)
 		os_unmap(heap.reservation, heap.reservation_bytes);
 	heap.reservation = NULL;
@@ -2827,6 +2933,14 @@ void *mems_malloc(size_t size)
 	return block_virtual(granule);
 }
 
+/* Zeroes a block, as far as blocks have been there: that is, before used_to. */
+static void contents_clear(size_t granule, size_t size, size_t used_to)
+{
+	const size_t used = granule < used_to ? min_size(size, used_to - granule) : 0;
+	memset(block_physical(granule), 0, used << heap.shift);
+	contents_define(granule + used, size - used);
+}
+
 void *mems_calloc(size_t count, size_t size)
 {
 	const bool overflows = size != 0 && count > SIZE_MAX / size;
@@ -2840,8 +2954,8 @@ void *mems_calloc(size_t count, size_t size)
 	if (UNLIKELY(heap.record != NULL) && granule != NONE)
 		record_new('c', granule, count * size, 0);
 	lock_give();
-	if (granule != NONE && granule < used_to)
-		memset(block_physical(granule), 0, min_size(granules, used_to - granule) << heap.shift);
+	if (granule != NONE)
+		contents_clear(granule, granules, used_to);
 	return is_valid ? block_result(granule) : NULL;
 }
 
@@ -3068,7 +3182,7 @@ static void chains_print(FILE *out)
 void mems_fprint_stats(FILE *out)
 {
 	const int error = errno;
-	visitor_enter();
+	printer_enter(out);
 	const size_t nodes = heap.is_started ? heap.node_count : 0;
 	const size_t unused = nodes == 0 ? 0 : (heap.top - heap.process) << heap.shift;
 	if (nodes != 0)
@@ -3082,7 +3196,7 @@ void mems_fprint_stats(FILE *out)
 		fprintf(out, node == 0 ? "%zu" : ", %zu", length);
 	}
 	fputs("]\n", out);
-	visitor_leave();
+	printer_leave(out);
 	if (!ferror(out))
 		errno = error;
 }
@@ -3179,7 +3293,7 @@ int mems_fprint_json(FILE *out)
 	const int error = errno;
 	const struct options options = options_in_force();
 	struct mems_stats stats;
-	visitor_enter();
+	printer_enter(out);
 	const size_t nodes = heap.is_started ? heap.node_count : 0;
 	mems_get_stats(&stats);
 	fprintf(out, "{\"schema\":%d,\"page_size\":%zu,\"alignment\":%zu,\"start\":%zu,"
@@ -3192,7 +3306,7 @@ int mems_fprint_json(FILE *out)
 	stats_print_json(&stats, out);
 	fputs("}\n", out);
 	const bool is_written = fflush(out) == 0 && !ferror(out);
-	visitor_leave();
+	printer_leave(out);
 	if (!is_written)
 		return -1;
 	errno = error;
@@ -3267,7 +3381,7 @@ int mems_check(FILE *report)
 	const int error = errno;
 	if (!heap.is_started || heap.reservation == NULL)
 		return 0;
-	visitor_enter();
+	printer_enter(report);
 	if (check_extent(&findings) && check_tables(&findings) && heap.top != 0) {
 		check_nodes(&findings);
 		check_starts(&findings);
@@ -3275,7 +3389,7 @@ int mems_check(FILE *report)
 		check_levels(&findings);
 	}
 	const int broken = findings_print(&findings, report);
-	visitor_leave();
+	printer_leave(report);
 	errno = error;
 	return broken;
 }
