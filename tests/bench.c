@@ -10,6 +10,8 @@
  *     pair BYTES          allocate and free, one block
  *     lifo, fifo BLOCKS   allocate so many, free them backwards or forwards
  *     churn BLOCKS        with so many live, free a random one and allocate another
+ *     threads NUMBER      so many threads, each as churn with 1000 live; the time of all of them over
+ *                         the calls of all of them
  *     growth BLOCKS       64 bytes each, the first byte written, none freed
  *     get, inside BLOCKS  mems_get of random starts, or of interior bytes
  *
@@ -34,6 +36,7 @@
 #include "trace.h"
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <sched.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -50,6 +53,7 @@
 
 #define ALWAYS_INLINE inline __attribute__((always_inline))
 #define PAGE_BYTES 4096u
+#define THREAD_BLOCKS ((size_t)1000) /* live ones of each thread */
 #define EXIT_UNAVAILABLE 3 /* this build of MeMS does not have what was asked for */
 
 /* ---- Allocators ------------------------------------------------------------------------------ */
@@ -61,6 +65,7 @@ struct allocator {
 	void *(*resize)(void *block, size_t size);
 	void (*give)(void *block);
 	void *(*bytes)(const void *block); /* where the block can be written */
+	void *(*churn)(void *share);       /* what each thread runs */
 };
 
 static ALWAYS_INLINE void *mems_take_zeroed(size_t size)
@@ -103,12 +108,17 @@ __attribute__((noinline)) static void none_give(void *block)
 	__asm__ volatile("" : "+r"(block) : : "memory");
 }
 
+static void *mems_churn(void *share);
+static void *malloc_churn(void *share);
+static void *none_churn(void *share);
+
 static const struct allocator with_mems = {
-	mems_malloc, mems_take_zeroed, mems_aligned_alloc, mems_realloc, mems_free, mems_get};
+	mems_malloc, mems_take_zeroed, mems_aligned_alloc, mems_realloc, mems_free, mems_get,
+	mems_churn};
 static const struct allocator with_malloc = {
-	malloc, malloc_take_zeroed, aligned_alloc, realloc, free, malloc_bytes};
+	malloc, malloc_take_zeroed, aligned_alloc, realloc, free, malloc_bytes, malloc_churn};
 static const struct allocator with_none = {
-	none_take, none_take, none_take_aligned, none_resize, none_give, malloc_bytes};
+	none_take, none_take, none_take_aligned, none_resize, none_give, malloc_bytes, none_churn};
 
 /* ---- The job --------------------------------------------------------------------------------- */
 
@@ -127,10 +137,11 @@ struct plan {
 	struct call calls[];
 };
 
-enum work { REPLAY, TOUCH, MEMORY, PAIR, LIFO, FIFO, CHURN, GROWTH, GET, INSIDE, WORKS };
+enum work { REPLAY, TOUCH, MEMORY, PAIR, LIFO, FIFO, CHURN, THREADS, GROWTH, GET, INSIDE, WORKS };
 
 static const char *const work_names[WORKS] = {
-	"replay", "touch", "memory", "pair", "lifo", "fifo", "churn", "growth", "get", "inside"};
+	"replay", "touch", "memory", "pair", "lifo", "fifo", "churn", "threads", "growth",
+	"get", "inside"};
 
 struct job {
 	enum work work;
@@ -468,6 +479,74 @@ static ALWAYS_INLINE double churn_pass(const struct allocator *allocator, struct
 	return time;
 }
 
+/* What one of the threads does. */
+struct share {
+	void **table;
+	size_t blocks;
+	size_t rounds;
+	uint64_t random;
+	bool has_failed;
+	pthread_t thread;
+};
+
+static ALWAYS_INLINE void *share_churn(const struct allocator *allocator, void *of_thread)
+{
+	struct share *share = of_thread;
+	uint64_t random = share->random;
+
+	for (size_t i = 0; i < share->rounds; i++) {
+		void **block = &share->table[random_below(&random, share->blocks)];
+
+		allocator->give(*block);
+		*block = allocator->take(random_size(&random));
+		share->has_failed |= *block == NULL;
+	}
+	for (size_t i = 0; i < share->blocks; i++)
+		allocator->give(share->table[i]);
+	return NULL;
+}
+
+static void *mems_churn(void *share)
+{
+	return share_churn(&with_mems, share);
+}
+
+static void *malloc_churn(void *share)
+{
+	return share_churn(&with_malloc, share);
+}
+
+static void *none_churn(void *share)
+{
+	return share_churn(&with_none, share);
+}
+
+static double threads_pass(const struct allocator *allocator, struct job *job)
+{
+	size_t rounds = 1000000 / job->number;
+	struct share *shares = pages_map(job->number * sizeof *shares);
+	bool has_failed = false;
+	double start = now();
+
+	memset(job->table, 0, job->table_count * sizeof *job->table);
+	for (size_t i = 0; i < job->number; i++) {
+		shares[i] = (struct share){.table = job->table + i * THREAD_BLOCKS,
+			.blocks = THREAD_BLOCKS, .rounds = rounds, .random = i + 1};
+		if (pthread_create(&shares[i].thread, NULL, allocator->churn, &shares[i]) != 0)
+			fail("no thread");
+	}
+	for (size_t i = 0; i < job->number; i++) {
+		pthread_join(shares[i].thread, NULL);
+		has_failed |= shares[i].has_failed;
+	}
+	start = now() - start;
+	job->count = 2 * rounds * job->number;
+	munmap(shares, job->number * sizeof *shares + 1);
+	memset(job->table, 0, job->table_count * sizeof *job->table);
+	check_blocks(has_failed);
+	return start;
+}
+
 static ALWAYS_INLINE double growth_pass(const struct allocator *allocator, struct job *job)
 {
 	bool has_failed = false;
@@ -577,6 +656,8 @@ static ALWAYS_INLINE double pass_run(const struct allocator *allocator, struct j
 		return batch_pass(allocator, job);
 	case CHURN:
 		return churn_pass(allocator, job);
+	case THREADS:
+		return threads_pass(allocator, job);
 	default:
 		return growth_pass(allocator, job);
 	}
@@ -713,6 +794,8 @@ static void job_prepare(struct job *job)
 		if (job->number == 0)
 			fail("%s is not a number above 0", job->subject);
 		job->table_count = job->work == PAIR ? 0 : job->number;
+		if (job->work == THREADS)
+			job->table_count *= THREAD_BLOCKS;
 	}
 	if (job->work == TOUCH || job->work == GROWTH)
 		job->passes = 1;

@@ -9,7 +9,7 @@
 # --only "WORK..."          of replay touch memory micro; all of them
 # --rounds N                how often every measurement is repeated; 5
 # --passes N                passes over a trace in one process; 5
-# --cpu N                   the processor to stay on; the last one
+# --cpu N                   the processor to stay on; the last one. Threads use all
 # --quick                   one round, no cold pass with touching, no long micro-benchmarks
 # --no-install              leave out what is missing instead of installing it
 #
@@ -127,10 +127,13 @@ allocators_check() {
 # Prints the worker's line: run ALLOCATOR WORK SUBJECT
 run() {
 	object=$(library "$1")
+	stay="--cpu $cpu"
+	[ "$2" != threads ] || stay=
+	# shellcheck disable=SC2086 # two words or none
 	if [ -n "$object" ]; then
-		LD_PRELOAD=$object "$worker" --cpu "$cpu" --passes "$passes" "$2" "$3" "$1"
+		LD_PRELOAD=$object "$worker" $stay --passes "$passes" "$2" "$3" "$1"
 	else
-		"$worker" --cpu "$cpu" --passes "$passes" "$2" "$3" "$1"
+		"$worker" $stay --passes "$passes" "$2" "$3" "$1"
 	fi
 }
 
@@ -168,6 +171,9 @@ round_micro() {
 	measure "$1" fifo 1000
 	for blocks in 100 10000; do
 		measure "$1" churn $blocks
+	done
+	for threads in 1 2 4 8; do
+		measure "$1" threads $threads
 	done
 	for blocks in 1000 100000; do
 		measure "$1" get $blocks

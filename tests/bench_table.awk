@@ -188,6 +188,7 @@ function micro_table() {
 	micro_rows("lifo", "last in, first out:", " blocks")
 	micro_rows("fifo", "first in, first out:", " blocks")
 	micro_rows("churn", "random churn,", " live blocks")
+	micro_rows("threads", "random churn, 1000 live blocks each,", " threads")
 	micro_rows("growth", "growth, first touch:", " blocks of 64 bytes")
 }
 
