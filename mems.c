@@ -88,6 +88,7 @@
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stdio_ext.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -2151,9 +2152,11 @@ static size_t range_of(const void *v_ptr, size_t size)
 	const size_t segment = segment_of(offset >> heap.shift);
 	if (is_hole(segment))
 		return NONE;
-	if (size > 1 && size > (segment_next(segment) << heap.shift) - offset)
-		return NONE;
-	return offset;
+	if (size <= 1)
+		return offset;
+	const size_t end = segment_next(segment) << heap.shift;
+	const bool is_inside = end > offset && size <= end - offset; /* it may have moved meanwhile */
+	return is_inside ? offset : NONE;
 }
 
 /* ---- Descriptions: a segment as the caller sees it ------------------------------------------- */
@@ -2393,11 +2396,6 @@ static void fork_prepare(void)
 {
 	lock_take();
 	hold_begin();
-	if (heap.record == NULL)
-		return;
-	visit_begin();
-	fflush(heap.record); /* what is still in the buffer would be written twice */
-	visit_end();
 }
 
 static void fork_parent(void)
@@ -2408,6 +2406,8 @@ static void fork_parent(void)
 
 static void fork_child(void)
 {
+	if (heap.record != NULL)
+		__fpurge(heap.record); /* what is in its buffer the parent will write */
 	record_stop();
 	fork_parent();
 }

@@ -232,7 +232,7 @@ int mems_segment_at(const void *v_ptr, struct mems_segment *segment);
 int mems_fprint_json(FILE *out);
 
 /* Writes every later successful call that changes the heap as one line to out, which stays the
- * caller's and must outlive the recording:
+ * caller's, must outlive the recording, and is used by no one else meanwhile:
  *     a ID SIZE   c ID SIZE   m ID SIZE ALIGNMENT   r ID SIZE   f ID
  * for mems_malloc, mems_calloc, mems_aligned_alloc, mems_realloc and mems_free; ID is a number that
  * the block keeps until it is freed. Options that differ from the defaults come first, as lines
