@@ -555,6 +555,44 @@ static void success_leaves_errno_alone(void **state)
 	assert_succeeds((mems_init(), true));
 }
 
+/* ---- What MeMS does not keep the program from ---------------------------------------------- */
+
+/* Outside of AddressSanitizer, which catches it. */
+static void an_overrun_damages_contents_but_no_chain(void **state)
+{
+	(void)state;
+	if (ADDRESS_SANITIZER)
+		skip();
+	make_heap();
+	char *const before = printed_text();
+	memset(mems_get(at(1000)), 0xff, PAGE);
+	assert_true(mems_check(stderr) == 0);
+	char *const after = printed_text();
+	assert_string_equal(after, before);
+	assert_int_equal(*(unsigned char *)mems_get(at(2000)), 0xff);
+	give_back(1000);
+	give_back(2000);
+	give_back(4000);
+	assert_true(mems_check(stderr) == 0);
+	assert_true(stats_now().hole_segments == 1);
+	free(after);
+	free(before);
+}
+
+static void a_block_taken_again_is_not_wiped(void **state)
+{
+	(void)state;
+	make_heap();
+	fill_block(2000, 1000, 7);
+	give_back(2000);
+	assert_true(take(1000) == 2000);
+	assert_true(has_filling(2000, 1000, 7));
+	give_back(2000);
+	const char *const zeroed = mems_get(mems_calloc(1, 1000));
+	for (size_t i = 0; i < 1000; i++)
+		assert_int_equal(zeroed[i], 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -581,6 +619,8 @@ int main(void)
 		heap_test(while_printing_nothing_changes),
 		heap_test(success_leaves_errno_alone),
 		heap_test(while_printing_no_heap_none_is_started),
+		heap_test(an_overrun_damages_contents_but_no_chain),
+		heap_test(a_block_taken_again_is_not_wiped),
 	};
 	return run_heap_tests("misuse", tests);
 }
