@@ -41,6 +41,9 @@ is_here()
 	xz-utils) command -v xz >/dev/null ;;
 	nodejs) command -v node >/dev/null ;;
 	libxml2-utils) command -v xmllint >/dev/null ;;
+	python3) [ -x /usr/bin/python3 ] ;;
+	libpython3.*-testsuite) /usr/bin/python3 -c 'import test.test_json' 2>/dev/null ;;
+	redis-tools) command -v redis-benchmark >/dev/null ;;
 	librsvg2-bin) command -v rsvg-convert >/dev/null ;;
 	fonts-dejavu-core) [ -e /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf ] ;;
 	*) command -v "$1" >/dev/null ;;

@@ -22,3 +22,7 @@ $(build)/tests/allocator.o: tests/allocator.c $(build)/flags
 
 $(build)/tests/allocator: $(build)/tests/allocator.o
 	$(link) -pthread $^ $(LDLIBS) -o $@
+
+# PROGRAMS_FLAGS are the options of tests/programs.sh, for instance --quick or --only "git redis".
+test-programs: $(preload) $(build)/tests/allocator
+	@tests/programs.sh $(PROGRAMS_FLAGS) $^
