@@ -14,7 +14,7 @@
  *     MEMS_PRELOAD_CHECK      a number: mems_check after each so many calls, not just at exit
  * and, each a folder (its absolute name) where every process leaves a file at exit, or - for
  * standard error:
- *     MEMS_PRELOAD_COUNTERS   PROCESS.counters: one line "name=value ...", and what mems_check finds
+ *     MEMS_PRELOAD_COUNTERS   PROCESS.counters: a line "name=value ...", and what mems_check finds
  *     MEMS_PRELOAD_STATS      PROCESS.stats: the chains, as mems_print_stats shows them
  *     MEMS_PRELOAD_JSON       PROCESS.json: the heap, as mems_fprint_json writes it
  *

@@ -2,7 +2,7 @@
 
 preload := $(build)/preload.so
 
-.PHONY: test-programs preload
+.PHONY: test-programs test-programs-sabotage preload
 
 # Names of mems.c must not meet those of a program, nor calls be turned into one another.
 $(build)/tests/preload-mems.o: mems.c $(build)/flags
@@ -26,3 +26,7 @@ $(build)/tests/allocator: $(build)/tests/allocator.o
 # PROGRAMS_FLAGS are the options of tests/programs.sh, for instance --quick or --only "git redis".
 test-programs: $(preload) $(build)/tests/allocator
 	@tests/programs.sh $(PROGRAMS_FLAGS) $^
+
+# Shows that it can fail.
+test-programs-sabotage: $(preload) $(build)/tests/allocator
+	@tests/programs/sabotage.sh $(build)/tests/allocator $(build)/tests/preload-mems.o $(compile)

@@ -11,9 +11,9 @@
 # --rounds N                how often time is taken, the least counts; 3
 # --quick                   one round, smaller inputs, and heaps checked at exit only
 #
-# It fails where an output differs, a program fails, or did not run on the heap at all, where a misuse
-# was reported or an alignment refused, and where mems_check finds something. Besides the rounds for
-# the time there is one in which the heaps are checked every 100,000 calls, and counted.
+# It fails where an output differs, a program fails or did not run on the heap at all, where a
+# misuse was reported or an alignment refused, and where mems_check finds something. Besides the
+# rounds for the time there is one in which the heaps are checked every 100,000 calls, and counted.
 # The table goes to build/programs.md, too.
 set -eu
 
@@ -107,16 +107,16 @@ program() {
 
 # ---- The programs --------------------------------------------------------------------------------
 
-# For each NAME: what NAME_needs of packages, what NAME_makes of input in $input, NAME_runs in a folder
-# of its own, where what is printed and what is left in result/ is compared, and NAME_is the name of
-# the processes that must have been on the heap.
+# For each NAME: NAME_needs names the packages, NAME_is the processes that must have been on the
+# heap, NAME_makes the input in $input, and NAME_runs in a folder of its own: what it prints and what
+# it leaves in result/ is compared.
 
 allocator_needs() { :; }
 allocator_is() { echo allocator; }
 allocator_makes() { :; }
 
 allocator_runs() {
-	program "$allocator" "$(quick_or 20000 200000)"
+	program "$allocator" "$(quick_or 20000 50000)"
 }
 
 sqlite3_needs() { echo sqlite3; }
@@ -394,7 +394,7 @@ reports_check() {
 	mkdir -p "$work/reports"
 	preloading="LD_PRELOAD=$preload MEMS_PRELOAD_POLICY=$1"
 	preloading="$preloading MEMS_PRELOAD_STATS=$work/reports MEMS_PRELOAD_JSON=$work/reports"
-	preloaded /usr/bin/perl -e '@kept = map { "x" x $_ } 1 .. 3000' || fail "perl with reports"
+	preloaded /usr/bin/perl -e "@kept = map { 'x' x \$_ } 1 .. 3000" || fail "perl with reports"
 	preloading=
 	# shellcheck disable=SC2016 # these are variables of perl
 	bare /usr/bin/perl -MJSON::PP -0777 -e '
@@ -443,15 +443,18 @@ rows_print() {
 }
 
 table_print() {
-	echo '| program | policy | calls | processes | peak, MiB | pages | fragmentation | without, s | with, s | ratio |'
+	printf '| program | policy | calls | processes | peak, MiB | pages | fragmentation '
+	echo '| without, s | with, s | ratio |'
 	echo '|---|---|--:|--:|--:|--:|--:|--:|--:|--:|'
 	rows_print | awk -F , '{ printf "| %s | %s | %s | %s | %s | %s | %s | %.2f | %.2f | %.2f |\n",
 		$1, $2, $3, $4, $5, $6, $7, $8, $9, ($8 > 0 ? $9 / $8 : 0) }'
 	echo
-	echo 'Calls of all processes together; peak, pages (4096 bytes) and fragmentation of the process with'
-	echo 'the highest peak. Fragmentation: the part of its pages that blocks never filled at the same'
-	echo "time, 1 - peak / mapped. Time: the least of $rounds rounds; without MeMS it is glibc's allocator,"
-	echo "or jemalloc for redis, where the time is that of the clients."
+	cat <<-END
+		Calls of all processes together; peak, pages (4096 bytes) and fragmentation of the process
+		with the highest peak. Fragmentation is the part of its pages that blocks never filled at the
+		same time: 1 - peak / mapped. Time is the least of $rounds; without MeMS it is glibc's
+		allocator, and jemalloc for redis, where it is the time of the clients.
+	END
 	[ -z "$is_quick" ] || echo 'Quick: times with MeMS include counting and checking at exit.'
 }
 
