@@ -112,7 +112,8 @@ static void impossible_check(void)
 	errno = 0;
 	promise("no malloc of all there is", malloc(hidden(SIZE_MAX)) == NULL && errno == ENOMEM);
 	errno = 0;
-	promise("nor of half of it", malloc(hidden(PTRDIFF_MAX)) == NULL && errno == ENOMEM);
+	promise("nor of more than half of it",
+		malloc(hidden((size_t)PTRDIFF_MAX + 1)) == NULL && errno == ENOMEM);
 	errno = 0;
 	promise("no calloc that overflows",
 		calloc(hidden(SIZE_MAX / 2), 3) == NULL && errno == ENOMEM);
