@@ -22,7 +22,8 @@
  * nothing. A child of fork starts its counters at 0, with the blocks and the peak of its parent.
  *
  * Nothing here asks for memory before the heap is there, and nothing is kept in thread-local
- * storage, which might. Only writing at exit uses stdio, with buffers that lie here.
+ * storage, which might. At exit the chains and the JSON go through a stream of stdio, which is
+ * then a block of the heap itself; its buffer lies here.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -34,6 +35,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
+#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -50,7 +52,7 @@
 enum {
 	ALIGNMENT = 16, /* what the C library promises: alignof(max_align_t) */
 	PATH_BYTES = 4096,
-	LINE_BYTES = 1024
+	LINE_BYTES = 2048
 };
 
 /* Not in stdlib.h, or not in every one. */
@@ -95,14 +97,21 @@ static struct {
 
 /* ---- Start ----------------------------------------------------------------------------------- */
 
+/* Where even this fails there is nobody left to tell. */
+static void bytes_write(int file, const char *bytes, size_t size)
+{
+	ssize_t written = write(file, bytes, size);
+
+	(void)written;
+}
+
 /* No stdio: a misuse may be found in the middle of anything. */
 static void misuse(const char *message)
 {
 	char line[LINE_BYTES];
 	int length = snprintf(line, sizeof line, "mems: %s\n", message);
-	ssize_t written = write(STDERR_FILENO, line, (size_t)length);
 
-	(void)written;
+	bytes_write(STDERR_FILENO, line, (size_t)length);
 	atomic_fetch_add(&preload.misuses, 1);
 	if (preload.is_aborting)
 		abort();
@@ -259,57 +268,86 @@ static FILE *report_open(enum report report)
 	return out;
 }
 
-/* The name of the program in letters that cannot be taken for others in the line. */
-static void program_print(FILE *out)
+/* A line of counters. Not by stdio, which asks for a buffer and would be counted. */
+struct line {
+	char bytes[LINE_BYTES];
+	size_t length;
+};
+
+__attribute__((format(printf, 2, 3))) static void line_add(struct line *line, const char *format, ...)
 {
-	fputs("program=", out);
-	for (const char *letter = program_invocation_short_name; *letter != '\0'; letter++)
-		fputc(strchr(" =\n", *letter) == NULL ? *letter : '_', out);
+	size_t room = LINE_BYTES - line->length;
+	va_list arguments;
+	int added;
+
+	va_start(arguments, format);
+	added = vsnprintf(line->bytes + line->length, room, format, arguments);
+	va_end(arguments);
+	if (added > 0)
+		line->length += (size_t)added < room ? (size_t)added : room - 1;
 }
 
-static void calls_print(FILE *out)
+/* The name of the program in letters that cannot be taken for others in the line. */
+static void line_add_program(struct line *line)
+{
+	line_add(line, "program=");
+	for (const char *letter = program_invocation_short_name; *letter != '\0'; letter++)
+		line_add(line, "%c", strchr(" =\n", *letter) == NULL ? *letter : '_');
+	line_add(line, " process=%d policy=%s", (int)getpid(),
+		preload.is_quick ? "quick-fit" : "first-fit");
+}
+
+static void line_add_calls(struct line *line)
 {
 	size_t all = 0;
 
 	for (size_t i = 0; i < CALLS; i++) {
-		fprintf(out, " %s=%zu", call_names[i], preload.calls[i]);
+		line_add(line, " %s=%zu", call_names[i], preload.calls[i]);
 		all += preload.calls[i];
 	}
-	fprintf(out, " calls=%zu failed=%zu refused=%zu", all, preload.failed, preload.refused);
+	line_add(line, " calls=%zu failed=%zu refused=%zu", all, preload.failed, preload.refused);
 }
 
-static void counters_print(FILE *out, const struct mems_stats *stats)
+static void line_add_stats(struct line *line)
 {
-	program_print(out);
-	fprintf(out, " process=%d policy=%s", (int)getpid(),
-		preload.is_quick ? "quick-fit" : "first-fit");
-	calls_print(out);
-	fprintf(out, " pages=%zu page_size=%zu mapped_bytes=%zu peak_bytes=%zu process_bytes=%zu"
+	struct mems_stats stats;
+
+	mems_get_stats(&stats);
+	line_add(line, " pages=%zu page_size=%zu mapped_bytes=%zu peak_bytes=%zu process_bytes=%zu"
 		" hole_bytes=%zu largest_hole=%zu main_nodes=%zu process_segments=%zu"
-		" hole_segments=%zu metadata_bytes=%zu", stats->pages, preload.page_bytes,
-		stats->mapped_bytes, stats->peak_process_bytes, stats->process_bytes,
-		stats->hole_bytes, stats->largest_hole, stats->main_nodes, stats->process_segments,
-		stats->hole_segments, stats->metadata_bytes);
-	fprintf(out, " misuses=%zu checks=%zu broken=%zu\n", preload.misuses, preload.checks,
-		preload.broken);
+		" hole_segments=%zu metadata_bytes=%zu", stats.pages, preload.page_bytes,
+		stats.mapped_bytes, stats.peak_process_bytes, stats.process_bytes,
+		stats.hole_bytes, stats.largest_hole, stats.main_nodes, stats.process_segments,
+		stats.hole_segments, stats.metadata_bytes);
 }
 
-/* The counters are of the program: they are read before the reports ask for memory themselves. */
+static void counters_report(void)
+{
+	struct line line = {.length = 0};
+	int file = preload.folders[COUNTERS][0] == '\0' ? -1 : file_open(COUNTERS);
+
+	if (file < 0)
+		return;
+	heap_check();
+	line_add_program(&line);
+	line_add_calls(&line);
+	line_add_stats(&line);
+	line_add(&line, " misuses=%zu checks=%zu broken=%zu\n", preload.misuses, preload.checks,
+		preload.broken);
+	bytes_write(file, line.bytes, line.length);
+	close(file);
+}
+
 __attribute__((destructor)) static void heap_report(void)
 {
 	int error = errno;
-	struct mems_stats stats;
 	FILE *out;
 
-	if (preload.folders[COUNTERS][0] != '\0') {
-		mems_get_stats(&stats);
-		heap_check();
-		out = report_open(COUNTERS);
-		if (out != NULL) {
-			counters_print(out, &stats);
-			mems_check(out);
-			fclose(out);
-		}
+	counters_report();
+	out = preload.broken != 0 ? report_open(COUNTERS) : NULL;
+	if (out != NULL) {
+		mems_check(out);
+		fclose(out);
 	}
 	out = report_open(STATS);
 	if (out != NULL) {
