@@ -274,7 +274,8 @@ struct line {
 	size_t length;
 };
 
-__attribute__((format(printf, 2, 3))) static void line_add(struct line *line, const char *format, ...)
+__attribute__((format(printf, 2, 3)))
+static void line_add(struct line *line, const char *format, ...)
 {
 	size_t room = LINE_BYTES - line->length;
 	va_list arguments;

@@ -75,9 +75,13 @@ quick_or() {
 
 # ---- How the programs are run --------------------------------------------------------------------
 
+# What hangs is ended with all its children; on a terminal it can be interrupted instead.
+foreground=
+[ ! -t 0 ] || foreground=--foreground
+
 # In a bare environment, the same each time: bare COMMAND...
 bare() {
-	timeout 600 env -i PATH=/usr/bin:/bin HOME="$work" LC_ALL=C.UTF-8 TZ=UTC TERM=dumb \
+	timeout $foreground 600 env -i PATH=/usr/bin:/bin HOME="$work" LC_ALL=C.UTF-8 TZ=UTC TERM=dumb \
 		PERL_HASH_SEED=0 PYTHONHASHSEED=0 PYTHONMALLOC=malloc PYTHONDONTWRITEBYTECODE=1 \
 		GIT_CONFIG_NOSYSTEM=1 "$@"
 }
@@ -94,23 +98,48 @@ must_be_0() {
 }
 
 # Adds what the command took to the time of this run.
-timed() {
+wall_of() {
 	began=$(date +%s%N)
 	result=0
 	"$@" || result=$?
-	echo $(($(date +%s%N) - began)) >>"$work/times"
-	must_be_0 "$result" "$@"
+	echo $(($(date +%s%N) - began)) >>"$work/wall"
+	return $result
+}
+
+# The same for the time of the processors, of children that ended meanwhile.
+cpu_of() {
+	times >>"$work/cpu"
+	result=0
+	"$@" || result=$?
+	times >>"$work/cpu"
+	return $result
 }
 
 program() {
-	timed preloaded "$@"
+	result=0
+	wall_of cpu_of preloaded "$@" || result=$?
+	must_be_0 "$result" "$@"
+}
+
+# "WALL CPU" of this run in seconds. times prints two lines, the second of children, as in
+# "0m1.5s 0m0.2s".
+time_read() {
+	awk 'FILENAME ~ /wall$/ { wall += $1 / 1e9; next }
+		FNR % 2 == 0 {
+			gsub(/s/, "")
+			split($1, user, "m")
+			split($2, kernel, "m")
+			sum = 60 * (user[1] + kernel[1]) + user[2] + kernel[2]
+			cpu += FNR % 4 == 0 ? sum : -sum
+		}
+		END { printf "%.3f %.3f\n", wall, cpu }' "$work/wall" "$work/cpu"
 }
 
 # ---- The programs --------------------------------------------------------------------------------
 
 # For each NAME: NAME_needs names the packages, NAME_is the processes that must have been on the
-# heap, NAME_makes the input in $input, and NAME_runs in a folder of its own: what it prints and what
-# it leaves in result/ is compared.
+# heap, NAME_makes the input in $input, and NAME_runs in a folder of its own: what it prints and
+# what it leaves in result/ is compared.
 
 allocator_needs() { :; }
 allocator_is() { echo allocator; }
@@ -266,23 +295,40 @@ wait_until() {
 is_answering() { client ping >/dev/null 2>&1; }
 is_saved() { client info persistence | grep -q '^rdb_bgsave_in_progress:0'; }
 
+# Its clients are not on the heap, and their time at the processors does not count.
+asked() {
+	result=0
+	wall_of "$@" || result=$?
+	must_be_0 "$result" "$@"
+}
+
+# As if it had run between two calls of times.
+server_cpu() {
+	client info cpu | tr -d '\r' | awk -F : '{ value[$1] = $2 }
+		END {
+			print "0m0s 0m0s\n0m0s 0m0s\n0m0s 0m0s"
+			printf "0m%ss 0m%ss\n", value["used_cpu_user"], value["used_cpu_sys"]
+		}'
+}
+
 # Saved by a child of fork, reloaded from the file, thrown away by another thread.
 redis_asks() {
 	wait_until is_answering || return 1
-	timed client --pipe <"$input/commands"
-	timed bare /usr/bin/redis-benchmark -s socket -n "$(quick_or 5000 50000)" -c 20 -q \
+	asked client --pipe <"$input/commands"
+	asked bare /usr/bin/redis-benchmark -s socket -n "$(quick_or 5000 50000)" -c 20 -q \
 		-t set,get,incr,lpush,rpush,lpop,rpop,sadd,hset,spop,zadd,zpopmin,lrange_100,mset >speed
-	timed bare /usr/bin/redis-benchmark -s socket -n "$(quick_or 20000 200000)" -c 20 -q \
+	asked bare /usr/bin/redis-benchmark -s socket -n "$(quick_or 20000 200000)" -c 20 -q \
 		-P 16 -d 500 -t set,get,lpush,lpop >>speed
 	client debug digest
-	timed client bgsave
+	asked client bgsave
 	wait_until is_saved
 	client info persistence | grep '^rdb_last_bgsave_status'
-	timed client debug reload
+	asked client debug reload
 	client debug digest
 	client dbsize
-	timed client flushall async
+	asked client flushall async
 	client dbsize
+	server_cpu >>"$work/cpu"
 }
 
 redis_runs() {
@@ -303,7 +349,8 @@ redis_runs() {
 attempt() {
 	rm -rf "$work/run" "$2" "$work/exits"
 	mkdir -p "$work/run/result"
-	: >"$work/times"
+	: >"$work/wall"
+	: >"$work/cpu"
 	(
 		cd "$work/run"
 		set +e
@@ -311,7 +358,6 @@ attempt() {
 		must_be_0 $? "at the end"
 	)
 	mv "$work/run/result" "$2"
-	seconds=$(awk '{ sum += $1 } END { printf "%.3f", sum / 1e9 }' "$work/times")
 	if [ -e "$work/exits" ]; then
 		fail "$1 ${preloading:-without the heap}: $(cat "$work/exits")"
 		cat "$2/errors" >&2
@@ -337,10 +383,14 @@ attempt_preloaded() {
 	preloading=
 }
 
-# Keeps the least time: best NAME POLICY
+# Keeps the least of each time: best NAME POLICY
 best() {
-	echo "$seconds" >>"$work/seconds.$1.$2"
-	sort -n "$work/seconds.$1.$2" | head -n 1 >"$work/best.$1.$2"
+	time_read >>"$work/seconds.$1.$2"
+	awk '{
+			wall = NR == 1 || $1 < wall ? $1 : wall
+			cpu = NR == 1 || $2 < cpu ? $2 : cpu
+		}
+		END { print wall "," cpu }' "$work/seconds.$1.$2" >"$work/best.$1.$2"
 }
 
 counting() {
@@ -446,16 +496,22 @@ rows_print() {
 
 table_print() {
 	printf '| program | policy | calls | processes | peak, MiB | pages | fragmentation '
-	echo '| without, s | with, s | ratio |'
-	echo '|---|---|--:|--:|--:|--:|--:|--:|--:|--:|'
-	rows_print | awk -F , '{ printf "| %s | %s | %s | %s | %s | %s | %s | %.2f | %.2f | %.2f |\n",
-		$1, $2, $3, $4, $5, $6, $7, $8, $9, ($8 > 0 ? $9 / $8 : 0) }'
+	echo '| time without, s | with | ratio | CPU without, s | with | ratio |'
+	echo '|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|'
+	rows_print | awk -F , 'function ratio(with, without) {
+			return without > 0 ? sprintf("%.2f", with / without) : "-"
+		}
+		{
+			printf "| %s | %s | %s | %s | %s | %s | %s |", $1, $2, $3, $4, $5, $6, $7
+			printf " %.2f | %.2f | %s |", $8, $10, ratio($10, $8)
+			printf " %.2f | %.2f | %s |\n", $9, $11, ratio($11, $9)
+		}'
 	echo
 	cat <<-END
 		Calls of all processes together; peak, pages (4096 bytes) and fragmentation of the process
 		with the highest peak. Fragmentation is the part of its pages that blocks never filled at the
-		same time: 1 - peak / mapped. Time is the least of $rounds; without MeMS it is glibc's
-		allocator, and jemalloc for redis, where it is the time of the clients.
+		same time: 1 - peak / mapped. Times are the least of $rounds; without MeMS it is glibc's
+		allocator, and jemalloc for redis: its time is what the clients took, its CPU the server.
 	END
 	[ -z "$is_quick" ] || echo 'Quick: times with MeMS include counting and checking at exit.'
 }
