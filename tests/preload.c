@@ -81,7 +81,7 @@ static const struct {
 
 static struct {
 	_Atomic enum state state;
-	pthread_t starter; /* valid while STARTING */
+	_Atomic pthread_t starter; /* valid while STARTING */
 	bool is_quick, is_aborting;
 	size_t page_bytes;
 	size_t check_every; /* calls; 0: at exit only */
