@@ -1,0 +1,26 @@
+# Which lines and branches of mems.c the tests reach, as gcov counts them.
+#
+# The library, and tests/test_checker, which includes it, are compiled without optimisation: what is
+# counted then is what is written, line by line, functions that nobody calls included. All other
+# objects are as ever. Two builds are counted, for some lines are there for 32 bits only.
+
+GCOV ?= gcov
+
+.PHONY: coverage
+
+counted_flags := -O0 --coverage -fprofile-update=atomic -fkeep-inline-functions \
+	-fkeep-static-functions
+ifneq ($(filter coverage coverage-m32,$(variant)),)
+variant_flags += $(if $(filter coverage-m32,$(variant)),-m32)
+link += --coverage -Wl,-u,__gcov_dump -Wl,-u,__gcov_reset
+$(build)/mems.o $(build)/tests/test_checker.o: variant_flags += $(counted_flags)
+$(build)/mems.o $(build)/tests/test_checker.o: tests/coverage.mk
+endif
+
+# The counts of earlier runs would be added to.
+coverage: build/cmocka-m32/libcmocka.a
+	@rm -f build/coverage/*.gcda build/coverage/tests/*.gcda
+	@rm -f build/coverage-m32/*.gcda build/coverage-m32/tests/*.gcda
+	+@$(MAKE) --no-print-directory variant=coverage test
+	+@$(MAKE) --no-print-directory variant=coverage-m32 CMOCKA=build/cmocka-m32 test
+	@GCOV='$(GCOV)' tests/coverage.sh tests/coverage.txt build/coverage build/coverage-m32
