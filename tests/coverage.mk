@@ -2,19 +2,19 @@
 #
 # The library, and tests/test_checker, which includes it, are compiled without optimisation: what is
 # counted then is what is written, line by line, functions that nobody calls included. All other
-# objects are as ever. Two builds are counted, for some lines are there for 32 bits only.
+# objects are as ever. Only the former are used by threads at once. Two builds are counted, for some lines are there for 32 bits only.
 
 GCOV ?= gcov
 
 .PHONY: coverage
 
-counted_flags := -O0 --coverage -fprofile-update=atomic -fkeep-inline-functions \
-	-fkeep-static-functions
+counted_flags := -O0 --coverage -fkeep-inline-functions -fkeep-static-functions
 ifneq ($(filter coverage coverage-m32,$(variant)),)
 variant_flags += $(if $(filter coverage-m32,$(variant)),-m32)
-link += --coverage -Wl,-u,__gcov_dump -Wl,-u,__gcov_reset
+link += --coverage -Wl,-u,__gcov_dump
 $(build)/mems.o $(build)/tests/test_checker.o: variant_flags += $(counted_flags)
 $(build)/mems.o $(build)/tests/test_checker.o: tests/coverage.mk
+$(build)/mems.o: variant_flags += -fprofile-update=atomic
 endif
 
 # The counts of earlier runs would be added to.

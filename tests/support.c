@@ -1,6 +1,12 @@
 /* What the test programs share; see support.h. */
 #define _GNU_SOURCE
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include "support.h"
+
+/* There where gcov counts. */
+extern void __gcov_dump(void) __attribute__((weak));
 
 struct report report;
 mems_error_handler *default_handler;
@@ -132,6 +138,27 @@ size_t walk_segments(struct mems_segment *segments, size_t capacity)
 	struct segment_list list = {segments, capacity, 0};
 	assert_int_equal(mems_walk(list_append, &list), 0);
 	return list.count;
+}
+
+/* ---- Children --------------------------------------------------------------------------- */
+
+/* Neither buffers nor the handlers of exit belong to the child; what gcov counted in it does. */
+int status_of_child(int (*run)(void *context), void *context)
+{
+	int status = 0;
+	fflush(stdout);
+	fflush(stderr);
+	const pid_t child = fork();
+	assert_true(child >= 0);
+	if (child == 0) {
+		status = run(context);
+		if (__gcov_dump != NULL)
+			__gcov_dump();
+		_exit(status);
+	}
+	assert_true(waitpid(child, &status, 0) == child);
+	assert_true(WIFEXITED(status));
+	return WEXITSTATUS(status);
 }
 
 /* ---- Random numbers --------------------------------------------------------------------- */

@@ -100,6 +100,9 @@ size_t walk_segments(struct mems_segment *segments, size_t capacity);
 void fill_block(uintptr_t address, size_t size, unsigned tag);
 bool has_filling(uintptr_t address, size_t size, unsigned tag);
 
+/* What run returns in a child of its own, made by fork: 0 to 255. */
+int status_of_child(int (*run)(void *context), void *context);
+
 /* A random number generator with the seed as its whole state. */
 uint64_t random_next(uint64_t *state);
 size_t random_below(uint64_t *state, size_t bound);

@@ -450,9 +450,37 @@ static void reservation_too_short(void)
 	heap.reservation_bytes = (size_t)(heap.base - heap.reservation) + (heap.limit << heap.shift);
 }
 
+static void reservation_empty(void)
+{
+	heap.reservation_bytes = 0;
+}
+
+static void limit_beyond_the_reservation(void)
+{
+	heap.limit = (heap.reservation_bytes >> heap.shift) + 1;
+}
+
 static void lag_of_another_slot(void)
 {
 	heap.lags[3] = 4;
+}
+
+static void lag_beyond_top(void)
+{
+	heap.lags[3] = group_of(heap.top) / LAGS * LAGS + LAGS + 3;
+}
+
+/* In a slot a group may hand up too much, never too little. */
+static void lagging_group_too_small(void)
+{
+	size_t group = 0;
+	for (size_t i = 0; group == 0; i++) {
+		assert_true(i < LAGS);
+		if (heap.lags[i] < group_of(heap.top))
+			group = heap.lags[i];
+	}
+	assert_true(bytes_max(heap.leaf_max[0] + group * GROUP_LEAVES) > 0);
+	heap.leaf_max[1][group] = 0;
 }
 
 static void class_of_a_small_size(void)
@@ -479,7 +507,11 @@ static const struct damage damages[] = {
 	{"another policy", 1, another_policy},
 	{"the reservation elsewhere", 1, reservation_elsewhere},
 	{"the reservation too short", 16, reservation_too_short},
+	{"an empty reservation", 1, reservation_empty},
+	{"a limit beyond the reservation", 1, limit_beyond_the_reservation},
 	{"a group in the slot of another", 11, lag_of_another_slot},
+	{"a group beyond top in a slot", 11, lag_beyond_top},
+	{"a group in a slot that hands up too little", 10, lagging_group_too_small},
 	{"the class of a small size", 12, class_of_a_small_size},
 	{"the class of a large size", 12, class_of_a_large_size},
 	{"top off the page", 1, top_off_the_page},
@@ -662,6 +694,12 @@ static void bins_exchanged(void)
 	other->used = kept.used;
 }
 
+static void bin_between_two_chunks(void)
+{
+	struct bin *const bin = large_bin();
+	bin->chunk = (struct chunk *)(void *)((char *)bin->chunk + sizeof bin->chunk->previous);
+}
+
 static void bin_with_a_chunk_never_taken(void)
 {
 	large_bin()->chunk = chunk_at(heap.chunk_count);
@@ -680,6 +718,16 @@ static void item_beyond_top(void)
 static void item_twice(void)
 {
 	second_chunk()->items[3] = second_chunk()->items[4];
+}
+
+/* Of four blocks of one size, the inner two twice instead of the outer two: as many blocks, and the
+ * same sum. */
+static void items_with_the_same_sum(void)
+{
+	uint32_t *const items = second_chunk()->items;
+	assert_true(items[0] + items[3] == items[1] + items[2] && items[0] != items[1]);
+	items[0] = items[1];
+	items[3] = items[2];
 }
 
 static void item_at_a_live_block(void)
@@ -798,10 +846,12 @@ static const struct damage quick_damages[] = {
 	{"a bin emptied", 15, bin_with_no_item_and_no_chunk},
 	{"a bin with the chunks of another", 15, bin_with_chunks_of_another},
 	{"two bins exchanged", 15, bins_exchanged},
+	{"a bin between two chunks", 15, bin_between_two_chunks},
 	{"a bin with a chunk that was never taken", 15, bin_with_a_chunk_never_taken},
 	{"an item off its block", 15, item_off_its_block},
 	{"an item beyond top", 15, item_beyond_top},
 	{"an item twice", 15, item_twice},
+	{"two items twice, with the sum that was", 15, items_with_the_same_sum},
 	{"an item at a live block", 15, item_at_a_live_block},
 	{"items of two bins exchanged", 15, items_of_two_bins_exchanged},
 	{"a previous chunk lost", 15, previous_lost},
@@ -921,8 +971,8 @@ static void every_array_is_checked(void **state)
 	books_save();
 	heap.leaves++;
 	expect_noticed("the leaves", 16);
-	heap.leaf_max[0]++;
-	expect_noticed("the maxima of leaves", 16);
+	heap.indexed++;
+	expect_noticed("the words that the index knows", 16);
 	heap.borders++;
 	expect_noticed("the borders", 16);
 	heap.nodes++;
@@ -933,6 +983,10 @@ static void every_array_is_checked(void **state)
 	expect_noticed("the pages given back", 16);
 	heap.merged++;
 	expect_noticed("the merged HOLEs", 16);
+	for (unsigned level = 0; level < LEAF_MAX_LEVELS; level++) {
+		heap.leaf_max[level]++;
+		expect_noticed("the maxima of leaves", 16);
+	}
 	for (unsigned level = 0; level < MAX_LEVELS; level++) {
 		heap.group_max[level]++;
 		expect_noticed("the maxima of groups", 16);
@@ -1052,6 +1106,41 @@ static void while_reporting_nothing_changes(void **state)
 	assert_sound();
 }
 
+/* ---- A search while another thread changes what it reads -------------------------------- */
+
+/* What is missing leads to a place in the heap all the same: top, or the first segment. */
+static void expect_inside(size_t granule)
+{
+	const size_t next = segment_next(granule);
+	const size_t start = segment_of(granule);
+	books_restore();
+	assert_true(next > granule && next <= heap.top);
+	assert_true(start <= granule);
+}
+
+static void a_search_whose_way_is_cut_off_stays_inside(void **state)
+{
+	(void)state;
+	make_heap();
+	books_save();
+	const size_t granule = largest_block() + 100000;
+	const size_t after = leaf_of(segment_next(granule));
+	const size_t before = leaf_of(segment_of(granule));
+	for (unsigned level = 0; level < START_LEVELS; level++) {
+		heap.has_start[level][after >> (6 * level) >> 6] = 0;
+		expect_inside(granule);
+		heap.has_start[level][before >> (6 * level) >> 6] = 0;
+		expect_inside(granule);
+		memset(heap.has_start[level], 0, heap.tables[HAS_START + level].committed_bytes);
+		expect_inside(granule);
+	}
+	leaf_at(after)->starts = 0;
+	expect_inside(granule);
+	leaf_at(before)->starts = 0;
+	expect_inside(granule);
+	books_forget();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -1064,6 +1153,7 @@ int main(void)
 		heap_test(every_bound_is_checked),
 		heap_test(every_bit_counts),
 		heap_test(while_reporting_nothing_changes),
+		heap_test(a_search_whose_way_is_cut_off_stays_inside),
 	};
 	return run_heap_tests("checker", tests);
 }

@@ -2,8 +2,6 @@
 #define _GNU_SOURCE
 #include <sys/mman.h>
 #include <sys/resource.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "support.h"
 
@@ -273,18 +271,9 @@ static enum finding live_within(size_t limit)
 	return mems_malloc(1000) == at(1000) ? GOOD : NO_NEW_HEAP;
 }
 
-static enum finding finding_of_child(size_t limit)
+static int run_within(void *limit)
 {
-	int status = 0;
-	fflush(stdout);
-	fflush(stderr);
-	const pid_t child = fork();
-	assert_true(child >= 0);
-	if (child == 0)
-		_exit((int)live_within(limit));
-	assert_true(waitpid(child, &status, 0) == child);
-	assert_true(WIFEXITED(status));
-	return (enum finding)WEXITSTATUS(status);
+	return (int)live_within(*(const size_t *)limit);
 }
 
 static void half_of_a_small_address_space(void **state)
@@ -294,7 +283,8 @@ static void half_of_a_small_address_space(void **state)
 	if (ADDRESS_SANITIZER)
 		skip();
 	for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++) {
-		const enum finding finding = finding_of_child(limits[i] * MIB);
+		size_t limit = limits[i] * MIB;
+		const enum finding finding = (enum finding)status_of_child(run_within, &limit);
 		if (finding == NOT_ENFORCED)
 			skip();
 		if (finding != GOOD)
@@ -318,8 +308,9 @@ static void half_of_a_32_bit_address_space(void **state)
 }
 
 /* Not even one page: the heap is started, and every allocation gives ENOMEM. */
-static int live_without_address_space(void)
+static int live_without_address_space(void *context)
 {
+	(void)context;
 	const size_t before = address_space_kib() * KIB;
 	const struct rlimit rlimit = {before, RLIM_INFINITY};
 	if (setrlimit(RLIMIT_AS, &rlimit) != 0 || can_map(MIB))
@@ -348,19 +339,12 @@ static int live_without_address_space(void)
 static void no_address_space_at_all(void **state)
 {
 	(void)state;
-	int status = 0;
 	if (ADDRESS_SANITIZER || is_address_space_limited())
 		skip();
-	fflush(stdout);
-	const pid_t child = fork();
-	assert_true(child >= 0);
-	if (child == 0)
-		_exit(live_without_address_space());
-	assert_true(waitpid(child, &status, 0) == child);
-	assert_true(WIFEXITED(status));
-	if (WEXITSTATUS(status) == NOT_ENFORCED)
+	const int finding = status_of_child(live_without_address_space, NULL);
+	if (finding == NOT_ENFORCED)
 		skip();
-	assert_int_equal(WEXITSTATUS(status), GOOD);
+	assert_int_equal(finding, GOOD);
 }
 
 int main(void)

@@ -19,7 +19,9 @@ enum refusal {
 	REFUSE_NONE,
 	REFUSE_ONE,    /* the request number `at`, from 0 */
 	REFUSE_FROM,   /* all requests from number `at` on */
-	REFUSE_LARGE   /* mappings of more than `at` bytes that can be written to */
+	REFUSE_LARGE,  /* mappings of more than `at` bytes that can be written to */
+	REFUSE_TORN,   /* the same, after what was there is unmapped; under strict overcommit it is */
+	REFUSE_OLD     /* the same, and MAP_FIXED_NOREPLACE is not known: Linux before 4.17 */
 };
 
 static struct {
@@ -46,7 +48,7 @@ static bool is_refused(size_t writable_bytes)
 	const size_t index = os.requests++;
 	const bool refused = (os.refusal == REFUSE_ONE && index == os.at) ||
 	                     (os.refusal == REFUSE_FROM && index >= os.at) ||
-	                     (os.refusal == REFUSE_LARGE && writable_bytes > os.at);
+	                     (os.refusal >= REFUSE_LARGE && writable_bytes > os.at);
 	if (refused) {
 		os.refused++;
 		errno = ENOMEM;
@@ -73,6 +75,22 @@ int __wrap_getrlimit(int resource, struct rlimit *limit);
 int __real_getrlimit64(int resource, struct rlimit64 *limit);
 int __wrap_getrlimit64(int resource, struct rlimit64 *limit);
 
+/* What the kernel at hand does before it looks at a request: flags as it understands them. */
+static int flags_understood(int flags)
+{
+	return os.refusal == REFUSE_OLD ? flags & ~MAP_FIXED_NOREPLACE : flags;
+}
+
+/* A mapping is refused. */
+static void *torn(void *address, size_t bytes, int flags)
+{
+	const int error = errno;
+	if (os.refusal == REFUSE_TORN && (flags & MAP_FIXED) != 0)
+		__real_munmap(address, bytes);
+	errno = error;
+	return MAP_FAILED;
+}
+
 static void *mapped(void *memory, size_t writable_bytes, int flags)
 {
 	if (memory != MAP_FAILED && writable_bytes != 0) {
@@ -87,7 +105,8 @@ void *__wrap_mmap(void *address, size_t bytes, int access, int flags, int file, 
 {
 	const size_t writable_bytes = (access & PROT_WRITE) != 0 ? bytes : 0;
 	if (is_refused(writable_bytes))
-		return MAP_FAILED;
+		return torn(address, bytes, flags);
+	flags = flags_understood(flags);
 	void *const memory = __real_mmap(address, bytes, access, flags, file, offset);
 	return mapped(memory, writable_bytes, flags);
 }
@@ -96,7 +115,8 @@ void *__wrap_mmap64(void *address, size_t bytes, int access, int flags, int file
 {
 	const size_t writable_bytes = (access & PROT_WRITE) != 0 ? bytes : 0;
 	if (is_refused(writable_bytes))
-		return MAP_FAILED;
+		return torn(address, bytes, flags);
+	flags = flags_understood(flags);
 	void *const memory = __real_mmap64(address, bytes, access, flags, file, offset);
 	return mapped(memory, writable_bytes, flags);
 }
@@ -296,6 +316,16 @@ static bool act_look(void)
 	return mems_segment_at(at(1000), &segment) == 0 && mems_check(NULL) == 0;
 }
 
+/* To nowhere; until mems_finish. */
+static bool act_record(void)
+{
+	static FILE *nowhere;
+	if (nowhere == NULL)
+		nowhere = fopen("/dev/null", "w");
+	assert_non_null(nowhere);
+	return mems_record(nowhere) == 0;
+}
+
 static const struct scenario {
 	const char *name;
 	void (*prepare)(void);
@@ -318,6 +348,7 @@ static const struct scenario {
 	{"free", prepare_200_pages, act_free, true},
 	{"shrinking", prepare_200_pages, act_shrink, true},
 	{"looking", prepare_some_pages, act_look, true},
+	{"recording", prepare_nothing, act_record, false},
 };
 enum { SCENARIOS = sizeof scenarios / sizeof scenarios[0] };
 
@@ -343,6 +374,8 @@ static bool run_scenario(const struct scenario *scenario, enum refusal refusal, 
 	const int error = errno;
 	const bool was_refused = os.refused != 0;
 	const bool has_mapped = os.maps != 0;
+	if (os.kept_bytes != 0)
+		__real_munmap(os.kept, os.kept_bytes);
 	os_refuse(REFUSE_NONE, 0);
 
 	assert_true(is_done || (was_refused && !scenario->never_fails && !has_mapped));
@@ -515,6 +548,58 @@ static void an_os_that_refuses_for_long(void **state)
 	assert_sound();
 }
 
+/* Whether all of the pages from a granule on belong to some mapping. */
+static bool are_mapped(const void *address, size_t pages)
+{
+	unsigned char in_memory[16];
+	return __real_mincore((void *)(uintptr_t)address, pages * PAGE, in_memory) == 0;
+}
+
+/* A refused page of the reservation stays reserved, even where the kernel unmaps before it looks. */
+static void the_reservation_is_mended(void **state)
+{
+	(void)state;
+	take(PAGE);
+	const char *const after = (const char *)mems_get(at(1000)) + PAGE;
+	assert_true(are_mapped(after, 10));
+	os_refuse(REFUSE_TORN, 0);
+	assert_fails(ENOMEM, mems_malloc(3 * PAGE) == NULL);
+	assert_int_equal(os.refused, 1);
+	os_refuse(REFUSE_NONE, 0);
+	assert_true(are_mapped(after, 10));
+	assert_true(take(3 * PAGE) == 1000 + PAGE);
+	assert_sound();
+}
+
+/* Pages of address space in this process. */
+static size_t address_space_pages(void)
+{
+	size_t pages = 0;
+	FILE *const in = fopen("/proc/self/statm", "r");
+	if (in == NULL)
+		skip();
+	assert_int_equal(fscanf(in, "%zu", &pages), 1);
+	fclose(in);
+	return pages;
+}
+
+/* What such a kernel maps instead, elsewhere, is unmapped at once. */
+static void a_kernel_that_does_not_know_noreplace(void **state)
+{
+	(void)state;
+	take(PAGE);
+	os_refuse(REFUSE_OLD, 0);
+	assert_fails(ENOMEM, mems_malloc(3000 * PAGE) == NULL);
+	const size_t before = address_space_pages();
+	for (size_t i = 0; i < 10; i++)
+		assert_fails(ENOMEM, mems_malloc(3000 * PAGE) == NULL);
+	assert_true(address_space_pages() < before + 3000);
+	assert_int_equal(os.refused, 11);
+	os_refuse(REFUSE_NONE, 0);
+	assert_true(take(3000 * PAGE) == 1000 + PAGE);
+	assert_sound();
+}
+
 /* ---- Quick fit: no memory to remember with ------------------------------------------------ */
 
 /* Freeing never fails: what cannot be remembered is merged at once. */
@@ -577,11 +662,13 @@ static void a_refusing_os_makes_remembered_blocks_merge(void **state)
 
 int main(void)
 {
-	enum { OTHERS = 8 };
+	enum { OTHERS = 10 };
 	struct CMUnitTest tests[SCENARIOS + OTHERS] = {
 		heap_test(every_node_is_one_mapping),
 		heap_test(growth_falls_back_to_what_is_needed),
 		heap_test(an_os_that_refuses_for_long),
+		heap_test(the_reservation_is_mended),
+		heap_test(a_kernel_that_does_not_know_noreplace),
 		bare_test(starting_survives_every_refusal),
 		bare_test(ending_survives_every_refusal),
 		quick_fit_test(what_cannot_be_remembered_is_merged),

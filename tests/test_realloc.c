@@ -287,6 +287,33 @@ static void a_large_block_moves_from_and_to_odd_places(void **state)
 	}
 }
 
+/* Freed in pieces too small to be given back, merged by freeing what lies between them: a HOLE that
+ * is in memory, so that nothing is won by moving pages there. */
+static void a_large_block_moves_to_memory_that_is_there(void **state)
+{
+	(void)state;
+	enum { PIECES = 16 };
+	uintptr_t pieces[PIECES], between[PIECES];
+	assert_true(resize(take(2 * MIB), 8) == 1000);
+	for (size_t i = 0; i < PIECES; i++) {
+		pieces[i] = take(64 * KIB);
+		fill_block(pieces[i], 64 * KIB, 16);
+		between[i] = take(8);
+	}
+	const uintptr_t block = take(300 * KIB);
+	fill_block(block, 300 * KIB, 17);
+	wall_in(block);
+	for (size_t i = 0; i < PIECES; i++)
+		give_back(pieces[i]);
+	for (size_t i = 0; i < PIECES; i++)
+		give_back(between[i]);
+	const uintptr_t moved = resize(block, 700 * KIB);
+	assert_true(moved == 1008 || policy_under_test() == MEMS_QUICK_FIT);
+	assert_true(has_filling(moved, 300 * KIB, 17));
+	assert_fails(EFAULT, mems_get(at(block)) == NULL);
+	assert_sound();
+}
+
 /* ---- Failing ----------------------------------------------------------------------------- */
 
 static void a_failing_move_leaves_the_block_untouched(void **state)
@@ -357,6 +384,7 @@ int main(void)
 		heap_test(the_old_block_merges_after_a_move),
 		heap_test(a_large_block_moves_with_its_contents),
 		heap_test(a_large_block_moves_from_and_to_odd_places),
+		heap_test(a_large_block_moves_to_memory_that_is_there),
 		heap_test(a_failing_move_leaves_the_block_untouched),
 		heap_test(a_move_counts_both_blocks_in_the_peak),
 		heap_test(growing_in_place_counts_once),
