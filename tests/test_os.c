@@ -600,6 +600,21 @@ static void a_kernel_that_does_not_know_noreplace(void **state)
 	assert_sound();
 }
 
+/* Recording needs address space for its ids, and memory there: without the one the other is given
+ * back. */
+static void refused_ids_leave_nothing_mapped(void **state)
+{
+	(void)state;
+	const size_t before = address_space_pages();
+	os_refuse(REFUSE_ONE, 1);
+	assert_fails(ENOMEM, mems_record(stderr) == -1);
+	assert_int_equal(os.refused, 1);
+	assert_true(os.requests == 3);
+	os_refuse(REFUSE_NONE, 0);
+	assert_true(address_space_pages() < before + 3000);
+	assert_true(take(1000) == 1000);
+}
+
 /* ---- Quick fit: no memory to remember with ------------------------------------------------ */
 
 /* Freeing never fails: what cannot be remembered is merged at once. */
@@ -662,13 +677,14 @@ static void a_refusing_os_makes_remembered_blocks_merge(void **state)
 
 int main(void)
 {
-	enum { OTHERS = 10 };
+	enum { OTHERS = 11 };
 	struct CMUnitTest tests[SCENARIOS + OTHERS] = {
 		heap_test(every_node_is_one_mapping),
 		heap_test(growth_falls_back_to_what_is_needed),
 		heap_test(an_os_that_refuses_for_long),
 		heap_test(the_reservation_is_mended),
 		heap_test(a_kernel_that_does_not_know_noreplace),
+		heap_test(refused_ids_leave_nothing_mapped),
 		bare_test(starting_survives_every_refusal),
 		bare_test(ending_survives_every_refusal),
 		quick_fit_test(what_cannot_be_remembered_is_merged),
