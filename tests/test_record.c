@@ -171,6 +171,20 @@ static void a_heap_without_room_has_no_ids(void **state)
 	assert_fails(ENOMEM, mems_malloc(1) == NULL);
 }
 
+/* With 32 bits the ids of as many blocks as there are bytes would be larger than all memory. */
+static void a_heap_of_single_bytes_has_no_ids_in_32_bits(void **state)
+{
+	(void)state;
+	if (SIZE_MAX > UINT32_MAX)
+		skip();
+	options_reset();
+	assert_int_equal(mems_option(MEMS_ALIGNMENT, 1), 0);
+	mems_init();
+	assert_fails(ENOMEM, mems_record(stderr) == -1);
+	assert_true(take(1) == 1000);
+	assert_sound();
+}
+
 static void a_second_recording_takes_the_place_of_the_first(void **state)
 {
 	(void)state;
@@ -244,6 +258,7 @@ int main(void)
 		bare_test(without_a_heap_nothing_can_be_recorded),
 		heap_test(a_heap_in_use_is_busy),
 		bare_test(a_heap_without_room_has_no_ids),
+		bare_test(a_heap_of_single_bytes_has_no_ids_in_32_bits),
 		heap_test(a_second_recording_takes_the_place_of_the_first),
 		heap_test(finish_ends_a_recording),
 		heap_test(fork_ends_the_recording_in_the_child),
