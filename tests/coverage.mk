@@ -17,8 +17,10 @@ $(build)/mems.o $(build)/tests/test_checker.o: tests/coverage.mk
 $(build)/mems.o: variant_flags += -fprofile-update=atomic
 endif
 
-# The counts of earlier runs would be added to.
+# The counts of earlier runs would be added to. With Valgrind there are a few lines more, and a test
+# that reaches them.
 coverage: build/cmocka-m32/libcmocka.a
+	@tests/need.sh valgrind
 	@rm -f build/coverage/*.gcda build/coverage/tests/*.gcda
 	@rm -f build/coverage-m32/*.gcda build/coverage-m32/tests/*.gcda
 	+@$(MAKE) --no-print-directory variant=coverage test

@@ -74,7 +74,7 @@ check "without a checker nothing is noticed" goes_unnoticed
 
 checker=valgrind
 skip=
-if [ -n "${VARIANT:-}${RUN:-}" ]; then
+if [ -n "${RUN:-}" ] || ! [ "${VARIANT:-coverage}" = coverage ]; then
 	skip=1
 elif ! command -v valgrind >"$work/need" || ! "$stale" valgrind; then
 	echo "note: valgrind: skipped, for it was not installed when the library was built"
