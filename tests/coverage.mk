@@ -1,8 +1,12 @@
 # Which lines and branches of mems.c the tests reach, as gcov counts them.
 #
-# The library, and tests/test_checker, which includes it, are compiled without optimisation: what is
-# counted then is what is written, line by line, functions that nobody calls included. All other
-# objects are as ever. Only the former are used by threads at once. Two builds are counted, for some lines are there for 32 bits only.
+# The library, and tests/test_checker, which includes it, are compiled without optimisation: so what
+# is counted is what is written, line by line and condition by condition. Static and inline functions
+# are kept, so that one that nobody calls counts as not reached. There are no assertions at run time,
+# and nothing is left out of the count. All else is compiled as ever. Two builds are counted, for
+# some lines are there, or are reached, in 32 bits only.
+#
+# GCOV has to be that of CC, which has to be gcc.
 
 GCOV ?= gcov
 
@@ -14,6 +18,7 @@ variant_flags += $(if $(filter coverage-m32,$(variant)),-m32)
 link += --coverage -Wl,-u,__gcov_dump
 $(build)/mems.o $(build)/tests/test_checker.o: variant_flags += $(counted_flags)
 $(build)/mems.o $(build)/tests/test_checker.o: tests/coverage.mk
+# Threads that count at once; test_checker has none.
 $(build)/mems.o: variant_flags += -fprofile-update=atomic
 endif
 
