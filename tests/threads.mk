@@ -1,0 +1,30 @@
+# Threads and forks: what test_threads and the stress need beside the others, and both of them under
+# ThreadSanitizer. STRESS_CALLS is the number of calls that each run of the stress makes in all.
+
+STRESS_CALLS ?= 10000000
+TSAN_STRESS_CALLS ?= 300000
+TSAN_CC ?= $(CC)
+
+threaded := $(build)/tests/test_threads $(build)/tests/stress
+$(threaded): $(build)/tests/churn.o
+
+$(build)/tests/stress: $(build)/tests/stress.o $(library)
+	$(link) $^ $(LDLIBS) -o $@
+
+.PHONY: stress tsan tsan-run
+stress: $(build)/tests/stress
+	@POLICY=first-fit $(RUN) $< $(STRESS_CALLS)
+	@POLICY=quick-fit $(RUN) $< $(STRESS_CALLS)
+
+# Nothing is suppressed; the first report ends a program. The children of a threaded process may
+# have threads themselves, which the sanitizer only allows when told so.
+tsan:
+	+@$(MAKE) --no-print-directory variant=tsan CC='$(TSAN_CC)' tsan-run
+
+tsan-run: export TSAN_OPTIONS = halt_on_error=1:die_after_fork=0:second_deadlock_stack=1
+# Where a kernel scatters addresses more than the sanitizer can bear.
+tsan-run: RUN := $(shell setarch -R true 2>/dev/null && echo setarch -R)
+tsan-run: $(threaded)
+	@tests/run.sh $(build) $(build)/tests/test_threads
+	@POLICY=first-fit $(RUN) $(build)/tests/stress $(TSAN_STRESS_CALLS)
+	@POLICY=quick-fit $(RUN) $(build)/tests/stress $(TSAN_STRESS_CALLS)
