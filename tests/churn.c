@@ -13,7 +13,6 @@ enum {
 	WORD_BYTES = 8,
 	STEP_WORDS = 8,            /* of a large block one word in so many is written */
 	WHOLE_WORDS = 128,         /* of a small one each */
-	ROUND_CALLS = 64,
 	UNTOUCHED = 12321,         /* an error number that nothing sets */
 	FAILURES_PRINTED = 10
 };
@@ -220,7 +219,7 @@ static void churn_once(struct churner *churner)
 	uint64_t *const random = &churner->random;
 	uintptr_t *const slot = &churner->slots[random_below(random, CHURN_SLOTS)];
 	const size_t kind = random_below(random, 64);
-	churner->calls++;
+	churner->calls += kind < 12 || kind >= 24 || *slot == 0;
 	if (*slot == 0) {
 		*slot = new_block(churner);
 	} else if (kind < 12) {
@@ -246,9 +245,8 @@ static void *churner_run(void *context)
 	struct churner *const churner = context;
 	struct churn *const churn = churner->churn;
 	while (churner->calls < churn->calls_each) {
-		churn_once(churner);
-		if (churner->calls % ROUND_CALLS != 0)
-			continue;
+		for (unsigned i = 0; i < CHURN_ROUND; i++)
+			churn_once(churner);
 		atomic_fetch_add_explicit(&churn->rounds, 1, memory_order_relaxed);
 		if (atomic_load_explicit(&churn->must_stop, memory_order_relaxed))
 			break;

@@ -14,6 +14,7 @@
 #define CHURN_THREADS 16
 #define CHURN_SLOTS 64
 #define CHURN_MAILBOXES 32
+#define CHURN_ROUND 64 /* steps of a thread: a call of MeMS or more, or a block handed on */
 #define CHURN_FOR_EVER SIZE_MAX
 
 /* Whether a condition holds, from whatever thread; if not, that is printed and counted. */
@@ -29,7 +30,7 @@ struct churner {
 	pthread_t thread;
 	struct churn *churn;
 	uint64_t random;
-	size_t calls;                /* of functions that change the heap, so far; valid when joined */
+	size_t calls;                /* of MeMS, a look at a block counted as one; valid when joined */
 	uintptr_t slots[CHURN_SLOTS]; /* its blocks; 0 for none */
 };
 
@@ -64,7 +65,7 @@ void churn_start(struct churn *churn, unsigned count, uint64_t seed);
 void churn_join(struct churn *churn);
 void churn_stop(struct churn *churn);
 
-/* Waits until the threads have made so many rounds more, of about 64 calls. */
+/* Waits until the threads have made so many rounds more, of CHURN_ROUND steps each. */
 void churn_wait(struct churn *churn, size_t rounds);
 
 /* After they have ended. Freeing checks the contents. */

@@ -27,6 +27,8 @@
 #endif
 
 enum {
+	/* ThreadSanitizer loses count of threads in the child of a process that had several. */
+	CHILD_MAY_HAVE_THREADS = !THREAD_SANITIZER,
 	SLOWNESS = THREAD_SANITIZER ? 8 : 1,   /* loops are so many times shorter */
 	WATCHDOG_SECONDS = THREAD_SANITIZER ? 120 : 30,
 	MOMENT_MICROSECONDS = 20000            /* for a thread to do what it must not */
@@ -607,6 +609,7 @@ struct visit {
 	void (*act)(struct visit *visit);
 	size_t segments;
 	struct taker taker;
+	bool has_taker;
 	pid_t child;
 };
 
@@ -995,9 +998,9 @@ static struct meeting {
 
 static void meet_and_take(struct stream *stream)
 {
-	if (!pthread_equal(pthread_self(), meeting.thread) || stream->block != 0)
+	const bool is_printer = pthread_equal(pthread_self(), meeting.thread);
+	if (!is_printer || atomic_exchange(&meeting.is_reached, true))
 		return;
-	atomic_store(&meeting.is_reached, true);
 	usleep(MOMENT_MICROSECONDS);
 	stream->block = churn_block_take(100, 1);
 }
@@ -1258,6 +1261,8 @@ static void test_children_with_threads(void **state)
 {
 	static struct churn churn;
 	const uint64_t seed = new_seed(*state);
+	if (!CHILD_MAY_HAVE_THREADS)
+		skip();
 	churn = (struct churn){ .calls_each = CHURN_FOR_EVER };
 	churn_start(&churn, 2, seed);
 	for (unsigned i = 0; i < 4; i++) {
@@ -1280,17 +1285,19 @@ static void visit_and_fork(struct visit *visit)
 
 static void visit_fork_and_take(struct visit *visit)
 {
-	struct taker *const taker = &visit->taker;
 	visit_and_fork(visit);
-	taker_start(taker);
-	taker_expect_waiting(taker);
+	visit->has_taker = visit->child != 0 || CHILD_MAY_HAVE_THREADS;
+	if (!visit->has_taker)
+		return;
+	taker_start(&visit->taker);
+	taker_expect_waiting(&visit->taker);
 }
 
 static void check_fork_in_visitor(void (*act)(struct visit *visit))
 {
 	struct visit visit;
 	visit_heap(&visit, act);
-	if (act == visit_fork_and_take)
+	if (visit.has_taker)
 		taker_finish(&visit.taker);
 	expect_working_heap();
 	if (visit.child == 0)

@@ -16,12 +16,11 @@ stress: $(build)/tests/stress
 	@POLICY=first-fit $(RUN) $< $(STRESS_CALLS)
 	@POLICY=quick-fit $(RUN) $< $(STRESS_CALLS)
 
-# Nothing is suppressed; the first report ends a program. The children of a threaded process may
-# have threads themselves, which the sanitizer only allows when told so.
+# Nothing is suppressed, and the first report ends a program.
 tsan:
 	+@$(MAKE) --no-print-directory variant=tsan CC='$(TSAN_CC)' tsan-run
 
-tsan-run: export TSAN_OPTIONS = halt_on_error=1:die_after_fork=0:second_deadlock_stack=1
+tsan-run: export TSAN_OPTIONS = halt_on_error=1:second_deadlock_stack=1
 # Where a kernel scatters addresses more than the sanitizer can bear.
 tsan-run: RUN := $(shell setarch -R true 2>/dev/null && echo setarch -R)
 tsan-run: $(threaded)

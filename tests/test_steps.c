@@ -1,0 +1,417 @@
+/*
+ * Translation beside changes, instruction by instruction: the processor traps after each one, and
+ * the handler of the trap stands for the other thread. What it finds after any instruction of
+ * mems_malloc and its kin is what a thread may find that translates meanwhile; what it changes
+ * after any instruction of mems_get is what may change under it. On x86 only, where a flag makes the
+ * processor trap.
+ */
+#define _GNU_SOURCE
+#include "churn.h"
+#include "support.h"
+
+#include <signal.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+#if defined(REG_RIP)
+#define REG_INSTRUCTION REG_RIP
+#elif defined(REG_EIP)
+#define REG_INSTRUCTION REG_EIP
+#endif
+
+/* ThreadSanitizer hands signals over at a time of its own choosing. */
+#if defined(REG_INSTRUCTION) && !defined(__SANITIZE_THREAD__)
+#define CAN_STEP 1
+#else
+#define CAN_STEP 0
+#endif
+
+#if CAN_STEP
+
+enum {
+	TRAP_FLAG = 1 << 8,
+	FREE_SLOTS = 24,
+	OWNED = 13,
+	LARGE_SIZE = 50000           /* of a block that is more than a group */
+};
+
+/* ---- Steps -------------------------------------------------------------------------------- */
+
+static struct steps {
+	volatile sig_atomic_t are_on;
+	volatile size_t count;                       /* instructions so far */
+	void (*volatile at_each)(const uint8_t *next); /* gets the one that comes next */
+} steps;
+
+static void on_trap(int signal, siginfo_t *info, void *context)
+{
+	ucontext_t *const ucontext = context;
+	greg_t *const registers = ucontext->uc_mcontext.gregs;
+	const int error = errno;
+	(void)signal;
+	(void)info;
+	if (steps.are_on) {
+		steps.count++;
+		steps.at_each((const uint8_t *)(uintptr_t)registers[REG_INSTRUCTION]);
+	}
+	if (steps.are_on)
+		registers[REG_EFL] |= TRAP_FLAG;
+	else
+		registers[REG_EFL] &= ~(greg_t)TRAP_FLAG;
+	errno = error;
+}
+
+/* From here to steps_end each instruction of this thread is followed by a call of at_each. */
+static void steps_begin(void (*at_each)(const uint8_t *next))
+{
+	steps.count = 0;
+	steps.at_each = at_each;
+	steps.are_on = 1;
+	raise(SIGTRAP);
+}
+
+static void steps_end(void)
+{
+	steps.are_on = 0;
+}
+
+static void do_nothing(const uint8_t *next)
+{
+	(void)next;
+}
+
+/* An emulator may not know the flag: then there is nothing to see here. */
+static void need_steps(void)
+{
+	steps_begin(do_nothing);
+	steps_end();
+	if (steps.count < 2)
+		skip();
+}
+
+/* ---- A heap of blocks that stay and blocks that come and go, side by side ------------------- */
+
+static struct scene {
+	uint64_t random;
+	uintptr_t owned[OWNED];      /* they stay */
+	char *physical[OWNED];
+	uintptr_t slots[FREE_SLOTS]; /* they come and go; 0 for none */
+	size_t owned_next;           /* the next one to look at */
+} scene;
+
+/* Of one granule, several to a leaf, of a leaf and more, of more than 4096 granules. */
+static const size_t owned_sizes[OWNED] = {
+	8, 8, 16, 504, 24, 512, 8, 520, 1000, 40000, 8, 70000, 64
+};
+
+static size_t some_size(void)
+{
+	static const size_t sizes[] = { 8, 8, 8, 16, 24, 40, 64, 500, 512, 1500 };
+	return sizes[random_below(&scene.random, sizeof sizes / sizeof sizes[0])];
+}
+
+static void scene_set(const char *name)
+{
+	const char *const given = getenv("SEED");
+	const unsigned long seed = given != NULL ? strtoul(given, NULL, 10) : (unsigned)getpid();
+	printf("%s: SEED=%lu\n", name, seed);
+	scene = (struct scene){ .random = seed };
+	for (unsigned i = 0; i < FREE_SLOTS; i++) {
+		scene.slots[i] = take(some_size());
+		if (i % 2 == 0 || i / 2 >= OWNED)
+			continue;
+		scene.owned[i / 2] = take(owned_sizes[i / 2]);
+		scene.physical[i / 2] = mems_get(at(scene.owned[i / 2]));
+	}
+	scene.owned[OWNED - 1] = take(owned_sizes[OWNED - 1]);
+	scene.physical[OWNED - 1] = mems_get(at(scene.owned[OWNED - 1]));
+}
+
+/* One change beside them. */
+static void scene_change(void)
+{
+	uintptr_t *const slot = &scene.slots[random_below(&scene.random, FREE_SLOTS)];
+	const size_t kind = random_below(&scene.random, 8);
+	if (*slot == 0 && kind < 2) {
+		*slot = address_of(mems_aligned_alloc((size_t)64 << kind, some_size()));
+	} else if (*slot == 0) {
+		*slot = address_of(mems_malloc(kind < 4 ? LARGE_SIZE : some_size()));
+	} else if (kind < 3 && mems_usable_size(at(*slot)) < LARGE_SIZE) {
+		*slot = address_of(mems_realloc(at(*slot), some_size()));
+	} else {
+		mems_free(at(*slot));
+		*slot = 0;
+	}
+}
+
+static bool is_translated(unsigned i)
+{
+	const uintptr_t start = scene.owned[i];
+	const size_t size = owned_sizes[i];
+	const size_t middle = size / 2;
+	char *const physical = scene.physical[i];
+	return mems_get(at(start)) == physical &&
+	       mems_get(at(start + size - 1)) == physical + size - 1 &&
+	       mems_get_range(at(start), size) == physical &&
+	       mems_get_range(at(start + middle), size - middle) == physical + middle &&
+	       mems_get_range(at(start + middle), size - middle + 1) == NULL &&
+	       mems_virtual(physical + middle) == at(start + middle);
+}
+
+static void look_at_all(const uint8_t *next)
+{
+	(void)next;
+	for (unsigned i = 0; i < OWNED; i++)
+		expect(is_translated(i));
+}
+
+/* ---- The tests ---------------------------------------------------------------------------- */
+
+static void test_translation_after_each_step_of_a_change(void **state)
+{
+	enum { CHANGES = 80 };
+	size_t count = 0;
+	(void)state;
+	need_steps();
+	scene_set(__func__);
+	for (unsigned i = 0; i < CHANGES; i++) {
+		steps_begin(look_at_all);
+		scene_change();
+		steps_end();
+		count += steps.count;
+		assert_int_equal(expect_failures, 0);
+	}
+	printf("%zu instructions\n", count);
+	assert_true(count > CHANGES * 20);
+}
+
+/* In the middle of a translation something happens now and then. */
+static bool happens(void)
+{
+	return random_below(&scene.random, 6) == 0;
+}
+
+static void change_now_and_then(const uint8_t *next)
+{
+	(void)next;
+	if (happens())
+		scene_change();
+}
+
+static void translate_in_between(unsigned i, size_t offset)
+{
+	const uintptr_t address = scene.owned[i] + offset;
+	char *const physical = scene.physical[i] + offset;
+	const size_t rest = owned_sizes[i] - offset;
+	steps_begin(change_now_and_then);
+	void *const found = mems_get(at(address));
+	void *const range = mems_get_range(at(address), rest);
+	void *const wild = mems_get_range(at(address), rest + 1);
+	void *const back = mems_virtual(physical);
+	steps_end();
+	expect(found == physical);
+	expect(range == physical);
+	expect(wild == NULL);
+	expect(back == at(address));
+	assert_true(steps.count > 40);
+}
+
+static void test_changes_after_each_step_of_a_translation(void **state)
+{
+	enum { ROUNDS = 4 };
+	(void)state;
+	need_steps();
+	scene_set(__func__);
+	for (unsigned i = 0; i < ROUNDS * OWNED; i++) {
+		translate_in_between(i % OWNED, random_below(&scene.random, owned_sizes[i % OWNED]));
+		assert_int_equal(expect_failures, 0);
+		assert_sound();
+	}
+}
+
+/* A block that another thread frees, whose place is taken by smaller ones, and which is taken
+ * again, all the time. */
+static struct stale {
+	uintptr_t address;
+	size_t size;
+	bool is_live;
+	uintptr_t in_its_place[3];
+} stale;
+
+static void change_stale(void)
+{
+	static const size_t sizes[3] = { 8, 8, 64 };
+	if (stale.is_live)
+		mems_free(at(stale.address));
+	for (unsigned i = 0; i < 3; i++) {
+		if (stale.is_live)
+			stale.in_its_place[i] = take(sizes[i]);
+		else
+			mems_free(at(stale.in_its_place[i]));
+	}
+	if (!stale.is_live)
+		stale.address = take(stale.size);
+	stale.is_live = !stale.is_live;
+}
+
+static void change_stale_now_and_then(const uint8_t *next)
+{
+	(void)next;
+	if (happens())
+		change_stale();
+}
+
+/* Whatever comes, it lies in what is mapped. */
+static void translate_stale(size_t offset)
+{
+	const uintptr_t address = stale.address + offset;
+	char *const physical = scene.physical[0] + (address - scene.owned[0]);
+	const size_t beyond = stats_now().mapped_bytes + 1000 - address + 1;
+	steps_begin(change_stale_now_and_then);
+	void *const found = mems_get(at(address));
+	void *const wild = mems_get_range(at(address), beyond);
+	void *const wilder = mems_get_range(at(address), SIZE_MAX);
+	void *const back = mems_virtual(physical);
+	steps_end();
+	expect(found == NULL || found == physical);
+	expect(wild == NULL);
+	expect(wilder == NULL);
+	expect(back == NULL || back == at(address));
+}
+
+static void test_stale_addresses_in_the_middle_of_a_change(void **state)
+{
+	static const size_t sizes[] = { 200, 512, 1000, 5000, 40000 };
+	enum { ROUNDS = 60 };
+	(void)state;
+	need_steps();
+	scene_set(__func__);
+	for (size_t i = 0; i < ROUNDS; i++) {
+		stale = (struct stale){ .size = sizes[i % (sizeof sizes / sizeof sizes[0])] };
+		stale.address = take(stale.size);
+		stale.is_live = true;
+		translate_stale(random_below(&scene.random, stale.size));
+		if (!stale.is_live)
+			change_stale();
+		mems_free(at(stale.address));
+		assert_int_equal(expect_failures, 0);
+		assert_sound();
+	}
+}
+
+/* ---- Locks -------------------------------------------------------------------------------- */
+
+static size_t locked, calls_of_system;
+
+static bool is_prefix(uint8_t byte)
+{
+	static const uint8_t prefixes[] = { 0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65, 0x66, 0x67, 0xf2, 0xf3 };
+	return memchr(prefixes, byte, sizeof prefixes) != NULL ||
+	       (sizeof(void *) == 8 && (byte & 0xf0) == 0x40);
+}
+
+/* Counts instructions that keep the other processors off: those with a lock prefix, and exchanges
+ * with memory; and those that enter the system. */
+static void count_locked(const uint8_t *next)
+{
+	while (is_prefix(*next))
+		next++;
+	const bool is_exchange = (next[0] == 0x86 || next[0] == 0x87) && next[1] < 0xc0;
+	locked += next[0] == 0xf0 || is_exchange;
+	calls_of_system += (next[0] == 0x0f && (next[1] == 0x05 || next[1] == 0x34)) ||
+	                   (next[0] == 0xcd && next[1] == 0x80);
+}
+
+static void change_all_ways(void)
+{
+	void *block = mems_malloc(100);
+	block = mems_realloc(block, 200);
+	void *const other = mems_aligned_alloc(64, 100);
+	block = mems_realloc(block, 3000);
+	mems_free(block);
+	mems_free(mems_calloc(3, 30));
+	mems_free(other);
+}
+
+static void translate_all_ways(void)
+{
+	mems_get(at(1000));
+	mems_get(at(1));
+	mems_get_range(at(1000), 100);
+	mems_virtual(mems_get(at(1000)));
+}
+
+static void count_locked_in(void (*function)(void))
+{
+	/* What is bound, mapped or remembered for the first time is not meant. */
+	for (unsigned i = 0; i < 100; i++)
+		function();
+	locked = calls_of_system = 0;
+	steps_begin(count_locked);
+	function();
+	steps_end();
+	assert_true(steps.count > 100);
+}
+
+static void *wait_for_byte(void *context)
+{
+	char byte;
+	expect(read(*(int *)context, &byte, 1) == 1);
+	return NULL;
+}
+
+/* No lock is taken by translation, and none at all in a program of one thread. */
+static void test_who_takes_a_lock(void **state)
+{
+	int ends[2];
+	pthread_t other;
+	(void)state;
+	need_steps();
+	take(100);
+#ifdef __GLIBC__
+	count_locked_in(change_all_ways);
+	assert_int_equal(locked, 0);
+	assert_int_equal(calls_of_system, 0);
+#endif
+	assert_int_equal(pipe(ends), 0);
+	assert_int_equal(pthread_create(&other, NULL, wait_for_byte, &ends[0]), 0);
+	count_locked_in(translate_all_ways);
+	assert_int_equal(locked, 0);
+	assert_int_equal(calls_of_system, 0);
+	count_locked_in(change_all_ways);
+	assert_true(locked != 0);
+	assert_int_equal(calls_of_system, 0);
+	assert_int_equal(write(ends[1], "", 1), 1);
+	assert_int_equal(pthread_join(other, NULL), 0);
+	close(ends[0]);
+	close(ends[1]);
+}
+
+int main(void)
+{
+	const struct sigaction action = { .sa_sigaction = on_trap, .sa_flags = SA_SIGINFO };
+	const struct CMUnitTest tests[] = {
+		heap_test(test_who_takes_a_lock),
+		heap_test(test_translation_after_each_step_of_a_change),
+		heap_test(test_changes_after_each_step_of_a_translation),
+		heap_test(test_stale_addresses_in_the_middle_of_a_change),
+	};
+	sigaction(SIGTRAP, &action, NULL);
+	return run_heap_tests("steps", tests);
+}
+
+#else
+
+static void test_steps(void **state)
+{
+	(void)state;
+	skip();
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_steps) };
+	return run_heap_tests("steps", tests);
+}
+
+#endif
