@@ -3,8 +3,8 @@
  *
  * 2, 4, 8 and 16 threads in turn, which make a quarter of the calls each: they allocate, write,
  * check, hand blocks to each other and free them, while the process forks again and again and each
- * child checks the heap and goes on with it. Then the heap is checked, and its counters against what
- * the threads hold. The policy is the one in POLICY. Exits with 1 where anything is wrong.
+ * child checks the heap and goes on with it. Then the heap is checked, and its counters against
+ * what the threads hold. The policy is the one in POLICY. Exits with 1 where anything is wrong.
  */
 #define _GNU_SOURCE
 #include "churn.h"

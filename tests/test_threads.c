@@ -371,7 +371,7 @@ static void test_translation_while_others_change(void **state)
 	churn_start(&churn, 3, random);
 	for (unsigned i = 0; i < 2; i++) {
 		translators[i].random = random + i;
-		translators[i].rounds = 160 / SLOWNESS;
+		translators[i].rounds = 80 / SLOWNESS;
 		expect(pthread_create(&translators[i].thread, NULL, translator_run,
 		                      &translators[i]) == 0);
 	}
@@ -554,7 +554,7 @@ static void test_looking_while_others_change(void **state)
 	churn_start(&churn, 3, new_seed(*state));
 	churn_wait(&churn, 10);
 	const uintptr_t own = churn_block_take(1000, 1);
-	for (unsigned i = 0; i < 240 / SLOWNESS; i++) {
+	for (unsigned i = 0; i < 160 / SLOWNESS; i++) {
 		look_by_walking(own);
 		look_by_counting();
 		look_by_printing();
@@ -989,7 +989,8 @@ static void test_recording_to_a_stream_that_uses_the_heap(void **state)
 /* ---- Streams that several threads use ------------------------------------------------------- */
 
 /* One thread prints to a stream by itself: the stream is locked first, and then its write function
- * comes to MeMS. Another one is on its way from MeMS to the stream: neither may wait for the other. */
+ * comes to MeMS. Another one is on its way from MeMS to the stream: neither may wait for the
+ * other. */
 static struct meeting {
 	pthread_t thread;
 	FILE *out;

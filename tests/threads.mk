@@ -6,7 +6,7 @@ TSAN_STRESS_CALLS ?= 300000
 TSAN_CC ?= $(CC)
 
 threaded := $(build)/tests/test_threads $(build)/tests/stress
-$(threaded): $(build)/tests/churn.o
+$(threaded) $(build)/tests/test_steps: $(build)/tests/churn.o
 
 $(build)/tests/stress: $(build)/tests/stress.o $(library)
 	$(link) $^ $(LDLIBS) -o $@
