@@ -44,7 +44,7 @@ link = $(CC) $(CFLAGS) $(variant_flags) $(LDFLAGS)
 heaps := $(build)/tests/heaps
 stale := $(build)/tests/stale
 tests := $(patsubst %.c,$(build)/%,$(wildcard tests/test_*.c))
-support := $(patsubst %.c,$(build)/%.o,$(wildcard tests/support.c tests/model.c))
+support := $(patsubst %.c,$(build)/%.o,$(wildcard tests/support.c tests/model.c tests/twins.c))
 
 .PHONY: all help test test-browser pictures asan test32 check strict cxx symbols scale clean
 .PHONY: programs all-objects cmocka always

@@ -12,16 +12,11 @@
 #define _GNU_SOURCE
 #include <inttypes.h>
 
-#include "model.h"
-#include "support.h"
+#include "twins.h"
 
 enum {
 	DEFAULT_CALLS = 240000,
 	DEFAULT_SEED = 1,
-	MAX_LIVE = 8192,
-	MAX_SEGMENTS = 32768,
-	STALE = 64,
-	MARKED = 2048,      /* bytes at either end of a block whose contents are compared */
 	COUNTERS_INTERVAL = 5, /* comparisons of the chain from one of the counters to the next: */
 	FULL_INTERVAL = 61     /* that asks the OS a lot; and to one of text and contents */
 };
@@ -94,335 +89,38 @@ static const struct character characters[] = {
 };
 enum { CHARACTERS = sizeof characters / sizeof characters[0] };
 
-/* A heap and its twin, and what the test remembers about both. */
-struct twins {
+/* How a heap is used. */
+static struct {
 	const struct character *character;
-	struct model model;
-	uint64_t random;
-	size_t calls;               /* made in this heap */
-	size_t budget;              /* calls that may still be made */
-	uintptr_t live[MAX_LIVE];   /* blocks, in no order */
-	size_t live_count;
-	uintptr_t stale[STALE];     /* addresses that were live once */
-	size_t comparisons;
-	char call[120];             /* the last one, for the report of a failure */
-};
+	size_t calls;               /* how many are made in this heap */
+	size_t comparisons;         /* made so far */
+} plan;
 
-static struct twins twins;
 static size_t calls_wanted = DEFAULT_CALLS;
 static uint64_t seed_wanted = DEFAULT_SEED;
 
-/* ---- Failing ----------------------------------------------------------------------------- */
+/* ---- The calls and the comparisons ------------------------------------------------------- */
 
-static char *model_text(void)
+static void after_call(void)
 {
-	char *text = NULL;
-	size_t length = 0;
-	FILE *const out = open_memstream(&text, &length);
-	assert_non_null(out);
-	model_print(&twins.model, out);
-	fclose(out);
-	return text;
-}
-
-static void mismatch(const char *what)
-{
-	enum { READABLE = 4000 };
-	char *const expected = model_text();
-	char *const printed = printed_text();
-	print_error("%s: %s after call %zu of a heap: %s\n", twins.character->name, what, twins.calls,
-	            twins.call);
-	print_error("repeat with: POLICY=%s test_model %zu %" PRIu64 "\n",
-	            twins.model.options.policy == MEMS_QUICK_FIT ? "quick-fit" : "first-fit",
-	            calls_wanted, seed_wanted);
-	if (strlen(expected) < READABLE && strlen(printed) < READABLE)
-		print_error("the model:\n%s\nthe library:\n%s\n", expected, printed);
-	free(expected);
-	free(printed);
-	fail();
-}
-
-static void expect(bool condition, const char *what)
-{
-	if (!condition)
-		mismatch(what);
-}
-
-/* ---- Comparing --------------------------------------------------------------------------- */
-
-struct comparison {
-	const struct mems_segment *expected;
-	size_t count;
-	size_t index;
-	const char *base;
-	const char *problem; /* NULL while there is none */
-};
-
-static bool is_same_segment(const struct mems_segment *a, const struct mems_segment *b)
-{
-	return a->type == b->type && a->start == b->start && a->end == b->end &&
-	       a->size == b->size && a->node == b->node && a->node_start == b->node_start &&
-	       a->node_end == b->node_end;
-}
-
-static int compare_segment(const struct mems_segment *segment, void *context)
-{
-	struct comparison *const comparison = context;
-	const size_t index = comparison->index++;
-	if (index == 0)
-		comparison->base = segment->physical;
-	const size_t offset = segment->start - twins.model.options.start_address;
-	if (index >= comparison->count)
-		comparison->problem = "too many segments";
-	else if (!is_same_segment(segment, &comparison->expected[index]))
-		comparison->problem = "another chain";
-	else if ((const char *)segment->physical != comparison->base + offset)
-		comparison->problem = "another place";
-	return comparison->problem != NULL;
-}
-
-static void compare_chain(void)
-{
-	static struct mems_segment expected[MAX_SEGMENTS];
-	struct comparison comparison = {.expected = expected};
-	comparison.count = model_walk(&twins.model, expected, MAX_SEGMENTS);
-	expect(comparison.count <= MAX_SEGMENTS, "more segments than the test has room for");
-	mems_walk(compare_segment, &comparison);
-	expect(comparison.problem == NULL, comparison.problem);
-	expect(comparison.index == comparison.count, "too few segments");
-	expect((uintptr_t)comparison.base % twins.model.options.page_bytes == 0,
-	       "the first node is not aligned to the page");
-}
-
-static void compare_counters(void)
-{
-	struct mems_stats expected;
-	struct mems_stats stats = stats_now();
-	model_get_stats(&twins.model, &expected);
-	expected.metadata_bytes = stats.metadata_bytes;
-	expect(memcmp(&stats, &expected, sizeof stats) == 0, "other counters");
-}
-
-static void compare_text(void)
-{
-	char *const expected = model_text();
-	char *const printed = printed_text();
-	expect(strcmp(expected, printed) == 0, "another text");
-	free(expected);
-	free(printed);
-}
-
-static void compare_bytes(uintptr_t address, size_t size)
-{
-	const unsigned char *const expected = model_get_range(&twins.model, address, size);
-	const unsigned char *const bytes = mems_get_range(at(address), size);
-	expect(expected != NULL && bytes != NULL, "a live block is refused");
-	expect(memcmp(bytes, expected, size) == 0, "other contents");
-}
-
-static size_t smaller(size_t a, size_t b)
-{
-	return a < b ? a : b;
-}
-
-/* The marked bytes at both ends of a block. */
-static void compare_block(uintptr_t address)
-{
-	const size_t size = model_usable_size(&twins.model, address);
-	const size_t marked = smaller(size, MARKED);
-	compare_bytes(address, marked);
-	compare_bytes(address + size - marked, marked);
-}
-
-static void compare_everything(void)
-{
-	compare_chain();
-	compare_counters();
-	compare_text();
-	for (size_t i = 0; i < twins.live_count; i++)
-		compare_block(twins.live[i]);
-	expect(mems_check(stderr) == 0, "the checker complains");
-}
-
-static void compare_often(void)
-{
-	if (twins.calls % twins.character->interval != 0)
+	if (twins.calls % plan.character->interval != 0)
 		return;
 	compare_chain();
-	if (twins.comparisons % COUNTERS_INTERVAL == 0)
+	if (plan.comparisons % COUNTERS_INTERVAL == 0)
 		compare_counters();
-	if (twins.comparisons++ % FULL_INTERVAL == 0)
+	if (plan.comparisons++ % FULL_INTERVAL == 0)
 		compare_everything();
 }
 
-/* ---- Calling both ------------------------------------------------------------------------ */
-
-static void call_begins(const char *function, uintptr_t first, size_t second)
+static void failed(void)
 {
-	snprintf(twins.call, sizeof twins.call, "%s of %" PRIuPTR " and %zu", function, first, second);
-	twins.calls++;
-	twins.budget -= twins.budget != 0;
-	reports_clear();
-	errno = UNTOUCHED;
+	print_error("repeat with: POLICY=%s test_model %zu %" PRIu64 "\n",
+	            twins.model.options.policy == MEMS_QUICK_FIT ? "quick-fit" : "first-fit",
+	            calls_wanted, seed_wanted);
+	fail();
 }
 
-/* To be called with errno as the library left it. */
-static void call_ends(uintptr_t result, uintptr_t expected)
-{
-	const int error = errno;
-	const int expected_error = twins.model.error == 0 ? UNTOUCHED : twins.model.error;
-	expect(result == expected, "another result");
-	expect(error == expected_error, "another error number");
-	expect(report.count == (twins.model.message[0] == '\0' ? 0 : 1), "no report, or too many");
-	expect(strcmp(report.message, twins.model.message) == 0, "another report");
-	compare_often();
-}
-
-/* After calls that only look: whatever they returned, nothing is reported and nothing changes. */
-static void looking_ends(void)
-{
-	expect(report.count == 0, "looking reported something");
-	compare_often();
-}
-
-/* Fills the marked bytes of a new block, in both heaps alike. */
-static void block_mark(uintptr_t address)
-{
-	const size_t size = model_usable_size(&twins.model, address);
-	const size_t marked = smaller(size, MARKED);
-	for (size_t part = 0; part < 2; part++) {
-		const uintptr_t start = part == 0 ? address : address + size - marked;
-		unsigned char *const copy = model_get_range(&twins.model, start, marked);
-		unsigned char *const bytes = mems_get_range(at(start), marked);
-		expect(copy != NULL && bytes != NULL, "a new block is refused");
-		for (size_t i = 0; i < marked; i += sizeof(uint64_t)) {
-			const uint64_t value = random_next(&twins.random);
-			memcpy(copy + i, &value, smaller(sizeof value, marked - i));
-		}
-		memcpy(bytes, copy, marked);
-	}
-}
-
-static void live_add(uintptr_t address)
-{
-	expect(twins.live_count < MAX_LIVE, "more blocks than the test has room for");
-	twins.live[twins.live_count++] = address;
-	block_mark(address);
-}
-
-static void live_remove(size_t index)
-{
-	twins.stale[random_below(&twins.random, STALE)] = twins.live[index];
-	twins.live[index] = twins.live[--twins.live_count];
-}
-
-static void try_malloc(size_t size)
-{
-	call_begins("mems_malloc", 0, size);
-	const uintptr_t result = address_of(mems_malloc(size));
-	call_ends(result, model_malloc(&twins.model, size));
-	if (result != 0)
-		live_add(result);
-}
-
-static bool is_zeroed(const unsigned char *bytes, size_t size)
-{
-	return bytes[0] == 0 && memcmp(bytes, bytes + 1, size - 1) == 0;
-}
-
-static void try_calloc(size_t count, size_t size)
-{
-	call_begins("mems_calloc", count, size);
-	const uintptr_t result = address_of(mems_calloc(count, size));
-	call_ends(result, model_calloc(&twins.model, count, size));
-	if (result == 0)
-		return;
-	const unsigned char *const bytes = mems_get_range(at(result), count * size);
-	expect(bytes != NULL && is_zeroed(bytes, count * size), "calloc did not zero");
-	live_add(result);
-}
-
-static void try_aligned_alloc(size_t alignment, size_t size)
-{
-	call_begins("mems_aligned_alloc", alignment, size);
-	const uintptr_t result = address_of(mems_aligned_alloc(alignment, size));
-	call_ends(result, model_aligned_alloc(&twins.model, alignment, size));
-	if (result == 0)
-		return;
-	expect((uintptr_t)mems_get(at(result)) % alignment == 0, "not aligned");
-	live_add(result);
-}
-
-/* Of the kept bytes only the marked ones are the same in both heaps. */
-static void compare_kept(uintptr_t address, size_t old_size)
-{
-	const size_t size = model_usable_size(&twins.model, address);
-	compare_bytes(address, smaller(smaller(size, old_size), MARKED));
-	if (old_size <= size) {
-		const size_t marked = smaller(old_size, MARKED);
-		compare_bytes(address + old_size - marked, marked);
-	}
-}
-
-static void try_realloc_live(size_t index, size_t size)
-{
-	const uintptr_t address = twins.live[index];
-	const size_t old_size = model_usable_size(&twins.model, address);
-	call_begins("mems_realloc", address, size);
-	const uintptr_t result = address_of(mems_realloc(at(address), size));
-	const int error = errno;
-	const uintptr_t expected = model_realloc(&twins.model, address, size);
-	if (result == expected && result != 0) {
-		twins.live[index] = result;
-		compare_kept(result, old_size);
-		block_mark(result);
-	}
-	errno = error;
-	call_ends(result, expected);
-	if (result == 0)
-		compare_block(address);
-	else if (result != address)
-		twins.stale[random_below(&twins.random, STALE)] = address;
-}
-
-static void try_realloc_null(size_t size)
-{
-	call_begins("mems_realloc", 0, size);
-	const uintptr_t result = address_of(mems_realloc(NULL, size));
-	call_ends(result, model_realloc(&twins.model, 0, size));
-	if (result != 0)
-		live_add(result);
-}
-
-static void try_free_live(size_t index)
-{
-	const uintptr_t address = twins.live[index];
-	compare_block(address);
-	live_remove(index);
-	call_begins("mems_free", address, 0);
-	mems_free(at(address));
-	const int error = errno;
-	model_free(&twins.model, address);
-	errno = error;
-	call_ends(0, 0);
-}
-
-/* ---- Calls with any address -------------------------------------------------------------- */
-
-static bool is_live(uintptr_t address)
-{
-	for (size_t i = 0; i < twins.live_count; i++) {
-		if (twins.live[i] == address)
-			return true;
-	}
-	return false;
-}
-
-static uintptr_t mapped_end(void)
-{
-	const struct model_node *const last = twins.model.last;
-	return last == NULL ? twins.model.options.start_address : last->start + last->size;
-}
+/* ---- Any address, any size --------------------------------------------------------------- */
 
 static size_t below(size_t bound)
 {
@@ -461,91 +159,6 @@ static size_t any_size(void)
 	return (size_t)random_next(&twins.random) >> below(8 * sizeof(size_t));
 }
 
-static void try_misuse(uintptr_t address)
-{
-	const size_t size = below(3) == 0 ? 0 : any_size();
-	if (address != 0 && !is_live(address)) {
-		call_begins("mems_free", address, 0);
-		mems_free(at(address));
-		const int error = errno;
-		model_free(&twins.model, address);
-		errno = error;
-		call_ends(0, 0);
-
-		call_begins("mems_realloc", address, size);
-		const uintptr_t result = address_of(mems_realloc(at(address), size));
-		call_ends(result, model_realloc(&twins.model, address, size));
-	}
-	call_begins("mems_usable_size", address, 0);
-	const size_t usable = mems_usable_size(at(address));
-	call_ends(usable, model_usable_size(&twins.model, address));
-}
-
-static void try_segment_at(uintptr_t address)
-{
-	struct mems_segment segment, expected, untouched;
-	memset(&untouched, 0x5a, sizeof untouched);
-	segment = untouched;
-	errno = UNTOUCHED;
-	const int result = mems_segment_at(at(address), &segment);
-	const int error = errno;
-	if (model_segment_at(&twins.model, address, &expected)) {
-		expect(result == 0 && error == UNTOUCHED, "a segment is not found");
-		expect(is_same_segment(&segment, &expected), "another segment");
-	} else {
-		expect(result == -1 && error == EFAULT, "a segment is found");
-		expect(memcmp(&segment, &untouched, sizeof segment) == 0, "a segment is touched");
-	}
-}
-
-static void try_translate(uintptr_t address)
-{
-	const size_t size = below(2) == 0 ? below(200) : any_size();
-	call_begins("translation", address, size);
-	char *const physical = mems_get(at(address));
-	const int error = errno;
-	const bool is_known = model_get_range(&twins.model, address, 1) != NULL;
-	expect((physical != NULL) == is_known, "another answer of mems_get");
-	expect(error == (is_known ? UNTOUCHED : EFAULT), "another error number of mems_get");
-	if (is_known) {
-		errno = UNTOUCHED;
-		expect(address_of(mems_virtual(physical)) == address, "there is no way back");
-		expect(errno == UNTOUCHED, "the way back touched errno");
-	}
-	errno = UNTOUCHED;
-	char *const range = mems_get_range(at(address), size);
-	const int range_error = errno;
-	const bool is_range = model_get_range(&twins.model, address, size) != NULL;
-	expect(range == (is_range ? physical : NULL), "another answer of mems_get_range");
-	expect(range_error == (is_range ? UNTOUCHED : EFAULT), "another error number");
-	try_segment_at(address);
-	looking_ends();
-}
-
-/* A range whose bytes are the same in both heaps: within the marked ones. */
-static void try_write_and_read(uintptr_t address, size_t size)
-{
-	unsigned char written[MARKED], read[MARKED];
-	for (size_t i = 0; i < size; i++)
-		written[i] = (unsigned char)below(256);
-	memset(read, 0x77, sizeof read);
-	call_begins("mems_write and mems_read", address, size);
-	unsigned char *const copy = model_get_range(&twins.model, address, size);
-	const int expected = copy == NULL ? -1 : 0;
-	const int expected_error = copy == NULL ? EFAULT : UNTOUCHED;
-	expect(mems_write(at(address), written, size) == expected, "another answer of mems_write");
-	expect(errno == expected_error, "another error number of mems_write");
-	errno = UNTOUCHED;
-	expect(mems_read(read, at(address), size) == expected, "another answer of mems_read");
-	expect(errno == expected_error, "another error number of mems_read");
-	if (copy != NULL)
-		memcpy(copy, written, size);
-	else
-		memset(written, 0x77, sizeof written);
-	expect(memcmp(written, read, size) == 0, "what was read is not what was written");
-	looking_ends();
-}
-
 /* ---- Random mixes ------------------------------------------------------------------------ */
 
 static size_t size_about(size_t size)
@@ -574,7 +187,7 @@ static size_t size_next(void)
 {
 	static const size_t few[] = {16, 24, 40, 64, 200};
 	const size_t unit = twins.model.options.alignment;
-	switch (twins.character->sizes) {
+	switch (plan.character->sizes) {
 	case SMALL:
 		return 1 + below(128);
 	case FEW:
@@ -611,6 +224,25 @@ static size_t absurd_size(void)
 	return SIZE_MAX / (1 + below(2)) - below(5000);
 }
 
+/* The order in which random numbers are drawn is not left to the compiler. */
+static void try_translate_any(void)
+{
+	const uintptr_t address = any_address();
+	try_translate(address, below(2) == 0 ? below(200) : any_size());
+}
+
+static void try_write_and_read_any(void)
+{
+	const uintptr_t address = any_address();
+	try_write_and_read(address, below(200));
+}
+
+static void try_misuse_any(void)
+{
+	const uintptr_t address = any_address();
+	try_misuse(address, below(3) == 0 ? 0 : any_size());
+}
+
 static void try_realloc_any(void)
 {
 	if (twins.live_count == 0 || below(20) == 0) {
@@ -639,23 +271,23 @@ static void try_realloc_any(void)
 static bool is_time_to_free(void)
 {
 	const size_t wave = twins.calls / 500 % 4;
-	const size_t wanted = twins.character->live * (1 + wave) / 3;
+	const size_t wanted = plan.character->live * (1 + wave) / 3;
 	return twins.live_count > 0 && twins.live_count > below(2 * wanted + 1);
 }
 
 static void one_random_call(void)
 {
-	const struct mix *const mix = &twins.character->mix;
+	const struct mix *const mix = &plan.character->mix;
 	const unsigned total = mix->malloc + mix->calloc + mix->realloc + mix->aligned + mix->free +
 	                       mix->translate + mix->copy + mix->misuse;
 	size_t choice = below(total);
 	const bool frees = is_time_to_free();
 	if (choice < mix->translate)
-		try_translate(any_address());
+		try_translate_any();
 	else if ((choice -= mix->translate) < mix->copy)
-		try_write_and_read(any_address(), below(200));
+		try_write_and_read_any();
 	else if ((choice -= mix->copy) < mix->misuse)
-		try_misuse(any_address());
+		try_misuse_any();
 	else if ((choice -= mix->misuse) < mix->realloc)
 		try_realloc_any();
 	else if (frees)
@@ -674,7 +306,7 @@ static void one_random_call(void)
 
 static bool may_go_on(void)
 {
-	return twins.budget > 0;
+	return twins.calls < plan.calls;
 }
 
 static void free_every(size_t step, size_t first)
@@ -687,7 +319,7 @@ static void free_every(size_t step, size_t first)
 
 static size_t room(void)
 {
-	return smaller(twins.character->live, MAX_LIVE / 2);
+	return smaller(plan.character->live, MAX_LIVE / 2);
 }
 
 /* As Robson's bound has it: every other block is freed, then blocks twice as large are wanted. */
@@ -809,32 +441,24 @@ static script *const scripts[] = {
 
 /* ---- Heaps ------------------------------------------------------------------------------- */
 
-static void heap_start(const struct character *character, size_t budget)
+static void heap_start(const struct character *character, size_t calls)
 {
 	struct model_options options = character->options;
 	options.policy = policy_under_test();
-	assert_int_equal(mems_option(MEMS_POLICY, (size_t)options.policy), 0);
-	assert_int_equal(mems_option(MEMS_ALIGNMENT, options.alignment), 0);
-	assert_int_equal(mems_option(MEMS_START_ADDRESS, options.start_address), 0);
-	assert_int_equal(mems_option(MEMS_PAGE_SIZE, options.page_bytes), 0);
-	assert_int_equal(mems_option(MEMS_LIMIT, options.limit_bytes), 0);
-	mems_init();
-	model_start(&twins.model, &options);
-	twins.character = character;
-	twins.budget = budget;
-	twins.calls = 0;
-	twins.live_count = 0;
-	twins.comparisons = 0;
-	for (size_t i = 0; i < STALE; i++)
-		twins.stale[i] = options.start_address + i;
+	plan.character = character;
+	plan.calls = calls;
+	plan.comparisons = 0;
+	twins.name = character->name;
+	twins.after_call = after_call;
+	twins.failed = failed;
+	twins_start(&options);
 	compare_everything();
 }
 
 static void heap_finish(void)
 {
 	compare_everything();
-	mems_finish();
-	model_finish(&twins.model);
+	twins_finish();
 }
 
 static void run_heap(const struct character *character, size_t calls, bool is_scripted)
