@@ -37,6 +37,14 @@ is_here()
 		echo '#include <stdio.h>
 			int main(void) { return puts("32 bits") < 0; }' | links -m32
 		;;
+	libclang-rt-dev)
+		echo '#include <stddef.h>
+			#include <stdint.h>
+			int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
+			int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
+			{ return bytes == NULL && size != 0; }' |
+			cc=${CLANG:-clang} links -fsanitize=fuzzer,address,undefined
+		;;
 	man-db) man --version 2>/dev/null | grep -q '^man ' ;;
 	xz-utils) command -v xz >/dev/null ;;
 	nodejs) command -v node >/dev/null ;;
