@@ -1,6 +1,6 @@
 /*
- * What a fuzz target defines: libFuzzer calls it with inputs of its own making, and fuzz_main.c with
- * files that it is given.
+ * What a fuzz target defines: libFuzzer calls it with inputs of its own making, and fuzz_main.c
+ * with files that it is given.
  */
 #ifndef FUZZ_H
 #define FUZZ_H

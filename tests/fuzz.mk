@@ -1,5 +1,6 @@
-# Fuzzing: the targets tests/fuzz_*.c, in two forms. Every build has them as programs that run files,
-# so that the kept inputs are tests like others; the variant fuzz links them with libFuzzer (clang).
+# Fuzzing: the targets tests/fuzz_*.c, in two forms. Every build has them as programs that run
+# files, so that the kept inputs are tests like others; the variant fuzz links them with libFuzzer
+# (clang).
 
 ifeq ($(variant),fuzz)
 # The model need not be looked into, only the library and what calls it.
@@ -17,6 +18,8 @@ fuzz_heap := $(build)/tests/fuzz_heap
 fuzz_trace := $(build)/tests/fuzz_trace
 
 .PHONY: fuzz fuzz-build fuzz-corpus fuzzers
+
+$(fuzz_heap).o: | cmocka
 
 $(fuzz_heap): $(fuzz_heap).o $(fuzz_main) $(support) $(library)
 	$(link) $(fuzz_link) $^ $(cmocka_libs) $(LDLIBS) -o $@

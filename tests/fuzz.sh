@@ -1,8 +1,9 @@
 #!/bin/sh
-# tests/fuzz.sh FOLDER SECONDS [OPTION...]: runs both fuzz targets, which were built in the folder, from
-# the inputs in tests/corpus on; the heap for so many seconds, and beside it the reader of traces for a
-# third of them. The options go to libFuzzer.
-# tests/fuzz.sh FOLDER merge: puts what earlier runs found into tests/corpus, as few inputs as do.
+# tests/fuzz.sh FOLDER SECONDS [OPTION...]: runs both fuzz targets, which were built in the folder,
+# from the inputs in tests/corpus on; the heap for so many seconds, and beside it the reader of
+# traces for a third of them. The options go to libFuzzer.
+# tests/fuzz.sh FOLDER merge: puts what earlier runs found into tests/corpus, as few inputs as do
+# (with the libFuzzer of clang 14 or a later one).
 #
 # New inputs go to FOLDER/corpus, those that break something to FOLDER/crashes. Exit 1 if there are
 # any. FOLDER/results has how many of the two targets held and how many did not.
@@ -48,7 +49,8 @@ number()
 	sed -n "s/.*$2 *\([0-9][0-9]*\).*/\1/p" "$folder/$1.log" | tail -n 1
 }
 
-# report NAME STATUS: what it did, or what it said of the input that broke it, and how to repeat that.
+# report NAME STATUS: what it did; and what it said of the input that broke it, and how to repeat
+# that.
 report()
 {
 	echo "fuzz_$1: $(number "$1" 'number_of_executed_units:') inputs," \
@@ -67,8 +69,9 @@ merge()
 {
 	rm -rf "$folder/merged/$1"
 	mkdir -p "$folder/merged/$1" "$folder/corpus/$1"
-	target "$1" -merge=1 "$folder/merged/$1" "tests/corpus/$1" "$folder/corpus/$1" \
+	target "$1" -set_cover_merge=1 "$folder/merged/$1" "tests/corpus/$1" "$folder/corpus/$1" \
 		>"$folder/merge.log" 2>&1 || { cat "$folder/merge.log"; exit 1; }
+	grep -rL . "$folder/merged/$1" | xargs -r rm -f # empty lines alone: not worth keeping
 	rm -rf "tests/corpus/$1"
 	mv "$folder/merged/$1" "tests/corpus/$1"
 	find "tests/corpus/$1" -type f -exec chmod 644 {} +

@@ -1,5 +1,6 @@
 /*
- * Runs a fuzz target on files, without a fuzzer: a kept input is a regression test for any compiler.
+ * Runs a fuzz target on files, without a fuzzer: a kept input is a regression test for any
+ * compiler.
  *
  * Usage: fuzz_heap FILE... or fuzz_trace FILE...
  *

@@ -1,8 +1,8 @@
 /*
  * A fuzz target: the input is a trace, given to the one reader there is (sample/trace.h). What was
- * read keeps the rules of the format, and written out again, with a header and without, it reads the
- * same; line by line and with a visitor that ends the reading it is the same as well. A trace that
- * is refused leaves nothing behind but a message that names the line.
+ * read keeps the rules of the format, and written out again, with a header and without, it reads
+ * the same; line by line and with a visitor that ends the reading it is the same as well. A trace
+ * that is refused leaves nothing behind but a message that names the line.
  *
  * libFuzzer is told how much one allocation may take at most (fuzz.sh), so that a small file that
  * claims much is found, and finds what is not released.
@@ -140,7 +140,8 @@ static void check_trace(const struct trace *trace, size_t lines)
 static void check_error(const struct trace *trace, const char *error, size_t lines)
 {
 	char *end;
-	expect(strncmp(error, "input:", 6) == 0 && isdigit((unsigned char)error[6]), "no line is named");
+	expect(strncmp(error, "input:", 6) == 0, "the file is not named");
+	expect(isdigit((unsigned char)error[6]), "no line is named");
 	const unsigned long long line = strtoull(error + 6, &end, 10);
 	expect(line >= 1 && line <= lines, "a line that is not there is named");
 	expect(strncmp(end, ": ", 2) == 0 && end[2] != '\0', "nothing is said");
@@ -189,7 +190,8 @@ static void check_written(const struct trace *trace, bool has_header)
 	expect(out != NULL, "no memory for a file");
 	trace_write(trace, has_header, out);
 	expect(fclose(out) == 0, "no memory for a file");
-	expect(bytes_visit(text, length, &again, NULL, NULL, error) == 0, "what was written is refused");
+	const int result = bytes_visit(text, length, &again, NULL, NULL, error);
+	expect(result == 0, "what was written is refused");
 	expect(is_same(trace, &again, has_header), "what was written reads as another trace");
 	trace_free(&again);
 	free(text);
@@ -211,9 +213,11 @@ static int visit_op(const struct trace_op *op, void *context)
 		visit->prints++;
 		return 0;
 	}
-	if (visit->trace != NULL)
-		expect(visit->count < visit->trace->count && op->line == visit->trace->ops[visit->count].line &&
-		       is_same_op(op, &visit->trace->ops[visit->count]), "another operation is visited");
+	if (visit->trace != NULL) {
+		expect(visit->count < visit->trace->count, "an operation too many is visited");
+		const struct trace_op *const read = &visit->trace->ops[visit->count];
+		expect(op->line == read->line && is_same_op(op, read), "another operation is visited");
+	}
 	visit->count++;
 	return visit->count == visit->most ? 7 : 0;
 }

@@ -3,8 +3,8 @@
  * number and report, the chain, the counters, the printed text and the contents are compared. Who
  * chooses the calls, at random or from the bytes of a fuzzer, uses these.
  *
- * The first bytes and the last of each live block (MARKED at either end) hold random bytes, in both
- * heaps the same.
+ * The first bytes and the last of each live block (MARKED at either end) hold random bytes, in
+ * both heaps the same.
  */
 #ifndef TWINS_H
 #define TWINS_H
@@ -44,8 +44,8 @@ void twins_finish(void);
 /* Reports a failure, with both heaps where they are small, unless the condition holds. */
 void expect(bool condition, const char *what);
 
-/* Around a call of the library and the same call of the model; call_ends wants errno as the library
- * left it. looking_ends is for calls that report nothing and that the model has not seen. */
+/* Around a call of the library and the same call of the model; call_ends wants errno as the
+ * library left it. looking_ends is for calls that report nothing and that the model has not seen. */
 __attribute__((format(printf, 1, 2))) void call_begins(const char *format, ...);
 void call_ends(uintptr_t result, uintptr_t expected);
 void looking_ends(void);
