@@ -1,98 +1,108 @@
 #!/bin/sh
-# tests/fuzz.sh FOLDER SECONDS [OPTION...]: runs both fuzz targets, which were built in the folder,
-# from the inputs in tests/corpus on; the heap for so many seconds, and beside it the reader of
-# traces for a third of them. The options go to libFuzzer.
+# tests/fuzz.sh FOLDER SECONDS [OPTION...]: runs the fuzz targets from the inputs in tests/corpus on:
+# the heap with AddressSanitizer for so many seconds, as it was built in FOLDER; beside it first the
+# reader of traces, then the heap without AddressSanitizer, from FOLDER-direct. The options go to
+# libFuzzer.
 # tests/fuzz.sh FOLDER merge: puts what earlier runs found into tests/corpus, as few inputs as do
 # (with the libFuzzer of clang 14 or a later one).
 #
 # New inputs go to FOLDER/corpus, those that break something to FOLDER/crashes. Exit 1 if there are
-# any. FOLDER/results has how many of the two targets held and how many did not.
+# any. FOLDER/results has how many of the three runs held and how many did not.
 set -eu
 
 folder=$1
 seconds=$2
 shift 2
-crashes=$folder/crashes
-mkdir -p "$crashes"
+heap=$folder/tests/fuzz_heap
+direct=$folder-direct/tests/fuzz_heap
+trace=$folder/tests/fuzz_trace
+mkdir -p "$folder/crashes" "$folder/corpus/heap" "$folder/corpus/trace"
 
-# The model frees much. What a trace makes its reader allocate is bounded.
+# The model frees much.
 export ASAN_OPTIONS="quarantine_size_mb=8${ASAN_OPTIONS:+:$ASAN_OPTIONS}"
-options='-only_ascii=1 -timeout=20'
-options_heap=-max_len=256
-options_trace='-max_len=1000 -malloc_limit_mb=1'
 
-# target NAME OPTION...: runs one with its options.
-target()
-{
-	name=$1
-	shift
-	eval "more=\$options_$name"
-	# shellcheck disable=SC2086,SC2154 # lists of words
-	"$folder/tests/fuzz_$name" $options $more "$@"
-}
-
-# fuzz NAME SECONDS OPTION...: runs it from all that is known on.
+# fuzz NAME PROGRAM CORPUS SECONDS OPTION...: leaves its output in FOLDER/NAME.log and its exit
+# status, last, in FOLDER/NAME.status.
 fuzz()
 {
 	name=$1
-	seconds=$2
-	shift 2
-	mkdir -p "$folder/corpus/$name"
-	target "$name" -max_total_time="$seconds" -print_final_stats=1 \
-		-artifact_prefix="$crashes/$name-" "$@" "$folder/corpus/$name" "tests/corpus/$name" \
-		>"$folder/$name.log" 2>&1
+	program=$2
+	corpus=$3
+	time=$4
+	shift 4
+	status=0
+	"$program" -only_ascii=1 -timeout=20 -max_total_time="$time" -print_final_stats=1 \
+		-artifact_prefix="$folder/crashes/$name-" "$@" \
+		"$folder/corpus/$corpus" "tests/corpus/$corpus" >"$folder/$name.log" 2>&1 || status=$?
+	echo "$status" >"$folder/$name.status"
 }
 
-# number NAME TEXT: the number behind the text in what the target said.
+# number NAME TEXT: the last number behind the text in what the run said.
 number()
 {
 	sed -n "s/.*$2 *\([0-9][0-9]*\).*/\1/p" "$folder/$1.log" | tail -n 1
 }
 
-# report NAME STATUS: what it did; and what it said of the input that broke it, and how to repeat
-# that.
+# report NAME PROGRAM: what the run did; and what it said of the input that broke it, and how to
+# repeat that.
 report()
 {
-	echo "fuzz_$1: $(number "$1" 'number_of_executed_units:') inputs," \
-		"$(number "$1" 'new_units_added:') new, seed $(number "$1" 'Seed:')"
-	if [ "$2" -eq 0 ]; then
+	echo "$1: $(number "$1" number_of_executed_units:) inputs," \
+		"$(number "$1" new_units_added:) of them new, seed $(number "$1" Seed:)"
+	if [ "$(cat "$folder/$1.status")" -eq 0 ]; then
 		passed=$((passed + 1))
 		return
 	fi
 	failed=$((failed + 1))
-	grep -vE '^#|^INFO: ' "$folder/$1.log" | tail -n 60
+	grep -vE '^#|^INFO: |^stat::' "$folder/$1.log" | tail -n 60
 	written=$(sed -n 's/.*Test unit written to //p' "$folder/$1.log" | tail -n 1)
-	echo "fuzz_$1 FAILED; repeat with: FUZZ_VERBOSE=1 $folder/tests/fuzz_$1 ${written:-?}"
+	echo "$1 FAILED; repeat with: FUZZ_VERBOSE=1 $2 ${written:-(no input was written)}"
 }
 
+# merge CORPUS PROGRAM...: the fewest inputs that cover all that the first program reaches with
+# those there are, and what the others need besides.
 merge()
 {
-	rm -rf "$folder/merged/$1"
-	mkdir -p "$folder/merged/$1" "$folder/corpus/$1"
-	target "$1" -set_cover_merge=1 "$folder/merged/$1" "tests/corpus/$1" "$folder/corpus/$1" \
-		>"$folder/merge.log" 2>&1 || { cat "$folder/merge.log"; exit 1; }
-	grep -rL . "$folder/merged/$1" | xargs -r rm -f # empty lines alone: not worth keeping
-	rm -rf "tests/corpus/$1"
-	mv "$folder/merged/$1" "tests/corpus/$1"
-	find "tests/corpus/$1" -type f -exec chmod 644 {} +
-	echo "tests/corpus/$1: $(find "tests/corpus/$1" -type f | wc -l) inputs," \
-		"$(cat "tests/corpus/$1"/* | wc -c) bytes"
+	corpus=$1
+	shift
+	merged=$folder/merged/$corpus
+	flag=-set_cover_merge=1
+	rm -rf "$merged"
+	mkdir -p "$merged"
+	for program in "$@"; do
+		"$program" -only_ascii=1 -max_len=1000 $flag "$merged" "tests/corpus/$corpus" \
+			"$folder/corpus/$corpus" >"$folder/merge.log" 2>&1 || {
+			cat "$folder/merge.log"
+			exit 1
+		}
+		flag=-merge=1
+	done
+	grep -rL . "$merged" | xargs -r rm -f # empty lines alone
+	rm -rf "tests/corpus/$corpus"
+	mv "$merged" "tests/corpus/$corpus"
+	echo "tests/corpus/$corpus: $(find "tests/corpus/$corpus" -type f | wc -l) inputs," \
+		"$(cat "tests/corpus/$corpus"/* | wc -c) bytes"
 }
 
 if [ "$seconds" = merge ]; then
-	merge heap
-	merge trace
+	merge heap "$direct" "$heap"
+	merge trace "$trace"
 	exit
 fi
 
+# (The reader of a small trace may not allocate much at once.)
+third=$(((seconds + 2) / 3))
+{
+	fuzz trace "$trace" trace "$third" -max_len=1000 -malloc_limit_mb=1 "$@"
+	fuzz direct "$direct" heap "$((seconds - third))" -max_len=256 "$@"
+} &
+fuzz heap "$heap" heap "$seconds" -max_len=256 "$@"
+wait
+
 passed=0
 failed=0
-heap_status=0
-trace_status=0
-fuzz trace $(((seconds + 2) / 3)) "$@" &
-fuzz heap "$seconds" "$@" || heap_status=$?
-wait $! || trace_status=$?
-report heap $heap_status
-report trace $trace_status
+report heap "$heap"
+report direct "$direct"
+report trace "$trace"
 echo "$passed $failed" >"$folder/results"
 [ $failed -eq 0 ]

@@ -17,6 +17,10 @@
 #include <inttypes.h>
 #include <unistd.h>
 
+#if ADDRESS_SANITIZER
+#include <sanitizer/asan_interface.h>
+#endif
+
 enum {
 	MOST_CALLS = 200,       /* in one input, */
 	MOST_WORK = 30000,      /* and what may be looked at after them: segments, 64 granules */
@@ -163,6 +167,28 @@ static uintptr_t any_address(void)
 
 /* ---- Looking after every call ------------------------------------------------------------ */
 
+#if ADDRESS_SANITIZER
+/* AddressSanitizer refuses HOLEs and nothing else; it tells no less than 8 bytes apart. */
+static int compare_poison(const struct mems_segment *segment, void *context)
+{
+	const char *const bytes = segment->physical;
+	const int is_poisoned = segment->type == MEMS_HOLE;
+	(void)context;
+	if (unit() < 8 && is_poisoned)
+		return 0;
+	return __asan_address_is_poisoned(bytes) != is_poisoned ||
+	       __asan_address_is_poisoned(bytes + segment->size / 2) != is_poisoned ||
+	       __asan_address_is_poisoned(bytes + segment->size - 1) != is_poisoned;
+}
+#else
+static int compare_poison(const struct mems_segment *segment, void *context)
+{
+	(void)segment;
+	(void)context;
+	return 0;
+}
+#endif
+
 static void after_call(void)
 {
 	const size_t granules = (mapped_end() - twins.model.options.start_address) / unit();
@@ -172,6 +198,7 @@ static void after_call(void)
 	if (fuzz.calls % COUNTERS_INTERVAL == 0)
 		compare_counters();
 	expect(mems_check(stderr) == 0, "the checker complains");
+	expect(mems_walk(compare_poison, NULL) == 0, "a HOLE may be used, or a block may not");
 }
 
 static bool is_time_left(void)
