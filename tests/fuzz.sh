@@ -1,8 +1,8 @@
 #!/bin/sh
-# tests/fuzz.sh FOLDER SECONDS [OPTION...]: runs the fuzz targets from the inputs in tests/corpus on:
-# the heap with AddressSanitizer for so many seconds, as it was built in FOLDER; beside it first the
-# reader of traces, then the heap without AddressSanitizer, from FOLDER-direct. The options go to
-# libFuzzer.
+# tests/fuzz.sh FOLDER SECONDS [OPTION...]: runs the fuzz targets, from the inputs in tests/corpus
+# on. The heap with AddressSanitizer runs for so many seconds, as it was built in FOLDER; beside it
+# first the reader of traces, then the heap without AddressSanitizer, from FOLDER-direct. The options
+# go to libFuzzer.
 # tests/fuzz.sh FOLDER merge: puts what earlier runs found into tests/corpus, as few inputs as do
 # (with the libFuzzer of clang 14 or a later one).
 #

@@ -1,8 +1,9 @@
 /*
  * A fuzz target: the input is a trace, given to the one reader there is (sample/trace.h). What was
  * read keeps the rules of the format, and written out again, with a header and without, it reads
- * the same; line by line and with a visitor that ends the reading it is the same as well. A trace
- * that is refused leaves nothing behind but a message that names the line.
+ * the same, but not with a header that claims other numbers or with a bad line at its end; line by
+ * line and with a visitor that ends the reading it is the same as well. A trace that is refused
+ * leaves nothing behind but a message that names the line.
  *
  * libFuzzer is told how much one allocation may take at most (fuzz.sh), so that a small file that
  * claims much is found, and finds what is not released.
@@ -163,38 +164,103 @@ static void option_write(const struct trace_option *option, FILE *out)
 	fprintf(out, "o %s %zu\n", names[option->option], option->value);
 }
 
-static void trace_write(const struct trace *trace, bool has_header, FILE *out)
+/* What stands around the operations when they are written. */
+struct frame {
+	bool has_header;
+	size_t ids, ops;   /* that the header claims */
+	const char *after; /* a line behind the last operation, or "" */
+};
+
+static void trace_write(const struct trace *trace, const struct frame *frame, FILE *out)
 {
-	if (has_header)
-		fprintf(out, "0\n%zu\n%zu\n1\n", trace->blocks, trace->count);
+	if (frame->has_header)
+		fprintf(out, "0\n%zu\n%zu\n1\n", frame->ids, frame->ops);
 	for (size_t i = 0; i < trace->option_count; i++)
 		option_write(&trace->options[i], out);
 	for (size_t i = 0; i < trace->count; i++) {
 		const struct trace_op *const op = &trace->ops[i];
-		fprintf(out, "%c %" PRIu64, op->kind, has_header ? op->block : trace->ids[op->block]);
+		const uint64_t id = frame->has_header ? op->block : trace->ids[op->block];
+		fprintf(out, "%c %" PRIu64, op->kind, id);
 		if (op->kind != 'f')
 			fprintf(out, " %zu", op->size);
 		if (op->kind == 'm')
 			fprintf(out, " %zu", op->alignment);
 		putc('\n', out);
 	}
+	fputs(frame->after, out);
 }
 
-static void check_written(const struct trace *trace, bool has_header)
+/* Writes the trace and reads it again. */
+static int written_read(const struct trace *trace, const struct frame *frame, struct trace *again,
+                        char error[TRACE_ERROR_MAX])
 {
-	char error[TRACE_ERROR_MAX];
 	char *text = NULL;
 	size_t length = 0;
-	struct trace again;
 	FILE *const out = open_memstream(&text, &length);
 	expect(out != NULL, "no memory for a file");
-	trace_write(trace, has_header, out);
+	trace_write(trace, frame, out);
 	expect(fclose(out) == 0, "no memory for a file");
-	const int result = bytes_visit(text, length, &again, NULL, NULL, error);
-	expect(result == 0, "what was written is refused");
-	expect(is_same(trace, &again, has_header), "what was written reads as another trace");
-	trace_free(&again);
+	const int result = bytes_visit(text, length, again, NULL, NULL, error);
 	free(text);
+	return result;
+}
+
+static void check_taken(const struct trace *trace, const struct frame *frame)
+{
+	char error[TRACE_ERROR_MAX];
+	struct trace again;
+	const int result = written_read(trace, frame, &again, error);
+	expect(result == 0, "what was written is refused");
+	expect(is_same(trace, &again, frame->has_header), "what was written reads as another trace");
+	trace_free(&again);
+}
+
+/* The last line is to blame: so many lines behind the operations. */
+static void check_refused(const struct trace *trace, const struct frame *frame, size_t behind)
+{
+	char error[TRACE_ERROR_MAX];
+	char blamed[40];
+	struct trace again;
+	const size_t before = (frame->has_header ? 4 : 0) + trace->option_count;
+	const size_t line = before + trace->count + behind;
+	const int result = written_read(trace, frame, &again, error);
+	expect(result == -1, "a trace is taken that is wrong in its last line");
+	check_error(&again, error, line == 0 ? 1 : line);
+	snprintf(blamed, sizeof blamed, "input:%zu: ", line == 0 ? 1 : line);
+	expect(strncmp(error, blamed, strlen(blamed)) == 0, "another line is blamed");
+}
+
+/* A header that claims too little or too much. */
+static void check_headers(const struct trace *trace)
+{
+	const size_t ids = trace->blocks;
+	const size_t ops = trace->count;
+	check_taken(trace, &(struct frame){true, ids, ops, ""});
+	check_taken(trace, &(struct frame){true, SIZE_MAX, ops, "\n \t\r\n"});
+	check_refused(trace, &(struct frame){true, ids, ops + 1, ""}, 0);
+	check_refused(trace, &(struct frame){true, ids, SIZE_MAX, ""}, 0);
+	check_refused(trace, &(struct frame){true, ids, ops, "a 18446744073709551615 1\n"}, 1);
+	check_refused(trace, &(struct frame){true, SIZE_MAX, ops, "a 77777777 1\n"}, 1);
+	if (ids != 0) {
+		char line[40];
+		snprintf(line, sizeof line, "a %zu 1\n", ids);
+		check_refused(trace, &(struct frame){true, ids, ops + 1, line}, 1);
+	}
+}
+
+/* Lines that no trace has. */
+static void check_lines(const struct trace *trace)
+{
+	static const char *const lines[] = {
+		"a 1 18446744073709551616\n", "a 18446744073709551616 1\n", "c 7 1 1\n", "m 7 1\n",
+		"m 7 1 0\n", "m 7 1 12\n", "a 7 -1\n", "a 7 1 1 1\n", "f\n", "f 7 1\n", "f seven\n",
+		"q 7\n", "o start\n", "o size 5\n", "p\n", "\\ 1\n", "a 7 1\v\n", "ab 7 1\n",
+	};
+	for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++)
+		check_refused(trace, &(struct frame){false, 0, 0, lines[i]}, 1);
+	if (trace->count != 0)
+		check_refused(trace, &(struct frame){false, 0, 0, "o start 5\n"}, 1);
+	check_taken(trace, &(struct frame){false, 0, 0, ""});
 }
 
 /* ---- Line by line ------------------------------------------------------------------------ */
@@ -260,8 +326,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 	const size_t lines = lines_of(bytes, size);
 	if (bytes_visit(bytes, size, &trace, NULL, NULL, error) == 0) {
 		check_trace(&trace, lines);
-		check_written(&trace, false);
-		check_written(&trace, true);
+		check_headers(&trace);
+		check_lines(&trace);
 		check_visits(bytes, size, &trace, 0);
 		check_visits(bytes, size, &trace, 1 + size % 7);
 	} else {

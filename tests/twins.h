@@ -45,7 +45,8 @@ void twins_finish(void);
 void expect(bool condition, const char *what);
 
 /* Around a call of the library and the same call of the model; call_ends wants errno as the
- * library left it. looking_ends is for calls that report nothing and that the model has not seen. */
+ * library left it. looking_ends is for calls that report nothing and that the model has not
+ * seen. */
 __attribute__((format(printf, 1, 2))) void call_begins(const char *format, ...);
 void call_ends(uintptr_t result, uintptr_t expected);
 void looking_ends(void);
