@@ -70,7 +70,7 @@ merge()
 	rm -rf "$merged"
 	mkdir -p "$merged"
 	for program in "$@"; do
-		"$program" -only_ascii=1 -max_len=1000 $flag "$merged" "tests/corpus/$corpus" \
+		"$program" -only_ascii=1 -rss_limit_mb=0 -max_len=1000 $flag "$merged" "tests/corpus/$corpus" \
 			"$folder/corpus/$corpus" >"$folder/merge.log" 2>&1 || {
 			cat "$folder/merge.log"
 			exit 1
@@ -90,11 +90,12 @@ if [ "$seconds" = merge ]; then
 	exit
 fi
 
-# (The reader of a small trace may not allocate much at once.)
+# The reader of a small trace may not allocate much at once. Without a limit of memory libFuzzer has
+# no second thread, which would keep the library from its direct ways.
 third=$(((seconds + 2) / 3))
 {
 	fuzz trace "$trace" trace "$third" -max_len=1000 -malloc_limit_mb=1 "$@"
-	fuzz direct "$direct" heap "$((seconds - third))" -max_len=256 "$@"
+	fuzz direct "$direct" heap "$((seconds - third))" -max_len=256 -rss_limit_mb=0 "$@"
 } &
 fuzz heap "$heap" heap "$seconds" -max_len=256 "$@"
 wait
