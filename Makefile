@@ -5,6 +5,7 @@
 # made anew when a flag changes.
 
 CFLAGS ?= -O2 -g
+STD ?= c11
 CXX ?= g++
 CLANG ?= clang
 RUN ?=
@@ -38,7 +39,7 @@ cmocka_libs := $(if $(CMOCKA),$(CMOCKA)/libcmocka.a,-lcmocka)
 warnings := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion \
 	-Wstrict-prototypes -Wmissing-prototypes
 compile = $(CC) -I. -Isample -I$(build)/sample $(if $(CMOCKA),-I$(CMOCKA)/include) \
-	$(CPPFLAGS) $(CFLAGS) -std=c11 $(warnings) $(variant_flags) -MMD -MP -c
+	$(CPPFLAGS) $(CFLAGS) -std=$(STD) $(warnings) $(variant_flags) -MMD -MP -c
 link = $(CC) $(CFLAGS) $(variant_flags) $(LDFLAGS)
 
 heaps := $(build)/tests/heaps

@@ -18,9 +18,19 @@ static void *must(void *memory)
 	return memory;
 }
 
+/* Memory that was resized, zeroed where it is new (from NULL). Leaves errno alone, which a
+ * successful malloc need not do. */
+static void *resized(void *memory, size_t size)
+{
+	const int error = errno;
+	void *const result = must(memory == NULL ? calloc(1, size) : realloc(memory, size));
+	errno = error;
+	return result;
+}
+
 static struct model_segment *segment_new(struct model_node *node, uintptr_t start, size_t size)
 {
-	struct model_segment *const segment = must(calloc(1, sizeof *segment));
+	struct model_segment *const segment = resized(NULL, sizeof *segment);
 	segment->node = node;
 	segment->type = MEMS_HOLE;
 	segment->start = start;
@@ -151,7 +161,7 @@ static bool is_within_limit(const struct model *model, size_t pages)
 
 static struct model_segment *node_append(struct model *model, size_t pages)
 {
-	struct model_node *const node = must(calloc(1, sizeof *node));
+	struct model_node *const node = resized(NULL, sizeof *node);
 	node->start = model->options.start_address + mapped_bytes(model);
 	node->size = pages * model->options.page_bytes;
 	node->first = segment_new(node, node->start, node->size);
@@ -215,7 +225,7 @@ static struct model_segment *hole_first_fit(const struct model *model, size_t al
 static void block_begin(struct model *model, struct model_segment *block)
 {
 	block->type = MEMS_PROCESS;
-	block->bytes = must(calloc(1, block->size));
+	block->bytes = resized(NULL, block->size);
 	peaks_update(model);
 }
 
@@ -527,7 +537,7 @@ static bool block_grow_in_place(struct model *model, struct model_segment *block
 	const size_t kept = block->size;
 	segment_join_next(block);
 	segment_split(block, size);
-	block->bytes = must(realloc(block->bytes, size));
+	block->bytes = resized(block->bytes, size);
 	memset(block->bytes + kept, 0, size - kept);
 	peaks_update(model);
 	return true;

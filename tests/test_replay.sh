@@ -8,6 +8,16 @@ trap 'rm -rf "$work"' EXIT
 trace=$work/t.rep
 failures=0
 
+# What another C library (musl) says in its own words, in those of glibc.
+usual_words()
+{
+	sed -e "s|$trace|TRACE|g" -e 's/Out of memory/Cannot allocate memory/' \
+		-e "s/unrecognized option: \(..*\)/unrecognized option '--\1'/" \
+		-e "s/unrecognized option '--\(.\)'/invalid option -- '\1'/" \
+		-e "s/option requires an argument: \(.*\)/option '--\1' requires an argument/" \
+		-e "s/option does not take an argument: \(.*\)/option '--\1' doesn't allow an argument/"
+}
+
 # run STATUS TEXT ARGUMENT...: the replay exits with STATUS, and TEXT is all that it says on stderr
 # (on stdout for status 0), TRACE standing for the name of the file.
 run()
@@ -20,7 +30,7 @@ run()
 	found=$?
 	said=$work/err
 	[ $found -ne 0 ] || said=$work/out
-	said=$(sed "s|$trace|TRACE|g" "$said")
+	said=$(usual_words <"$said")
 	if [ $found -eq "$wanted" ] && [ "$said" = "$text" ]; then
 		echo "[       OK ] $text"
 	else
