@@ -2215,9 +2215,9 @@ static void visitor_leave(void)
 	lock_give();
 }
 
-/* As visitor_enter, and out, unless it is NULL, is locked too: what is printed stays together. Who has the
- * stream may wait for the heap, as when the stream needs memory, and a visitor of the heap for the
- * stream: so neither is waited for while the other is held. */
+/* As visitor_enter, and out, unless it is NULL, is locked too: what is printed stays together. Who
+ * has the stream may wait for the heap, as when the stream needs memory, and a visitor of the heap
+ * for the stream: so neither is waited for while the other is held. */
 static void printer_enter(FILE *out)
 {
 	const bool is_needed = out != NULL && !is_holder();

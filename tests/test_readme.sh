@@ -12,7 +12,8 @@
 # shellcheck disable=SC2016,SC2317 # backquotes are meant; the functions are called by check
 set -u
 
-long='test asan test32 check test-browser scale bench'
+long='test asan test32 check test-browser scale bench tsan stress fuzz coverage lint'
+long="$long test-programs test-platforms"
 
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
@@ -66,6 +67,24 @@ has_what_it_links_to()
 	while read -r file; do
 		[ -s "$file" ] || { echo "README.md links to $file"; return 1; }
 	done <"$work/links"
+}
+
+# The tests that stand in the last cell of a row as proof: `FILE`: `TEST`, `TEST`; `FILE`: ...
+has_tests_that_it_names()
+{
+	sed -n 's/^| .* | \(`\(test\|fuzz\)_[^|]*\) |$/\1/p' README.md | grep -o '`[^`]*`' |
+		tr -d '`' >"$work/names"
+	[ -s "$work/names" ] || return
+	file=
+	while read -r name; do
+		case $name in
+		*.sh) [ -x "tests/$name" ] || { echo "README.md names tests/$name"; return 1; } ;;
+		test_* | fuzz_*) file=tests/$name.c ;;
+		*) grep -q "^static void $name(" "$file" && grep -q "test.*[( ]$name[,)]" "$file" ||
+			{ echo "README.md names $name of $file"; return 1; } ;;
+		esac
+		[ -z "$file" ] || [ -s "$file" ] || { echo "README.md names $file"; return 1; }
+	done <"$work/names"
 }
 
 # The example as it is when it follows the block of C that records: what comes there before its
@@ -141,6 +160,8 @@ succeeds()
 check "no command stands in a block that is not run" has_no_other_commands
 
 check "what the README links to is there" has_what_it_links_to
+
+check "the tests that the README names are there" has_tests_that_it_names
 
 blocks=$(grep -c '^```sh$' README.md)
 n=0

@@ -1034,23 +1034,6 @@ static void use_by_json(FILE *out)
 	expect(mems_fprint_json(out) == 0);
 }
 
-static void use_by_taking(FILE *out)
-{
-	(void)out;
-	mems_free(at(churn_block_take(100, 1)));
-}
-
-static void use_by_forking(FILE *out)
-{
-	(void)out;
-	const pid_t pid = child_start();
-	if (pid == 0) {
-		expect_working_heap();
-		child_exit();
-	}
-	child_wait(pid);
-}
-
 static void test_printing_to_a_stream_in_use(void **state)
 {
 	struct stream stream;
@@ -1059,20 +1042,6 @@ static void test_printing_to_a_stream_in_use(void **state)
 	mems_free(at(churn_block_take(100, 1)));
 	check_meeting(out, &stream, mems_fprint_stats);
 	check_meeting(out, &stream, use_by_json);
-	fclose(out);
-	assert_as_expected();
-	assert_empty();
-}
-
-static void test_recording_to_a_stream_in_use(void **state)
-{
-	struct stream stream;
-	(void)state;
-	FILE *const out = stream_open(&stream, NULL, _IONBF);
-	assert_int_equal(mems_record(out), 0);
-	check_meeting(out, &stream, use_by_taking);
-	check_meeting(out, &stream, use_by_forking);
-	assert_int_equal(mems_record(NULL), 0);
 	fclose(out);
 	assert_as_expected();
 	assert_empty();
@@ -1587,7 +1556,6 @@ int main(void)
 		thread_test(test_printing_to_a_stream_that_uses_the_heap),
 		thread_test(test_recording_to_a_stream_that_uses_the_heap),
 		thread_test(test_printing_to_a_stream_in_use),
-		thread_test(test_recording_to_a_stream_in_use),
 		thread_test(test_visitor_that_prints_where_others_print),
 		thread_test(test_recording_many_threads),
 		thread_test(test_fork_while_others_change),
