@@ -142,6 +142,11 @@ size_t walk_segments(struct mems_segment *segments, size_t capacity)
 
 /* ---- Children --------------------------------------------------------------------------- */
 
+bool is_counted(void)
+{
+	return __gcov_dump != NULL;
+}
+
 /* Neither buffers nor the handlers of exit belong to the child; what gcov counted in it does. */
 int status_of_child(int (*run)(void *context), void *context)
 {
@@ -152,7 +157,7 @@ int status_of_child(int (*run)(void *context), void *context)
 	assert_true(child >= 0);
 	if (child == 0) {
 		status = run(context);
-		if (__gcov_dump != NULL)
+		if (is_counted())
 			__gcov_dump();
 		_exit(status);
 	}

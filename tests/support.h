@@ -103,6 +103,9 @@ bool has_filling(uintptr_t address, size_t size, unsigned tag);
 /* What run returns in a child of its own, made by fork: 0 to 255. */
 int status_of_child(int (*run)(void *context), void *context);
 
+/* Whether gcov counts in this program, which then runs code of gcov everywhere. */
+bool is_counted(void);
+
 /* A random number generator with the seed as its whole state. */
 uint64_t random_next(uint64_t *state);
 size_t random_below(uint64_t *state, size_t bound);

@@ -30,7 +30,7 @@ enum {
 	/* ThreadSanitizer loses count of threads in the child of a process that had several. */
 	CHILD_MAY_HAVE_THREADS = !THREAD_SANITIZER,
 	SLOWNESS = THREAD_SANITIZER ? 8 : 1,   /* loops are so many times shorter */
-	WATCHDOG_SECONDS = THREAD_SANITIZER ? 120 : 30,
+	WATCHDOG_SECONDS = 120,
 	MOMENT_MICROSECONDS = 20000            /* for a thread to do what it must not */
 };
 
