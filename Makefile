@@ -62,8 +62,19 @@ help:
 	@echo 'make pictures   draws the pictures of the README anew'
 	@echo 'make asan       the tests under the address and undefined behaviour sanitizers'
 	@echo 'make test32     the tests in a 32-bit build'
-	@echo 'make check      all of these, warnings as errors with gcc and clang, mems.h from C++,'
-	@echo '                the names that the library exports, and the tarball unpacked elsewhere'
+	@echo 'make tsan       the tests of threads under the thread sanitizer'
+	@echo 'make stress     2 to 16 threads and their forks, 10 million calls (STRESS_CALLS)'
+	@echo 'make fuzz       random calls, guided by what they reach, for FUZZ_SECONDS (60)'
+	@echo 'make lint       clang-tidy and cppcheck'
+	@echo 'make coverage   the lines and branches of mems.c that the tests reach'
+	@echo 'make test-programs'
+	@echo '                runs sqlite3, python3, perl, git, gcc, xz, zstd and redis on a MeMS heap,'
+	@echo '                and compares (PROGRAMS_FLAGS=--quick: less of each)'
+	@echo 'make test-platforms'
+	@echo '                the tests with other compilers, C libraries, processors and checkers'
+	@echo 'make preload    build/default/preload.so, which puts a MeMS heap under any program'
+	@echo 'make check      test, asan, test32, tsan, warnings as errors with gcc and clang, mems.h from'
+	@echo '                C++, the names that the library exports, and the tarball unpacked elsewhere'
 	@echo 'make bench      measures MeMS beside other allocators'
 	@echo 'make scale      shows that a call costs the same on a heap a thousand times as large'
 	@echo 'make install    installs to PREFIX, /usr/local by default (make uninstall: removes it);'
@@ -175,7 +186,7 @@ test32:
 
 # ---- More checks ---------------------------------------------------------------------------------
 
-check: test asan test32 strict cxx symbols dist-check
+check: test asan test32 tsan strict cxx symbols dist-check
 
 # For gcc, gcc in 32 bits, and clang.
 strict:
