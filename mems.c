@@ -3223,8 +3223,10 @@ static size_t metadata_bytes(void)
 	size_t bytes = sizeof(heap);
 	for (unsigned i = 0; i < TABLES; i++)
 		bytes += os_resident_bytes(heap.tables[i].memory, heap.tables[i].committed_bytes);
-	if (heap.record != NULL)
-		bytes += os_resident_bytes((char *)heap.record_ids, heap.record_bytes);
+	if (heap.record != NULL) {
+		const size_t used = round_up(heap.top * sizeof(uint32_t), os_page_bytes());
+		bytes += os_resident_bytes((char *)heap.record_ids, used);
+	}
 	return bytes;
 }
 
