@@ -81,6 +81,14 @@ static void do_nothing(const uint8_t *next)
 	(void)next;
 }
 
+static int begin(void **state)
+{
+	expect_failures = 0;
+	return with_heap(state);
+}
+
+#define step_test(function) cmocka_unit_test_setup_teardown(function, begin, clean_up)
+
 /* An emulator may not know the flag: then there is nothing to see here. */
 static void need_steps(void)
 {
@@ -97,7 +105,8 @@ static struct scene {
 	uintptr_t owned[OWNED];      /* they stay */
 	char *physical[OWNED];
 	uintptr_t slots[FREE_SLOTS]; /* they come and go; 0 for none */
-	size_t owned_next;           /* the next one to look at */
+	uintptr_t hole;              /* so small that it stays one, */
+	uintptr_t beside[2];         /* between these, which stay */
 } scene;
 
 /* Of one granule, several to a leaf, of a leaf and more, of more than 4096 granules. */
@@ -107,7 +116,7 @@ static const size_t owned_sizes[OWNED] = {
 
 static size_t some_size(void)
 {
-	static const size_t sizes[] = { 8, 8, 8, 16, 24, 40, 64, 500, 512, 1500 };
+	static const size_t sizes[] = { 16, 16, 16, 24, 40, 64, 500, 512, 1500 };
 	return sizes[random_below(&scene.random, sizeof sizes / sizeof sizes[0])];
 }
 
@@ -117,6 +126,9 @@ static void scene_set(const char *name)
 	const unsigned long seed = given != NULL ? strtoul(given, NULL, 10) : (unsigned)getpid();
 	printf("%s: SEED=%lu\n", name, seed);
 	scene = (struct scene){ .random = seed };
+	scene.beside[0] = take(8);
+	scene.hole = take(8);
+	scene.beside[1] = take(8);
 	for (unsigned i = 0; i < FREE_SLOTS; i++) {
 		scene.slots[i] = take(some_size());
 		if (i % 2 == 0 || i / 2 >= OWNED)
@@ -126,6 +138,7 @@ static void scene_set(const char *name)
 	}
 	scene.owned[OWNED - 1] = take(owned_sizes[OWNED - 1]);
 	scene.physical[OWNED - 1] = mems_get(at(scene.owned[OWNED - 1]));
+	give_back(scene.hole);
 }
 
 /* One change beside them. */
@@ -164,6 +177,8 @@ static void look_at_all(const uint8_t *next)
 	(void)next;
 	for (unsigned i = 0; i < OWNED; i++)
 		expect(is_translated(i));
+	expect(mems_get(at(scene.hole)) == NULL);
+	expect(mems_get(at(scene.beside[0])) != NULL && mems_get(at(scene.beside[1])) != NULL);
 }
 
 /* ---- The tests ---------------------------------------------------------------------------- */
@@ -184,6 +199,46 @@ static void test_translation_after_each_step_of_a_change(void **state)
 	}
 	printf("%zu instructions\n", count);
 	assert_true(count > CHANGES * 20);
+}
+
+/* Small blocks, every other of which stays when the rest is freed. */
+enum { KEPT = 40 };
+static uintptr_t kept[KEPT];
+
+static size_t kept_size(unsigned i)
+{
+	return 8 + i % 5 * 8;
+}
+
+static void look_at_kept(const uint8_t *next)
+{
+	(void)next;
+	for (unsigned i = 0; i < KEPT; i += 2) {
+		const void *const physical = mems_get(at(kept[i]));
+		expect(physical != NULL);
+		expect(mems_get_range(at(kept[i]), kept_size(i)) == physical);
+		expect(mems_get_range(at(kept[i]), kept_size(i) + 1) == NULL);
+		expect(mems_get(at(kept[i + 1])) == NULL);
+	}
+}
+
+/* A request that cannot be met: under quick fit all that is remembered is merged before it fails. */
+static void test_translation_after_each_step_of_a_merge(void **state)
+{
+	(void)state;
+	need_steps();
+	mems_finish();
+	assert_int_equal(mems_option(MEMS_LIMIT, 4 * PAGE), 0);
+	mems_init();
+	for (unsigned i = 0; i < KEPT; i++)
+		kept[i] = take(kept_size(i));
+	for (unsigned i = 1; i < KEPT; i += 2)
+		give_back(kept[i]);
+	steps_begin(look_at_kept);
+	void *const refused = mems_malloc(4 * PAGE);
+	steps_end();
+	assert_null(refused);
+	assert_int_equal(expect_failures, 0);
 }
 
 /* In the middle of a translation something happens now and then. */
@@ -402,10 +457,11 @@ int main(void)
 {
 	const struct sigaction action = { .sa_sigaction = on_trap, .sa_flags = SA_SIGINFO };
 	const struct CMUnitTest tests[] = {
-		heap_test(test_who_takes_a_lock),
-		heap_test(test_translation_after_each_step_of_a_change),
-		heap_test(test_changes_after_each_step_of_a_translation),
-		heap_test(test_stale_addresses_in_the_middle_of_a_change),
+		step_test(test_who_takes_a_lock),
+		step_test(test_translation_after_each_step_of_a_change),
+		step_test(test_translation_after_each_step_of_a_merge),
+		step_test(test_changes_after_each_step_of_a_translation),
+		step_test(test_stale_addresses_in_the_middle_of_a_change),
 	};
 	sigaction(SIGTRAP, &action, NULL);
 	return run_heap_tests("steps", tests);
