@@ -20,7 +20,7 @@
 
 enum {
 	RUNS = 4,
-	PAUSE_MICROSECONDS = 20000, /* between two forks */
+	PAUSE_MICROSECONDS = 5000, /* between two forks */
 	CHILD_SECONDS = 60,        /* after which a child has come to a standstill, */
 	RUN_SECONDS = 1800,        /* or the whole */
 	KNOWN_SIZE = 50000,
