@@ -225,7 +225,8 @@ static void look_at_kept(const uint8_t *next)
 	}
 }
 
-/* A request that cannot be met: under quick fit all that is remembered is merged before it fails. */
+/* A request that cannot be met: under quick fit all that is remembered is merged before it
+ * fails. */
 static void test_translation_after_each_step_of_a_merge(void **state)
 {
 	(void)state;

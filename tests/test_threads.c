@@ -637,6 +637,24 @@ static void visit_heap(struct visit *visit, void (*act)(struct visit *visit))
 	expect(visit->segments == segments);
 }
 
+static void visit_and_try(struct visit *visit)
+{
+	expect_visitors_rules(visit->block);
+}
+
+/* With a block of the size remembered, which is taken and freed in another way by one thread. */
+static void test_visitor_in_a_process_of_one_thread(void **state)
+{
+	struct visit visit;
+	(void)state;
+	const uintptr_t block = churn_block_take(100, 1);
+	mems_free(at(churn_block_take(100, 2)));
+	mems_free(at(block));
+	visit_heap(&visit, visit_and_try);
+	expect_working_heap();
+	assert_as_expected();
+}
+
 static void visit_while_another_takes(struct visit *visit)
 {
 	taker_start(&visit->taker);
@@ -1538,7 +1556,8 @@ static void test_threads_without_a_heap(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		/* The first, while there has been one thread only. */
+		/* The first two, while there has been one thread only. */
+		thread_test(test_visitor_in_a_process_of_one_thread),
 		thread_test(test_thread_created_by_a_visitor),
 		thread_test(test_threads_come_and_go_in_a_visitor),
 		thread_test(test_two_threads),
