@@ -19,20 +19,18 @@
  *            one as well, and carries a start bit, so that every segment ends at a start.
  *   class    of sizes: the smallest have one each, larger ones share; class_least[c] is the
  *            smallest size of class c.
- *   bound    for each class a position before which no HOLE of class_least[c] or more granules
- *            starts
+ *   bound    for each class a leaf before which no HOLE of class_least[c] or more granules starts
  *
- * How a HOLE is found: the bound of its class says where to begin. If the HOLE there does not do, a
+ * How a HOLE is found: the bound of its class says where to begin. If no HOLE in that leaf does, a
  * tree of maxima leads to the first leaf with one that does, as in R. P. Brent, "Efficient
  * implementation of the first-fit strategy for dynamic storage allocation", ACM TOPLAS 11(3), 1989.
  * There are two trees. leaf_max[0] has a byte for each leaf, the largest HOLE that starts in it, and
  * each further level the maxima of 64 bytes below; sizes above 254 are written as 255. For those
  * *large* HOLEs group_max[0] has the exact size of the largest in each group (no more than 16 fit
- * in), and each further level the maxima of 16 entries. What a group hands up, in leaf_max[1] and in
- * group_max[0], is raised at once when it grows. When it may have shrunk it is left as it is, too
- * large, and the group is noted in a slot that it shares with others; it is settled when another
- * group takes the slot, or when a search finds nothing there. So at most LAGS groups ever hand up
- * too much, and a HOLE that is carved again and again does not cost the climb each time.
+ * in), and each further level the maxima of 16 entries. An entry is raised at once when a HOLE
+ * grows. When one shrinks or goes, its entries are left as they are, too large; a search that they
+ * lead astray corrects them. As a call makes at most two leaves wrong, it causes at most two such
+ * detours later; a search that went far corrects at once what it made wrong.
  *
  * Invariants; mems_check verifies each of them and names it
  *   I1   top is a whole number of pages within the reservation and the limit, base is aligned,
@@ -46,13 +44,12 @@
  *   I8   no bit is set beyond top
  *   I9   has_start[0] tells which leaves have a start, has_start[i + 1] which words of has_start[i]
  *        are not 0
- *   I10  leaf_max[0][i] is the largest HOLE that starts in leaf i, or 255 if it is larger, and
- *        leaf_max[k + 1][i] the largest of its 64 entries in leaf_max[k] (a group in a slot: at
- *        least that)
- *   I11  group_max[0][i] is the largest large HOLE that starts in group i, 0 if there is none (a
- *        group in a slot: at least that), group_max[k + 1][i] the largest of its 16 entries in
- *        group_max[k]
- *   I12  no HOLE of class_least[c] or more granules starts before bounds[c]
+ *   I10  leaf_max[0][i] is at least the largest HOLE that starts in leaf i, or 255 if that is larger,
+ *        leaf_max[k + 1][i] at least the largest of its 64 entries in leaf_max[k]
+ *   I11  group_max[0][i] is at least the largest large HOLE that starts in group i, and
+ *        group_max[k + 1][i] at least the largest of its 16 entries in group_max[k]
+ *   I12  no HOLE of class_least[c] or more granules starts before leaf bounds[c]; no bound is less
+ *        than that of the class before
  *   I13  the counters equal what the chains say; no peak is below its counter
  *   I14  no block was ever beyond clean_from, where memory is as the OS gave it
  *   I15  the bins hold exactly the HOLEs that are not merged, each in the bin of its size
@@ -141,6 +138,7 @@
 #define UNROLL _Pragma("GCC unroll 16")
 #endif
 #define NOINLINE __attribute__((noinline))
+#define ALWAYS_INLINE inline __attribute__((always_inline))
 #define UNLIKELY(condition) __builtin_expect(!!(condition), 0)
 
 enum {
@@ -161,8 +159,9 @@ enum {
 	START_LEVELS = 5,       /* of has_start: the last one has one word */
 	LEAF_MAX_LEVELS = 5,    /* of leaf_max: the last one has at most 4 entries */
 	LARGE = 255,            /* a HOLE of this size or more is large, and leaf_max says so */
-	LAGS = 16,              /* groups that may lag */
 	CLASSES = 16,           /* of sizes, see class_least */
+	NEAR_SIZES = 32,        /* blocks of up to so many granules are taken the near way */
+	FAR_LOG2 = 14,          /* leaves; a search that leaves so many is a far one */
 	CLASSED_SIZES = 257,    /* the last class begins before this size */
 
 	CACHE_LINE = 64,        /* bytes; what threads that write keep apart from those that read */
@@ -310,27 +309,28 @@ static struct {
 	size_t trim_last;            /* granules given back the last time */
 	size_t trim_visited;         /* the HOLE that holes_trim visited last; a granule */
 	size_t fresh;                /* granules of pages not in memory that were taken so far */
-	size_t lags[LAGS];           /* a group that may lag, or does not; g is in lags[g % LAGS] */
 	uint8_t classes_up_to[CLASSED_SIZES]; /* how many classes have a least size up to this one */
-	lanes bounds[CLASSES / 4];   /* granules, less 2^31 (SSE2 compares signed numbers) */
+	lanes bounds[CLASSES / 4];   /* leaves; none is less than the one before */
+	uint32_t run_shifts[NEAR_SIZES + 1]; /* five shifts of six bits, see runs_of_near */
 
 	struct main_node *nodes;     /* an array: the main chain in order */
 	size_t node_count;
 
 	bool is_watched;             /* a memory checker is told which granules the program may use */
+	bool is_near;                /* first fit, a node, no visitor, no recording; always */
 	bool is_quick;               /* the policy is MEMS_QUICK_FIT; the rest is used only then */
 	bool is_direct;              /* is_quick, and nothing but the books has to be done; always */
 	atomic_word *merged;         /* a word a leaf: the HOLEs that are merged for good */
 	struct bin bins[BINS];
 	uint32_t spare_chunk;        /* the first of a list of chunks given back; 0 for none */
 	uint32_t chunk_count;        /* chunks that were ever taken, the unused first one included */
+	size_t merged_size;          /* granules in merged HOLEs; the near way of first fit skips it */
 
 	FILE *record;                /* where calls are recorded, the caller's; else NULL */
 	size_t record_bytes;         /* of record_ids, whole OS pages */
 	uint32_t *record_ids;        /* for the granule at which a live block starts: its id */
 	uint32_t record_next;        /* the id that the next block gets */
 
-	size_t merged_size;          /* granules in merged HOLEs */
 	size_t process;              /* granules in PROCESS segments */
 	size_t peak_process;         /* the most of them since mems_init */
 	size_t clean_from;           /* granule: from here to top no block has ever been */
@@ -398,7 +398,7 @@ static size_t top_load(void)
 }
 
 /* The first of the 64 bytes at line, from index on, that is at least value; 64 if there is none. */
-static unsigned bytes_find(const uint8_t line[64], unsigned from, unsigned value)
+static inline unsigned bytes_find(const uint8_t line[64], unsigned from, unsigned value)
 {
 #ifdef __SSE2__
 	const __m128i least = _mm_set1_epi8((char)value);
@@ -1056,35 +1056,83 @@ static inline unsigned longest_run(uint64_t bits)
 	return longest;
 }
 
-/* The last HOLE that starts in the leaf, which has one. Only this one can reach beyond the leaf. */
+/* The last HOLE that starts in the leaf: only this one can reach beyond it. NONE if there is none. */
 static inline size_t leaf_last_hole(size_t leaf)
 {
-	return leaf * 64 + highest_bit(leaf_merged(leaf));
+	const uint64_t holes = leaf_merged(leaf);
+	return holes == 0 ? NONE : leaf * 64 + highest_bit(holes);
 }
 
-/* The largest HOLE that starts in the leaf, counted from the bits. The size of the one at granule
- * is known: that saves looking far for its end. */
-static size_t leaf_largest_beside(size_t leaf, size_t granule, size_t size)
+/* The HOLE that starts at granule; NONE may be asked for as well. */
+static inline struct hole hole_at(size_t granule)
+{
+	return (struct hole){ granule, granule == NONE ? 0 : segment_size(granule) };
+}
+
+/* The largest HOLE that starts in the leaf, counted from the bits. */
+static size_t leaf_largest(size_t leaf)
 {
 	if (leaf_merged(leaf) == 0)
 		return 0;
-	const size_t last = leaf_last_hole(leaf);
-	return max_size(longest_run(leaf_free(leaf)), last == granule ? size : segment_size(last));
+	return max_size(longest_run(leaf_free(leaf)), segment_size(leaf_last_hole(leaf)));
 }
 
-static size_t leaf_largest(size_t leaf)
+/* Corrects the entry of a leaf, which may be too large. */
+static void leaf_settle(size_t leaf)
 {
-	return leaf_largest_beside(leaf, NONE, 0);
+	heap.leaf_max[0][leaf] = leaf_max_of(leaf_largest(leaf));
 }
 
 /* The largest large HOLE that starts in the group, 0 if there is none. */
 static size_t group_largest(size_t group)
 {
 	const uint8_t *line = heap.leaf_max[0] + group * GROUP_LEAVES;
-	size_t largest = 0;
+	size_t largest = LARGE - 1;
 	for (unsigned i = 0; (i = bytes_find(line, i, LARGE)) < GROUP_LEAVES; i++)
-		largest = max_size(largest, segment_size(leaf_last_hole(group * GROUP_LEAVES + i)));
-	return largest;
+		largest = max_size(largest, hole_at(leaf_last_hole(group * GROUP_LEAVES + i)).size);
+	return largest < LARGE ? 0 : largest;
+}
+
+/* Corrects the entry of a leaf, and those above that said the same. */
+static void leaf_settle_above(size_t leaf)
+{
+	const uint8_t before = heap.leaf_max[0][leaf];
+	leaf_settle(leaf);
+	uint8_t after = heap.leaf_max[0][leaf];
+	for (unsigned level = 1; level < LEAF_MAX_LEVELS && after != before; level++) {
+		const uint8_t *line = heap.leaf_max[level - 1] + round_down(leaf, 64);
+		leaf /= 64;
+		if (heap.leaf_max[level][leaf] != before)
+			return;
+		after = (uint8_t)bytes_max(line);
+		heap.leaf_max[level][leaf] = after;
+	}
+}
+
+/* Corrects the entry of a group for large HOLEs, and those above that said the same. */
+static void group_settle_above(size_t group)
+{
+	const uint32_t before = heap.group_max[0][group];
+	uint32_t after = (uint32_t)group_largest(group);
+	heap.group_max[0][group] = after;
+	for (unsigned level = 1; level < MAX_LEVELS && after != before; level++) {
+		const uint32_t *line = heap.group_max[level - 1] + round_down(group, FANOUT);
+		group >>= FANOUT_LOG2;
+		if (heap.group_max[level][group] != before)
+			return;
+		after = sizes_max(line);
+		heap.group_max[level][group] = after;
+	}
+}
+
+/* A HOLE of so many granules was cut, which a search found far from where it began. Where searches
+ * go far, wrong entries on many levels would cost too much. */
+static NOINLINE void index_settle(size_t granule, size_t size)
+{
+	if (size < LARGE)
+		leaf_settle_above(leaf_of(granule));
+	else if (heap.group_max[0][group_of(granule)] == size)
+		group_settle_above(group_of(granule));
 }
 
 /* Raises the entries above that of the leaf, as far as they are smaller. */
@@ -1106,51 +1154,6 @@ static NOINLINE void group_raise(size_t group, size_t size)
 	}
 }
 
-/* Counts the entries of the group anew, and those above as far as it was the largest there. */
-static void group_settle_small(size_t group)
-{
-	uint8_t before = heap.leaf_max[1][group];
-	uint8_t after = (uint8_t)bytes_max(heap.leaf_max[0] + group * GROUP_LEAVES);
-	heap.leaf_max[1][group] = after;
-	for (unsigned level = 2; level < LEAF_MAX_LEVELS && after != before; level++) {
-		const uint8_t *line = heap.leaf_max[level - 1] + round_down(group, 64);
-		group /= 64;
-		if (heap.leaf_max[level][group] != before)
-			return;
-		after = (uint8_t)bytes_max(line);
-		heap.leaf_max[level][group] = after;
-	}
-}
-
-static void group_settle_large(size_t group)
-{
-	uint32_t before = heap.group_max[0][group];
-	uint32_t after = (uint32_t)group_largest(group);
-	heap.group_max[0][group] = after;
-	for (unsigned level = 1; level < MAX_LEVELS && after != before; level++) {
-		const uint32_t *line = heap.group_max[level - 1] + round_down(group, FANOUT);
-		group >>= FANOUT_LOG2;
-		if (heap.group_max[level][group] != before)
-			return;
-		after = sizes_max(line);
-		heap.group_max[level][group] = after;
-	}
-}
-
-static void group_settle(size_t group)
-{
-	group_settle_small(group);
-	if (heap.group_max[0][group] != 0)
-		group_settle_large(group);
-}
-
-/* Gives the slot to another group. */
-static NOINLINE void lag_change(size_t *lag, size_t group)
-{
-	group_settle(*lag);
-	*lag = group;
-}
-
 /* A HOLE of so many granules has come to be at granule, or has grown to that. */
 static inline void index_add(size_t granule, size_t size)
 {
@@ -1164,36 +1167,16 @@ static inline void index_add(size_t granule, size_t size)
 		group_raise(group_of(granule), size);
 }
 
-/* An entry of the group may be too large now. */
-static inline void group_lag(size_t group)
-{
-	if (UNLIKELY(heap.lags[group % LAGS] != group))
-		lag_change(&heap.lags[group % LAGS], group);
-}
-
-/* The HOLE of so many granules at granule is gone, or smaller; one of rest_size is at rest now.
- * The bits say so already. */
-static inline void index_remove(size_t granule, size_t size, size_t rest, size_t rest_size)
-{
-	const size_t leaf = leaf_of(granule);
-	const uint8_t before = heap.leaf_max[0][leaf];
-	if (size >= LARGE && heap.group_max[0][group_of(granule)] == size)
-		group_lag(group_of(granule));
-	if (before != leaf_max_of(size) || (rest_size >= LARGE && leaf_of(rest) == leaf))
-		return;
-	heap.leaf_max[0][leaf] = leaf_max_of(leaf_largest_beside(leaf, rest, rest_size));
-	if (heap.leaf_max[1][leaf / 64] == before)
-		group_lag(group_of(granule));
-}
-
 /* The HOLE of so many granules at granule has lost its low end. The bits say so already. Where
- * what is left begins in the same leaf, no entry can grow. */
+ * what is left begins in the same leaf, no entry can grow. A HOLE that is carved again and again
+ * leaves no wrong entries behind. */
 static inline void index_cut(size_t granule, size_t size, size_t lost)
 {
 	const size_t rest = granule + lost;
-	if (leaf_of(rest) != leaf_of(granule))
-		index_add(rest, size - lost);
-	index_remove(granule, size, rest, size - lost);
+	if (leaf_of(rest) == leaf_of(granule))
+		return;
+	index_add(rest, size - lost);
+	leaf_settle(leaf_of(granule));
 }
 
 /* The smallest size of each class. */
@@ -1216,156 +1199,171 @@ static unsigned classes_up_to(size_t size)
 	return heap.classes_up_to[min_size(size, CLASSED_SIZES - 1)];
 }
 
+/* Nothing is known. */
+static void bounds_reset(void)
+{
+	memset(heap.bounds, 0, sizeof(heap.bounds));
+}
+
 /* All ones for the classes from first on. */
 static inline const unaligned_lanes *class_mask(unsigned first)
 {
 	static const int32_t masks[2 * CLASSES] = {
-		[CLASSES] = -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1,
+		[CLASSES] = -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1
 	};
 	return (const unaligned_lanes *)(const void *)(masks + CLASSES - first);
 }
 
-static int32_t bound_value(size_t granule)
+static inline size_t class_bound(unsigned class)
 {
-	return (int32_t)((uint32_t)granule ^ 0x80000000u);
+	return (uint32_t)heap.bounds[class / 4][class % 4];
 }
 
-static size_t bound_of(unsigned class)
+/* The leaf where to begin to look for a HOLE of so many granules. */
+static inline size_t bound_of(size_t size)
 {
-	return (uint32_t)heap.bounds[class / 4][class % 4] ^ 0x80000000u;
+	return class_bound(classes_up_to(size) - 1);
 }
 
-/* Nothing is known. */
-static void bounds_reset(void)
+/* No HOLE of size or more granules starts before the leaf. */
+static inline void bounds_raise(size_t size, size_t leaf)
 {
-	for (unsigned i = 0; i < CLASSES; i++)
-		heap.bounds[i / 4][i % 4] = INT32_MIN;
-}
-
-/* No HOLE of size or more granules starts before granule. */
-static inline void bounds_raise(size_t size, size_t granule)
-{
+	const int32_t bound = (int32_t)leaf;
 	const unaligned_lanes *mask = class_mask(classes_up_to(size - 1));
 	UNROLL for (unsigned i = 0; i < CLASSES / 4; i++) {
 		const lanes old = heap.bounds[i];
-		const lanes raised = (old < bound_value(granule)) & mask[i];
-		heap.bounds[i] = (old & ~raised) | (bound_value(granule) & raised);
+		const lanes raised = (old < bound) & mask[i];
+		heap.bounds[i] = (old & ~raised) | (bound & raised);
 	}
 }
 
-/* There is a HOLE of so many granules at granule. */
-static inline void bounds_lower(size_t size, size_t granule)
+/* There is a HOLE of so many granules in the leaf. Most often that is not new: no bound is less
+ * than that of the class before. */
+static inline void bounds_lower(size_t size, size_t leaf)
 {
+	if (bound_of(size) <= leaf)
+		return;
+	const int32_t bound = (int32_t)leaf;
 	const unaligned_lanes *mask = class_mask(classes_up_to(size));
 	UNROLL for (unsigned i = 0; i < CLASSES / 4; i++) {
 		const lanes old = heap.bounds[i];
-		const lanes lowered = (old > bound_value(granule)) & ~mask[i];
-		heap.bounds[i] = (old & ~lowered) | (bound_value(granule) & lowered);
+		const lanes lowered = (old > bound) & ~mask[i];
+		heap.bounds[i] = (old & ~lowered) | (bound & lowered);
 	}
 }
 
-/* The first HOLE of at least size granules that starts in the leaf, which has one. */
-static inline size_t leaf_find(size_t leaf, size_t size)
+static const struct hole no_hole = { NONE, 0 };
+
+/* The first HOLE of at least size granules that starts in the leaf. */
+static inline struct hole leaf_find(size_t leaf, size_t size)
 {
 	const uint64_t runs = size <= 64 ? runs_of(leaf_free(leaf), (unsigned)size) : 0;
-	return leaf * 64 + lowest_bit(runs | bit_of(leaf_last_hole(leaf)));
+	if (runs != 0)
+		return hole_at(leaf * 64 + lowest_bit(runs));
+	const struct hole last = hole_at(leaf_last_hole(leaf));
+	return last.size >= size ? last : no_hole;
 }
 
-/* The first group after this one whose entry is at least size: up the levels, and down again. */
-static size_t group_after(size_t group, size_t size)
-{
-	unsigned level = 0;
-	unsigned entry;
-	size_t index = group;
-	for (;; level++) {
-		if (level == MAX_LEVELS)
-			return NONE;
-		const uint32_t *line = heap.group_max[level] + round_down(index, FANOUT);
-		entry = sizes_find(line, index % FANOUT + 1, size);
-		if (entry < FANOUT)
-			break;
-		index >>= FANOUT_LOG2;
-	}
-	for (index = round_down(index, FANOUT) + entry; level > 0; level--) {
-		index <<= FANOUT_LOG2;
-		index += sizes_find(heap.group_max[level - 1] + index, 0, size);
-	}
-	return index;
-}
-
-/* The first group from this one on whose entry in leaf_max is at least least: up the levels, and
- * down again. NONE if there is none. */
-static size_t group_from(size_t group, unsigned least)
-{
-	unsigned level = 1;
-	unsigned entry;
-	size_t index = group;
-	for (;; index = index / 64 + 1) {
-		entry = bytes_find(heap.leaf_max[level] + round_down(index, 64), index % 64, least);
-		if (entry < 64)
-			break;
-		if (++level == LEAF_MAX_LEVELS)
-			return NONE;
-	}
-	for (index = round_down(index, 64) + entry; level > 1; level--) {
-		index *= 64;
-		index += bytes_find(heap.leaf_max[level - 1] + index, 0, least);
-	}
-	return index;
-}
-
-/* The first leaf in a group from this one on that has a HOLE of at least so many granules, a size
- * that is not large. NONE if there is none. */
+/* The first leaf in a group from this one on whose entry is at least size, which is not large: up
+ * the levels, and down again. NONE if there is none. An entry is corrected on the way up: it may
+ * have led down in vain, or will. */
 static NOINLINE size_t leaf_from_group(size_t group, unsigned size)
 {
-	while ((group = group_from(group, size)) != NONE) {
-		const unsigned entry = bytes_find(heap.leaf_max[0] + group * GROUP_LEAVES, 0, size);
-		if (entry < GROUP_LEAVES)
-			return group * GROUP_LEAVES + entry;
-		group_settle(group);
+	unsigned level = 1;
+	for (size_t index = group;;) {
+		const uint8_t *line = heap.leaf_max[level] + round_down(index, 64);
+		const unsigned entry = bytes_find(line, index % 64, size);
+		if (entry < 64) {
+			index = round_down(index, 64) + entry;
+			if (level == 0)
+				return index;
+			index *= 64;
+			level--;
+			continue;
+		}
+		if (level + 1 == LEAF_MAX_LEVELS)
+			return NONE;
+		level++;
+		heap.leaf_max[level][index / 64] = (uint8_t)bytes_max(line);
+		index = index / 64 + 1;
 	}
-	return NONE;
+}
+
+/* The first leaf from this one on whose entry is at least size, which is not large; NONE if there
+ * is none. */
+static inline size_t leaf_from(size_t leaf, unsigned size)
+{
+	const size_t first = round_down(leaf, GROUP_LEAVES);
+	const unsigned entry = bytes_find(heap.leaf_max[0] + first, leaf % GROUP_LEAVES, size);
+	return entry < GROUP_LEAVES ? first + entry : leaf_from_group(leaf / GROUP_LEAVES + 1, size);
+}
+
+/* The first group from this one on whose entry is at least size, a large size: likewise. */
+static size_t group_from(size_t group, size_t size)
+{
+	unsigned level = 0;
+	for (size_t index = group;;) {
+		const uint32_t *line = heap.group_max[level] + round_down(index, FANOUT);
+		const unsigned entry = sizes_find(line, index % FANOUT, size);
+		if (entry < FANOUT) {
+			index = round_down(index, FANOUT) + entry;
+			if (level == 0)
+				return index;
+			index *= FANOUT;
+			level--;
+			continue;
+		}
+		if (level + 1 == MAX_LEVELS)
+			return NONE;
+		level++;
+		if (index % FANOUT == 0)
+			heap.group_max[level][index / FANOUT] = sizes_max(line);
+		index = index / FANOUT + 1;
+	}
 }
 
 /* The first HOLE of at least size granules, a large size, in the leaves from this one to the end
  * of its group. */
-static size_t group_find(size_t leaf, size_t size)
+static struct hole group_find(size_t leaf, size_t size)
 {
 	const size_t first = round_down(leaf, GROUP_LEAVES);
 	for (unsigned entry = leaf % GROUP_LEAVES;; entry++) {
 		entry = bytes_find(heap.leaf_max[0] + first, entry, LARGE);
 		if (entry >= GROUP_LEAVES)
-			return NONE;
-		const size_t granule = leaf_last_hole(first + entry);
-		if (segment_size(granule) >= size)
-			return granule;
+			return no_hole;
+		const struct hole last = hole_at(leaf_last_hole(first + entry));
+		if (last.size >= size)
+			return last;
+		if (last.size < LARGE)
+			leaf_settle(first + entry);
 	}
 }
 
-/* The first HOLE of at least size granules, a large size, in the leaves from this one on; NONE if
- * there is none. */
-static NOINLINE size_t large_find(size_t size, size_t leaf)
+/* The first HOLE of at least size granules, a large size, in the leaves from this one on. */
+static NOINLINE struct hole large_find(size_t size, size_t leaf)
 {
 	size_t group = leaf / GROUP_LEAVES;
-	size_t granule = group_find(leaf, size);
-	while (granule == NONE && (group = group_after(group, size)) != NONE) {
-		granule = group_find(group * GROUP_LEAVES, size);
-		if (granule == NONE)
-			group_settle(group);
+	struct hole hole = group_find(leaf, size);
+	while (hole.start == NONE && (group = group_from(group + 1, size)) != NONE) {
+		hole = group_find(group * GROUP_LEAVES, size);
+		if (hole.start == NONE)
+			heap.group_max[0][group] = (uint32_t)group_largest(group);
 	}
-	return granule;
+	return hole;
 }
 
-/* The first HOLE of at least size granules in the leaves from this one on; NONE if there is none. */
-static inline size_t hole_find(size_t size, size_t leaf)
+/* The first HOLE of at least size granules in the leaves from this one on. */
+static inline struct hole hole_find(size_t size, size_t leaf)
 {
 	if (size >= LARGE)
 		return large_find(size, leaf);
-	const size_t first = round_down(leaf, GROUP_LEAVES);
-	const unsigned entry = bytes_find(heap.leaf_max[0] + first, leaf % GROUP_LEAVES, (unsigned)size);
-	leaf = entry < GROUP_LEAVES ? first + entry
-	                            : leaf_from_group(leaf / GROUP_LEAVES + 1, (unsigned)size);
-	return leaf == NONE ? NONE : leaf_find(leaf, size);
+	while ((leaf = leaf_from(leaf, (unsigned)size)) != NONE) {
+		const struct hole hole = leaf_find(leaf, size);
+		if (hole.start != NONE)
+			return hole;
+		leaf_settle(leaf);
+	}
+	return no_hole;
 }
 
 /* The first HOLE of at least size granules that starts after granule; NONE if there is none. */
@@ -1376,22 +1374,21 @@ static size_t hole_after(size_t size, size_t granule)
 	for (; holes != 0; holes &= holes - 1)
 		if (segment_size(leaf * 64 + lowest_bit(holes)) >= size)
 			return leaf * 64 + lowest_bit(holes);
-	return hole_find(size, leaf + 1);
+	return hole_find(size, leaf + 1).start;
 }
 
-/* The first HOLE of at least size granules. Most often it is where its bound says. */
+/* The first HOLE of at least size granules. */
 static inline struct hole hole_first(size_t size)
 {
-	if (UNLIKELY(size > heap.top))
-		return (struct hole){ NONE, 0 };
-	const size_t bound = bound_of(classes_up_to(size) - 1);
-	if (is_merged(bound)) {
-		const size_t bound_size = segment_size(bound);
-		if (bound_size >= size)
-			return (struct hole){ bound, bound_size };
-	}
-	const size_t granule = hole_find(size, leaf_of(bound));
-	return (struct hole){ granule, granule == NONE ? 0 : segment_size(granule) };
+	return UNLIKELY(size > heap.top) ? no_hole : hole_find(size, bound_of(size));
+}
+
+/* Whether mems_malloc and mems_free may take the direct way to the bins, or the near way. */
+static void direct_update(void)
+{
+	const bool is_plain = heap.is_started && heap.visitors == 0 && heap.record == NULL;
+	heap.is_direct = is_plain && heap.is_quick && !heap.is_watched;
+	heap.is_near = is_plain && !heap.is_quick && heap.top != 0;
 }
 
 /* ---- Contents: AddressSanitizer and Valgrind are told what the program may use --------------- */
@@ -1510,7 +1507,8 @@ static bool node_append(size_t pages)
 	atomic_store_explicit(&heap.top, first + granules, memory_order_release);
 	heap.merged_size += granules;
 	index_add(first, granules);
-	bounds_lower(granules, first);
+	bounds_lower(granules, leaf_of(first));
+	direct_update();
 	return true;
 }
 
@@ -1643,7 +1641,7 @@ static size_t holes_trim(size_t least, size_t enough, bool is_after_free)
 	for (unsigned i = 0; i < TRIM_VISITS && given < enough; i++) {
 		if (hole == NONE && !is_round) {
 			is_round = true;
-			hole = hole_find(least, 0);
+			hole = hole_find(least, 0).start;
 		}
 		if (hole == NONE || (is_round && hole > begin))
 			break;
@@ -1739,6 +1737,16 @@ static inline void hole_take(struct hole hole, size_t size)
 	contents_allow(granule, size);
 }
 
+/* So many granules were freed, and now there is a HOLE from start to end. */
+static inline void hole_enter(size_t start, size_t end, size_t freed)
+{
+	const size_t size = end - start;
+	index_add(start, size);
+	bounds_lower(size, leaf_of(start));
+	if (size >= LARGE && size >= (size_t)TRIM_BYTES >> heap.shift)
+		trim_after(freed, start, end);
+}
+
 /* [ hole? ][ this ][ hole? ]  =>  [ ------- hole ------- ]      next: where this segment ends */
 static NOINLINE void hole_make(size_t granule, size_t next)
 {
@@ -1748,20 +1756,174 @@ static NOINLINE void hole_make(size_t granule, size_t next)
 	const size_t start = joins_left ? previous : granule;
 	const size_t end = joins_right ? segment_next(next) : next;
 	bits_join(granule, next, joins_left, joins_right);
-	index_add(start, end - start);
-	if (joins_right && (leaf_of(next) != leaf_of(start) || end - start >= LARGE))
-		index_remove(next, end - next, start, end - start);
-	bounds_lower(end - start, start);
 	heap.merged_size += next - granule;
 	contents_forbid(granule, next - granule);
-	if (UNLIKELY(end - start >= (size_t)TRIM_BYTES >> heap.shift))
-		trim_after(next - granule, start, end);
+	hole_enter(start, end, next - granule);
+}
+
+/* ---- The near way: what first fit does most often, within few granules ----------------------- */
+
+static void run_shifts_describe(void)
+{
+	for (unsigned size = 1; size <= NEAR_SIZES; size++) {
+		uint32_t shifts = 0;
+		unsigned rest = size;
+		for (unsigned i = 0; i < 5; i++) {
+			shifts |= rest / 2 << (6 * i);
+			rest -= rest / 2;
+		}
+		heap.run_shifts[size] = shifts;
+	}
+}
+
+/* As runs_of, for at most NEAR_SIZES. */
+static inline uint64_t runs_of_near(uint64_t bits, size_t size)
+{
+	uint32_t shifts = heap.run_shifts[size];
+	UNROLL for (unsigned i = 0; i < 5; i++) {
+		bits &= bits >> (shifts & 63);
+		shifts >>= 6;
+	}
+	return bits;
+}
+
+/* Whether the OS page that holds granule may be in memory. */
+static inline bool is_touched(size_t granule)
+{
+	const size_t page = granule >> heap.os_page_log2;
+	return (heap.touched[page / 64] >> (page % 64) & 1) != 0;
+}
+
+/* [ ------- hole ------- ]  =>  [ PROCESS ][ hole? ]
+ * Takes a block of at most NEAR_SIZES granules, if it ends in the leaf where the first HOLE that
+ * does starts, and its pages are in memory; else returns NONE. What lies before a HOLE is in
+ * memory, so only the page of the last granule may not be. */
+static ALWAYS_INLINE size_t block_take_near(size_t size)
+{
+	const size_t bound = bound_of(size);
+	size_t leaf = bound;
+	uint64_t starts, holes, runs;
+	for (;;) {
+		starts = leaf_starts(leaf);
+		holes = leaf_holes(leaf);
+		const uint64_t bits = ((~starts + (holes << 1)) & starts) - holes;
+		runs = runs_of_near(bits & INT64_MAX, size);
+		if (runs != 0)
+			break;
+		if ((bits & bit_of(63)) != 0)
+			return NONE;
+		uint8_t *entry = &heap.leaf_max[0][leaf];
+		*entry = (uint8_t)min_size(*entry, size - 1);
+		leaf = leaf_from(leaf + 1, (unsigned)size);
+		if (leaf == NONE)
+			return NONE;
+	}
+	const unsigned at = lowest_bit(runs);
+	const size_t granule = leaf * 64 + at;
+	if (UNLIKELY(!is_touched(granule + size - 1)))
+		return NONE;
+	const uint64_t rest = bit_of(at) << size & ~starts;
+	word_store(&leaf_at(leaf)->starts, starts | rest);
+	word_store(&leaf_at(leaf)->holes, holes ^ (rest | bit_of(at)));
+	if (heap.trim_freed != 0 && starts >> at == 1)
+		heap.trim_freed -= min_size(heap.trim_freed, size);
+	heap.clean_from = max_size(heap.clean_from, granule + size);
+	process_count(size);
+	if (leaf != bound) {
+		bounds_raise(size, leaf);
+		if (leaf >> FAR_LOG2 != bound >> FAR_LOG2)
+			index_settle(granule, size);
+	}
+	contents_allow(granule, size);
+	return granule;
+}
+
+/* 64 granules in a row, which lie in two leaves: bit i of starts and holes is about the i-th. */
+struct window {
+	struct leaf *leaf;          /* the first of the two, */
+	unsigned bit;               /* and where the window begins there */
+	uint64_t low[2], high[2];   /* the words of both: starts, holes */
+	uint64_t starts, holes;
+};
+
+static inline struct window window_at(struct leaf *leaf, unsigned bit)
+{
+	struct window window = { .leaf = leaf, .bit = bit };
+	window.low[0] = word_load(&leaf[0].starts);
+	window.low[1] = word_load(&leaf[0].holes);
+	window.high[0] = word_load(&leaf[1].starts);
+	window.high[1] = word_load(&leaf[1].holes);
+	window.starts = window.low[0] >> bit | window.high[0] << 1 << (63 - bit);
+	window.holes = window.low[1] >> bit | window.high[1] << 1 << (63 - bit);
+	return window;
+}
+
+/* Changes these bits of the window. Each word is written once, so that no thread that reads it sees
+ * anything between before and after. False where a leaf has lost its last start. */
+static inline bool window_flip(const struct window *window, uint64_t starts, uint64_t holes)
+{
+	const unsigned bit = window->bit;
+	const unsigned beyond = 63 - bit;
+	const uint64_t low = window->low[0] ^ starts << bit;
+	const uint64_t high = window->high[0] ^ starts >> 1 >> beyond;
+	word_store(&window->leaf[0].starts, low);
+	word_store(&window->leaf[0].holes, window->low[1] ^ holes << bit);
+	word_store(&window->leaf[1].starts, high);
+	word_store(&window->leaf[1].holes, window->high[1] ^ holes >> 1 >> beyond);
+	return (low != 0 || window->low[0] == 0) && (high != 0 || window->high[0] == 0);
+}
+
+/* The leaf has fewer starts now, perhaps none. */
+static NOINLINE void has_start_update(size_t leaf)
+{
+	if (leaf_starts(leaf) == 0)
+		has_start_clear(leaf);
+}
+
+/* [ hole? ][ this ][ hole? ]  =>  [ ------- hole ------- ]
+ * Makes a PROCESS segment a HOLE, if it has less than 32 granules, all in one page; else returns
+ * false. The window has it in its middle. */
+static inline bool block_release_near(size_t granule)
+{
+	enum { MIDDLE = 32 };
+	const uint64_t this = (uint64_t)1 << MIDDLE;
+	const size_t first = granule + 64 - MIDDLE; /* heap.leaves has an empty leaf before the first */
+	const struct window window = window_at(&heap.leaves[first / 64], first % 64);
+	const uint64_t after = window.starts & -(2 * this);
+	const uint64_t next = after & -after;
+	const size_t size = lowest_bit(next | bit_of(63)) - MIDDLE;
+	if (after == 0 || (((granule - 1) ^ (granule + size)) & -heap.page_granules) != 0)
+		return false;
+
+	const uint64_t joins_right = next & window.holes;
+	const uint64_t ends = after ^ joins_right;
+	const uint64_t before = window.starts & (this - 1);
+	const uint64_t holes_before = window.holes & (this - 1);
+	uint64_t joins_left = (before ^ holes_before) < holes_before;
+	size_t left = MIDDLE - highest_bit(before | 1);
+	if (before == 0) {
+		const size_t previous = segment_previous(granule);
+		joins_left = is_hole(previous);
+		left = granule - previous;
+	}
+	const size_t end = ends != 0 ? granule - MIDDLE + lowest_bit(ends)
+	                             : segment_next(granule + size);
+	const size_t start = granule - (left & -(size_t)joins_left);
+	const uint64_t gone = joins_right | joins_left << MIDDLE;
+	if (UNLIKELY(!window_flip(&window, gone, gone ^ this))) {
+		has_start_update(leaf_of(granule));
+		has_start_update(leaf_of(granule + size));
+	}
+	heap.process -= size;
+	contents_forbid(granule, size);
+	hole_enter(start, end, size);
+	return true;
 }
 
 /* Granules in blocks that are free and not merged. */
 static size_t remembered_size(void)
 {
-	return heap.top - heap.process - heap.merged_size;
+	return heap.is_quick ? heap.top - heap.process - heap.merged_size : 0;
 }
 
 /* ---- Quick fit: bins of remembered blocks ---------------------------------------------------- */
@@ -2012,7 +2174,7 @@ static NOINLINE size_t block_take_quick(size_t size)
 		return NONE;
 	const size_t end = hole.start + size * run_length(bin, size, hole.size);
 	hole_take(hole, end - hole.start);
-	bounds_raise(size, end);
+	bounds_raise(size, leaf_of(end));
 	for (size_t rest = end - size; rest != hole.start; rest -= size) {
 		start_add(rest);
 		if (!block_remember(rest, size))
@@ -2022,18 +2184,28 @@ static NOINLINE size_t block_take_quick(size_t size)
 	return hole.start;
 }
 
+/* Under first fit. */
+static NOINLINE size_t block_take_first(size_t size)
+{
+	const size_t bound = bound_of(size);
+	const struct hole hole = hole_for(size);
+	if (hole.start == NONE)
+		return NONE;
+	hole_take(hole, size);
+	bounds_raise(size, leaf_of(hole.start + size));
+	if (leaf_of(hole.start) >> FAR_LOG2 != bound >> FAR_LOG2)
+		index_settle(hole.start, hole.size);
+	process_count(size);
+	return hole.start;
+}
+
 /* Takes a block of so many granules by the policy; NONE where no memory can be had. */
 static size_t block_take(size_t size)
 {
 	if (heap.is_quick)
 		return block_take_quick(size);
-	const struct hole hole = hole_for(size);
-	if (hole.start == NONE)
-		return NONE;
-	hole_take(hole, size);
-	bounds_raise(size, hole.start + size);
-	process_count(size);
-	return hole.start;
+	const size_t granule = size <= NEAR_SIZES && heap.top != 0 ? block_take_near(size) : NONE;
+	return granule != NONE ? granule : block_take_first(size);
 }
 
 /* Makes a PROCESS segment a HOLE, for good. */
@@ -2047,6 +2219,8 @@ static void block_merge(size_t granule)
 /* Makes a PROCESS segment a HOLE by the policy. */
 static inline void block_release(size_t granule)
 {
+	if (!heap.is_quick && block_release_near(granule))
+		return;
 	const size_t next = segment_next(granule);
 	heap.process -= next - granule;
 	if (!heap.is_quick || !block_remember(granule, next - granule))
@@ -2181,12 +2355,6 @@ static struct mems_segment segment_describe(size_t granule, size_t node)
 	};
 }
 
-/* Whether mems_malloc and mems_free may take the direct way to the bins. */
-static void direct_update(void)
-{
-	heap.is_direct = heap.is_started && heap.is_quick && !heap.is_watched && heap.visitors == 0 &&
-	                 heap.record == NULL;
-}
 
 /* Between the two nothing changes the heap. The lock is held. */
 static void visit_begin(void)
@@ -2568,7 +2736,7 @@ static void check_segment(struct findings *findings, struct tally *tally, size_t
 		const bool follows_hole = tally->previous != NONE && is_merged(tally->previous);
 		finding_add(findings, 7, !follows_hole || is_border(granule), granule);
 		for (unsigned class = 0; class < CLASSES && class_least[class] <= size; class++)
-			finding_add(findings, 12, bound_of(class) <= granule, granule);
+			finding_add(findings, 12, class_bound(class) <= leaf_of(granule), granule);
 		tally->largest_in_leaf = max_size(tally->largest_in_leaf, size);
 	}
 	tally->previous = granule;
@@ -2602,9 +2770,7 @@ static void check_levels(struct findings *findings)
 	for (unsigned level = 1; level < LEAF_MAX_LEVELS; level++) {
 		for (size_t i = 0; i <= leaf_of(heap.top) >> (6 * level); i++) {
 			const unsigned largest = bytes_max(heap.leaf_max[level - 1] + i * 64);
-			const bool may_lag = level == 1 && heap.lags[i % LAGS] == i;
-			finding_add(findings, 10, heap.leaf_max[level][i] == largest ||
-			                          (may_lag && heap.leaf_max[level][i] > largest), i);
+			finding_add(findings, 10, heap.leaf_max[level][i] >= largest, i);
 		}
 	}
 	size_t entries = group_of(heap.top) + 1;
@@ -2612,7 +2778,7 @@ static void check_levels(struct findings *findings)
 		entries = (entries + FANOUT - 1) / FANOUT;
 		for (size_t i = 0; i < entries; i++) {
 			const uint32_t largest = sizes_max(heap.group_max[level - 1] + i * FANOUT);
-			finding_add(findings, 11, heap.group_max[level][i] == largest, i);
+			finding_add(findings, 11, heap.group_max[level][i] >= largest, i);
 		}
 	}
 }
@@ -2693,27 +2859,23 @@ static void check_leaves(struct findings *findings)
 				check_segment(findings, &tally, granule, check_next(granule));
 		}
 		const uint8_t largest = leaf_max_of(tally.largest_in_leaf);
-		finding_add(findings, 10, heap.leaf_max[0][leaf] == largest, leaf);
+		const uint8_t most = is_inside ? LARGE : 0;
+		const uint8_t entry = heap.leaf_max[0][leaf];
+		finding_add(findings, 10, entry >= largest && entry <= most, leaf);
 		tally.largest_in_group = max_size(tally.largest_in_group, tally.largest_in_leaf);
 		if ((leaf + 1) % GROUP_LEAVES == 0) {
 			const size_t group = leaf / GROUP_LEAVES;
-			const size_t entry = heap.group_max[0][group];
-			const bool is_large = tally.largest_in_group >= LARGE;
-			const size_t expected = is_large ? tally.largest_in_group : 0;
-			const bool is_exact = entry == expected;
-			const bool is_more = entry > expected;
-			const bool may_lag = heap.lags[group % LAGS] == group;
-			finding_add(findings, 11, is_exact || (may_lag && is_more), group);
+			const size_t least = tally.largest_in_group < LARGE ? 0 : tally.largest_in_group;
+			finding_add(findings, 11, heap.group_max[0][group] >= least, group);
 			tally.largest_in_group = 0;
 		}
 	}
-	for (size_t i = 0; i < LAGS; i++)
-		finding_add(findings, 11, heap.lags[i] % LAGS == i &&
-		                          (heap.lags[i] == i || heap.lags[i] <= group_of(heap.top)), i);
 	for (size_t size = 0, class = 0; size < CLASSED_SIZES; size++) {
 		class += class < CLASSES && class_least[class] == size;
 		finding_add(findings, 12, heap.classes_up_to[size] == class, size);
 	}
+	for (unsigned i = 1; i < CLASSES; i++)
+		finding_add(findings, 12, class_bound(i - 1) <= class_bound(i), i);
 	finding_add(findings, 13, heap.process == tally.process, heap.process);
 	finding_add(findings, 13, heap.peak_process >= heap.process, heap.peak_process);
 	finding_add(findings, 14, heap.clean_from <= heap.top, heap.clean_from);
@@ -2732,8 +2894,8 @@ static int findings_print(const struct findings *findings, FILE *report)
 		[7] = "no two neighbours in a sub-chain are merged HOLEs",
 		[8] = "no bit is set beyond top",
 		[9] = "has_start tells which leaves have a start",
-		[10] = "leaf_max is the largest HOLE that starts in each leaf, and above",
-		[11] = "group_max is the largest large HOLE that starts in each group, and above",
+		[10] = "leaf_max is at least the largest HOLE that starts in each leaf, and above",
+		[11] = "group_max is at least the largest large HOLE that starts in each group, and above",
 		[12] = "no HOLE starts before its bound",
 		[13] = "the counters equal what the chains say",
 		[14] = "no block was ever beyond clean_from",
@@ -2802,9 +2964,8 @@ void mems_init(void)
 	heap.page_log2 = lowest_bit(heap.page_granules);
 	heap.os_page_log2 = lowest_bit(os_page_bytes() >> heap.shift);
 	heap.limit = 0;
-	for (unsigned i = 0; i < LAGS; i++)
-		heap.lags[i] = i;
 	classes_describe();
+	run_shifts_describe();
 	bounds_reset();
 	heap.is_watched = contents_are_watched();
 	heap.is_quick = options.policy == MEMS_QUICK_FIT;
@@ -2844,8 +3005,8 @@ void mems_finish(void)
 		os_unmap(heap.reservation, heap.reservation_bytes);
 	heap.reservation = NULL;
 	heap.is_started = false;
-	direct_update();
 	heap.top = 0;
+	direct_update();
 }
 
 static bool option_is_valid(enum mems_option option, size_t value)
@@ -2905,6 +3066,12 @@ static inline bool is_direct(void)
 	return is_alone() && heap.is_direct;
 }
 
+/* Whether it may do without the lock and the rest under first fit. */
+static inline bool is_near(void)
+{
+	return is_alone() && heap.is_near;
+}
+
 static NOINLINE void *malloc_any(size_t size)
 {
 	size_t granule = NONE;
@@ -2918,11 +3085,25 @@ static NOINLINE void *malloc_any(size_t size)
 	return is_valid ? block_result(granule) : NULL;
 }
 
+/* Under first fit. */
+static NOINLINE void *malloc_near(size_t size)
+{
+	const size_t granules = ((size - 1) >> heap.shift) + 1;
+	if (!is_near() || size == 0)
+		return malloc_any(size);
+	size_t granule = granules <= NEAR_SIZES ? block_take_near(granules) : NONE;
+	if (granule == NONE)
+		granule = block_take_first(granules);
+	return block_result(granule);
+}
+
 /* Most often a block of the size is remembered: that is all there is here, for speed. */
 void *mems_malloc(size_t size)
 {
+	if (!is_direct())
+		return malloc_near(size);
 	const size_t granules = granules_of(size);
-	if (!is_direct() || granules - 1 >= DIRECT_BINS)
+	if (granules - 1 >= DIRECT_BINS)
 		return malloc_any(size);
 	struct bin *bin = &heap.bins[granules - 1];
 	if (UNLIKELY(bin->used == 0))
@@ -3074,10 +3255,24 @@ static NOINLINE void free_any(void *v_ptr)
 		errno = EBUSY;
 }
 
+/* Under first fit. */
+static NOINLINE void free_near(void *v_ptr)
+{
+	const size_t granule = is_near() ? block_of(v_ptr) : NONE;
+	if (granule == NONE)
+		free_any(v_ptr);
+	else if (!block_release_near(granule))
+		block_merge(granule);
+}
+
 /* Most often a small block is freed, and remembered: that is all there is here, for speed. */
 void mems_free(void *v_ptr)
 {
-	const size_t granule = is_direct() ? block_of(v_ptr) : NONE;
+	if (!is_direct()) {
+		free_near(v_ptr);
+		return;
+	}
+	const size_t granule = block_of(v_ptr);
 	const uint64_t near = granule == NONE ? 0 : starts_after(granule);
 	const size_t granules = near == 0 ? 0 : lowest_bit(near) + 1;
 	struct bin *bin = &heap.bins[granules - (granules != 0)];

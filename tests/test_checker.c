@@ -119,14 +119,14 @@ static size_t largest_block(void)
 	return block_after(heap.nodes[3].first, 2 * MIB / 8);
 }
 
-/* A group with a HOLE, and with an entry that has to be exact. */
-static size_t exact_group(void)
+/* A group with a large HOLE. */
+static size_t some_group(void)
 {
 	for (size_t group = 0; group < group_of(heap.top); group++) {
-		if (heap.lags[group % LAGS] != group && heap.group_max[0][group] > 1)
+		if (group_largest(group) != 0)
 			return group;
 	}
-	fail_msg("%s", "there is no exact group");
+	fail_msg("%s", "there is no large HOLE");
 	return 0;
 }
 
@@ -366,13 +366,8 @@ static void leaf_beyond_top_said_to_have_a_start(void)
 
 static void leaf_max_too_small(void)
 {
-	heap.leaf_max[0][leaf_of(some_hole())]--;
-}
-
-static void leaf_max_too_large(void)
-{
-	const size_t large = largest_block();
-	heap.leaf_max[0][leaf_of(large) + 2]++;
+	const size_t leaf = leaf_of(some_hole());
+	heap.leaf_max[0][leaf] = (uint8_t)(leaf_max_of(leaf_largest(leaf)) - 1);
 }
 
 static void leaf_max_beyond_top(void)
@@ -382,12 +377,8 @@ static void leaf_max_beyond_top(void)
 
 static void group_max_too_small(void)
 {
-	heap.group_max[0][exact_group()]--;
-}
-
-static void group_max_too_large(void)
-{
-	heap.group_max[0][exact_group()]++;
+	const size_t group = some_group();
+	heap.group_max[0][group] = (uint32_t)group_largest(group) - 1;
 }
 
 static void process_too_many(void)
@@ -460,27 +451,10 @@ static void limit_beyond_the_reservation(void)
 	heap.limit = (heap.reservation_bytes >> heap.shift) + 1;
 }
 
-static void lag_of_another_slot(void)
+/* A level may say too much, never too little. */
+static void level_of_leaf_max_too_small(void)
 {
-	heap.lags[3] = 4;
-}
-
-static void lag_beyond_top(void)
-{
-	heap.lags[3] = group_of(heap.top) / LAGS * LAGS + LAGS + 3;
-}
-
-/* In a slot a group may hand up too much, never too little. */
-static void lagging_group_too_small(void)
-{
-	size_t group = 0;
-	for (size_t i = 0; group == 0; i++) {
-		assert_true(i < LAGS);
-		if (heap.lags[i] < group_of(heap.top))
-			group = heap.lags[i];
-	}
-	assert_true(bytes_max(heap.leaf_max[0] + group * GROUP_LEAVES) > 0);
-	heap.leaf_max[1][group] = 0;
+	heap.leaf_max[1][0] = (uint8_t)(bytes_max(heap.leaf_max[0]) - 1);
 }
 
 static void class_of_a_small_size(void)
@@ -509,9 +483,7 @@ static const struct damage damages[] = {
 	{"the reservation too short", 16, reservation_too_short},
 	{"an empty reservation", 1, reservation_empty},
 	{"a limit beyond the reservation", 1, limit_beyond_the_reservation},
-	{"a group in the slot of another", 11, lag_of_another_slot},
-	{"a group beyond top in a slot", 11, lag_beyond_top},
-	{"a group in a slot that hands up too little", 10, lagging_group_too_small},
+	{"a level of leaf_max too small", 10, level_of_leaf_max_too_small},
 	{"the class of a small size", 12, class_of_a_small_size},
 	{"the class of a large size", 12, class_of_a_large_size},
 	{"top off the page", 1, top_off_the_page},
@@ -553,10 +525,8 @@ static const struct damage damages[] = {
 	{"a leaf said to have a start", 9, leaf_said_to_have_a_start},
 	{"a leaf beyond top said to have a start", 9, leaf_beyond_top_said_to_have_a_start},
 	{"a leaf's maximum too small", 10, leaf_max_too_small},
-	{"a leaf's maximum too large", 10, leaf_max_too_large},
 	{"a leaf's maximum beyond top", 10, leaf_max_beyond_top},
 	{"a group's maximum too small", 11, group_max_too_small},
-	{"a group's maximum too large", 11, group_max_too_large},
 	{"too many PROCESS bytes", 13, process_too_many},
 	{"too few PROCESS bytes", 13, process_too_few},
 	{"a block counted as a HOLE", 13, block_as_hole},
@@ -1010,10 +980,7 @@ static void every_level_is_checked(void **state)
 		expect_noticed("a level of has_start", 9);
 	}
 	for (unsigned level = 1; level < MAX_LEVELS; level++) {
-		heap.group_max[level][0]++;
-		expect_noticed("a level of group_max, too large", 11);
-		heap.group_max[level][0]--;
-		heap.group_max[level][0]--;
+		heap.group_max[level][0] = sizes_max(heap.group_max[level - 1]) - 1;
 		expect_noticed("a level of group_max, too small", 11);
 	}
 	books_forget();
