@@ -28,9 +28,10 @@
  * each further level the maxima of 64 bytes below; sizes above 254 are written as 255. For those
  * *large* HOLEs group_max[0] has the exact size of the largest in each group (no more than 16 fit
  * in), and each further level the maxima of 16 entries. An entry is raised at once when a HOLE
- * grows. When one shrinks or goes, its entries are left as they are, too large; a search that they
- * lead astray corrects them. As a call makes at most two leaves wrong, it causes at most two such
- * detours later; a search that went far corrects at once what it made wrong.
+ * grows. When one shrinks or goes, the entries of its leaf and of the group are left as they are, too
+ * large, and both are noted in a slot that the group shares with others; they are counted anew when
+ * another group takes the slot, or when a search finds nothing there. So a HOLE that is carved again
+ * and again costs no counting and no climb, and a search is led to no more than LAGS groups in vain.
  *
  * Invariants; mems_check verifies each of them and names it
  *   I1   top is a whole number of pages within the reservation and the limit, base is aligned,
@@ -44,10 +45,12 @@
  *   I8   no bit is set beyond top
  *   I9   has_start[0] tells which leaves have a start, has_start[i + 1] which words of has_start[i]
  *        are not 0
- *   I10  leaf_max[0][i] is at least the largest HOLE that starts in leaf i, or 255 if that is larger,
- *        leaf_max[k + 1][i] at least the largest of its 64 entries in leaf_max[k]
- *   I11  group_max[0][i] is at least the largest large HOLE that starts in group i, and
- *        group_max[k + 1][i] at least the largest of its 16 entries in group_max[k]
+ *   I10  leaf_max[0][i] is the largest HOLE that starts in leaf i, or 255 if it is larger, and
+ *        leaf_max[k + 1][i] the largest of its 64 entries in leaf_max[k] (a leaf or a group that
+ *        lags: at least that)
+ *   I11  group_max[0][i] is the largest large HOLE that starts in group i, 0 if there is none (a
+ *        group in a slot: at least that), group_max[k + 1][i] the largest of its 16 entries in
+ *        group_max[k]
  *   I12  no HOLE of class_least[c] or more granules starts before leaf bounds[c]; no bound is less
  *        than that of the class before
  *   I13  the counters equal what the chains say; no peak is below its counter
@@ -161,7 +164,7 @@ enum {
 	LARGE = 255,            /* a HOLE of this size or more is large, and leaf_max says so */
 	CLASSES = 16,           /* of sizes, see class_least */
 	NEAR_SIZES = 32,        /* blocks of up to so many granules are taken the near way */
-	FAR_LOG2 = 14,          /* leaves; a search that leaves so many is a far one */
+	LAGS = 64,              /* groups that may lag */
 	CLASSED_SIZES = 257,    /* the last class begins before this size */
 
 	CACHE_LINE = 64,        /* bytes; what threads that write keep apart from those that read */
@@ -246,6 +249,12 @@ struct hole {
 	size_t start, size;
 };
 
+/* A group whose entries may be too large, and which of its leaves that may be. */
+struct lag {
+	size_t group;
+	uint64_t leaves; /* bit i: the i-th leaf of the group */
+};
+
 /* The remembered blocks of one size. */
 struct bin {
 	struct chunk *chunk; /* the top one, the others are full; NULL in a bin that was never used */
@@ -308,6 +317,7 @@ static struct {
 	size_t trim_taken;           /* of these, taken again */
 	size_t trim_last;            /* granules given back the last time */
 	size_t trim_visited;         /* the HOLE that holes_trim visited last; a granule */
+	struct lag lags[LAGS];       /* group g lags in lags[g % LAGS] or not at all */
 	size_t fresh;                /* granules of pages not in memory that were taken so far */
 	uint8_t classes_up_to[CLASSED_SIZES]; /* how many classes have a least size up to this one */
 	lanes bounds[CLASSES / 4];   /* leaves; none is less than the one before */
@@ -1077,12 +1087,6 @@ static size_t leaf_largest(size_t leaf)
 	return max_size(longest_run(leaf_free(leaf)), segment_size(leaf_last_hole(leaf)));
 }
 
-/* Corrects the entry of a leaf, which may be too large. */
-static void leaf_settle(size_t leaf)
-{
-	heap.leaf_max[0][leaf] = leaf_max_of(leaf_largest(leaf));
-}
-
 /* The largest large HOLE that starts in the group, 0 if there is none. */
 static size_t group_largest(size_t group)
 {
@@ -1091,48 +1095,6 @@ static size_t group_largest(size_t group)
 	for (unsigned i = 0; (i = bytes_find(line, i, LARGE)) < GROUP_LEAVES; i++)
 		largest = max_size(largest, hole_at(leaf_last_hole(group * GROUP_LEAVES + i)).size);
 	return largest < LARGE ? 0 : largest;
-}
-
-/* Corrects the entry of a leaf, and those above that said the same. */
-static void leaf_settle_above(size_t leaf)
-{
-	const uint8_t before = heap.leaf_max[0][leaf];
-	leaf_settle(leaf);
-	uint8_t after = heap.leaf_max[0][leaf];
-	for (unsigned level = 1; level < LEAF_MAX_LEVELS && after != before; level++) {
-		const uint8_t *line = heap.leaf_max[level - 1] + round_down(leaf, 64);
-		leaf /= 64;
-		if (heap.leaf_max[level][leaf] != before)
-			return;
-		after = (uint8_t)bytes_max(line);
-		heap.leaf_max[level][leaf] = after;
-	}
-}
-
-/* Corrects the entry of a group for large HOLEs, and those above that said the same. */
-static void group_settle_above(size_t group)
-{
-	const uint32_t before = heap.group_max[0][group];
-	uint32_t after = (uint32_t)group_largest(group);
-	heap.group_max[0][group] = after;
-	for (unsigned level = 1; level < MAX_LEVELS && after != before; level++) {
-		const uint32_t *line = heap.group_max[level - 1] + round_down(group, FANOUT);
-		group >>= FANOUT_LOG2;
-		if (heap.group_max[level][group] != before)
-			return;
-		after = sizes_max(line);
-		heap.group_max[level][group] = after;
-	}
-}
-
-/* A HOLE of so many granules was cut, which a search found far from where it began. Where searches
- * go far, wrong entries on many levels would cost too much. */
-static NOINLINE void index_settle(size_t granule, size_t size)
-{
-	if (size < LARGE)
-		leaf_settle_above(leaf_of(granule));
-	else if (heap.group_max[0][group_of(granule)] == size)
-		group_settle_above(group_of(granule));
 }
 
 /* Raises the entries above that of the leaf, as far as they are smaller. */
@@ -1154,6 +1116,59 @@ static NOINLINE void group_raise(size_t group, size_t size)
 	}
 }
 
+/* Counts the entries of the group anew, and those above as far as it was the largest there. */
+static void group_settle_small(size_t group)
+{
+	uint8_t before = heap.leaf_max[1][group];
+	uint8_t after = (uint8_t)bytes_max(heap.leaf_max[0] + group * GROUP_LEAVES);
+	heap.leaf_max[1][group] = after;
+	for (unsigned level = 2; level < LEAF_MAX_LEVELS && after != before; level++) {
+		const uint8_t *line = heap.leaf_max[level - 1] + round_down(group, 64);
+		group /= 64;
+		if (heap.leaf_max[level][group] != before)
+			return;
+		after = (uint8_t)bytes_max(line);
+		heap.leaf_max[level][group] = after;
+	}
+}
+
+static void group_settle_large(size_t group)
+{
+	uint32_t before = heap.group_max[0][group];
+	uint32_t after = (uint32_t)group_largest(group);
+	heap.group_max[0][group] = after;
+	for (unsigned level = 1; level < MAX_LEVELS && after != before; level++) {
+		const uint32_t *line = heap.group_max[level - 1] + round_down(group, FANOUT);
+		group >>= FANOUT_LOG2;
+		if (heap.group_max[level][group] != before)
+			return;
+		after = sizes_max(line);
+		heap.group_max[level][group] = after;
+	}
+}
+
+static void group_settle(size_t group)
+{
+	group_settle_small(group);
+	if (heap.group_max[0][group] != 0)
+		group_settle_large(group);
+}
+
+/* Corrects the entry of a leaf, which may be too large. */
+static void leaf_settle(size_t leaf)
+{
+	heap.leaf_max[0][leaf] = leaf_max_of(leaf_largest(leaf));
+}
+
+/* Gives the slot to another group. */
+static NOINLINE void lag_change(struct lag *lag, size_t group)
+{
+	for (uint64_t leaves = lag->leaves; leaves != 0; leaves &= leaves - 1)
+		leaf_settle(lag->group * GROUP_LEAVES + lowest_bit(leaves));
+	group_settle(lag->group);
+	*lag = (struct lag){ .group = group };
+}
+
 /* A HOLE of so many granules has come to be at granule, or has grown to that. */
 static inline void index_add(size_t granule, size_t size)
 {
@@ -1167,16 +1182,26 @@ static inline void index_add(size_t granule, size_t size)
 		group_raise(group_of(granule), size);
 }
 
+/* A HOLE that started in the leaf is gone, or smaller. */
+static inline void leaf_lag(size_t leaf)
+{
+	const size_t group = leaf / GROUP_LEAVES;
+	struct lag *lag = &heap.lags[group % LAGS];
+	if (UNLIKELY(lag->group != group))
+		lag_change(lag, group);
+	lag->leaves |= bit_of(leaf);
+}
+
 /* The HOLE of so many granules at granule has lost its low end. The bits say so already. Where
- * what is left begins in the same leaf, no entry can grow. A HOLE that is carved again and again
- * leaves no wrong entries behind. */
+ * what is left begins in the same leaf, no entry can grow. */
 static inline void index_cut(size_t granule, size_t size, size_t lost)
 {
 	const size_t rest = granule + lost;
-	if (leaf_of(rest) == leaf_of(granule))
-		return;
-	index_add(rest, size - lost);
-	leaf_settle(leaf_of(granule));
+	if (leaf_of(rest) != leaf_of(granule)) {
+		index_add(rest, size - lost);
+		leaf_settle(leaf_of(granule));
+	}
+	leaf_lag(leaf_of(granule));
 }
 
 /* The smallest size of each class. */
@@ -1188,7 +1213,7 @@ static void classes_describe(void)
 {
 	unsigned class = 0;
 	for (unsigned size = 0; size < CLASSED_SIZES; size++) {
-		class += class < CLASSES && class_least[class] == size;
+		class += class_least[class] == size;
 		heap.classes_up_to[size] = (uint8_t)class;
 	}
 }
@@ -1264,29 +1289,38 @@ static inline struct hole leaf_find(size_t leaf, size_t size)
 	return last.size >= size ? last : no_hole;
 }
 
-/* The first leaf in a group from this one on whose entry is at least size, which is not large: up
- * the levels, and down again. NONE if there is none. An entry is corrected on the way up: it may
- * have led down in vain, or will. */
-static NOINLINE size_t leaf_from_group(size_t group, unsigned size)
+/* The first group from this one on whose entry in leaf_max is at least least: up the levels, and
+ * down again. NONE if there is none. */
+static size_t group_from(size_t group, unsigned least)
 {
 	unsigned level = 1;
-	for (size_t index = group;;) {
-		const uint8_t *line = heap.leaf_max[level] + round_down(index, 64);
-		const unsigned entry = bytes_find(line, index % 64, size);
-		if (entry < 64) {
-			index = round_down(index, 64) + entry;
-			if (level == 0)
-				return index;
-			index *= 64;
-			level--;
-			continue;
-		}
-		if (level + 1 == LEAF_MAX_LEVELS)
+	unsigned entry;
+	size_t index = group;
+	for (;; index = index / 64 + 1) {
+		entry = bytes_find(heap.leaf_max[level] + round_down(index, 64), index % 64, least);
+		if (entry < 64)
+			break;
+		if (++level == LEAF_MAX_LEVELS)
 			return NONE;
-		level++;
-		heap.leaf_max[level][index / 64] = (uint8_t)bytes_max(line);
-		index = index / 64 + 1;
 	}
+	for (index = round_down(index, 64) + entry; level > 1; level--) {
+		index *= 64;
+		index += bytes_find(heap.leaf_max[level - 1] + index, 0, least);
+	}
+	return index;
+}
+
+/* The first leaf in a group from this one on whose entry is at least size, which is not large. NONE
+ * if there is none. */
+static NOINLINE size_t leaf_from_group(size_t group, unsigned size)
+{
+	while ((group = group_from(group, size)) != NONE) {
+		const unsigned entry = bytes_find(heap.leaf_max[0] + group * GROUP_LEAVES, 0, size);
+		if (entry < GROUP_LEAVES)
+			return group * GROUP_LEAVES + entry;
+		group_settle(group);
+	}
+	return NONE;
 }
 
 /* The first leaf from this one on whose entry is at least size, which is not large; NONE if there
@@ -1298,28 +1332,26 @@ static inline size_t leaf_from(size_t leaf, unsigned size)
 	return entry < GROUP_LEAVES ? first + entry : leaf_from_group(leaf / GROUP_LEAVES + 1, size);
 }
 
-/* The first group from this one on whose entry is at least size, a large size: likewise. */
-static size_t group_from(size_t group, size_t size)
+/* The first group after this one whose entry is at least size: up the levels, and down again. */
+static size_t group_after(size_t group, size_t size)
 {
 	unsigned level = 0;
-	for (size_t index = group;;) {
-		const uint32_t *line = heap.group_max[level] + round_down(index, FANOUT);
-		const unsigned entry = sizes_find(line, index % FANOUT, size);
-		if (entry < FANOUT) {
-			index = round_down(index, FANOUT) + entry;
-			if (level == 0)
-				return index;
-			index *= FANOUT;
-			level--;
-			continue;
-		}
-		if (level + 1 == MAX_LEVELS)
+	unsigned entry;
+	size_t index = group;
+	for (;; level++) {
+		if (level == MAX_LEVELS)
 			return NONE;
-		level++;
-		if (index % FANOUT == 0)
-			heap.group_max[level][index / FANOUT] = sizes_max(line);
-		index = index / FANOUT + 1;
+		const uint32_t *line = heap.group_max[level] + round_down(index, FANOUT);
+		entry = sizes_find(line, index % FANOUT + 1, size);
+		if (entry < FANOUT)
+			break;
+		index >>= FANOUT_LOG2;
 	}
+	for (index = round_down(index, FANOUT) + entry; level > 0; level--) {
+		index <<= FANOUT_LOG2;
+		index += sizes_find(heap.group_max[level - 1] + index, 0, size);
+	}
+	return index;
 }
 
 /* The first HOLE of at least size granules, a large size, in the leaves from this one to the end
@@ -1344,10 +1376,10 @@ static NOINLINE struct hole large_find(size_t size, size_t leaf)
 {
 	size_t group = leaf / GROUP_LEAVES;
 	struct hole hole = group_find(leaf, size);
-	while (hole.start == NONE && (group = group_from(group + 1, size)) != NONE) {
+	while (hole.start == NONE && (group = group_after(group, size)) != NONE) {
 		hole = group_find(group * GROUP_LEAVES, size);
 		if (hole.start == NONE)
-			heap.group_max[0][group] = (uint32_t)group_largest(group);
+			group_settle(group);
 	}
 	return hole;
 }
@@ -1484,7 +1516,7 @@ static size_t node_of(size_t granule)
 static bool node_append(size_t pages)
 {
 	const size_t first = heap.top;
-	if (first > heap.limit || pages > page_of(heap.limit - first))
+	if (pages > page_of(heap.limit - first))
 		return false;
 	const size_t granules = pages * heap.page_granules;
 	char *physical = heap.base + (first << heap.shift);
@@ -1737,11 +1769,14 @@ static inline void hole_take(struct hole hole, size_t size)
 	contents_allow(granule, size);
 }
 
-/* So many granules were freed, and now there is a HOLE from start to end. */
-static inline void hole_enter(size_t start, size_t end, size_t freed)
+/* So many granules were freed, and now there is a HOLE from start to end; right is where the HOLE
+ * started that it was merged with, or end. */
+static inline void hole_enter(size_t start, size_t right, size_t end, size_t freed)
 {
 	const size_t size = end - start;
 	index_add(start, size);
+	if (right != end)
+		leaf_lag(leaf_of(right));
 	bounds_lower(size, leaf_of(start));
 	if (size >= LARGE && size >= (size_t)TRIM_BYTES >> heap.shift)
 		trim_after(freed, start, end);
@@ -1758,7 +1793,7 @@ static NOINLINE void hole_make(size_t granule, size_t next)
 	bits_join(granule, next, joins_left, joins_right);
 	heap.merged_size += next - granule;
 	contents_forbid(granule, next - granule);
-	hole_enter(start, end, next - granule);
+	hole_enter(start, next, end, next - granule);
 }
 
 /* ---- The near way: what first fit does most often, within few granules ----------------------- */
@@ -1829,11 +1864,9 @@ static ALWAYS_INLINE size_t block_take_near(size_t size)
 		heap.trim_freed -= min_size(heap.trim_freed, size);
 	heap.clean_from = max_size(heap.clean_from, granule + size);
 	process_count(size);
-	if (leaf != bound) {
+	if (leaf != bound)
 		bounds_raise(size, leaf);
-		if (leaf >> FAR_LOG2 != bound >> FAR_LOG2)
-			index_settle(granule, size);
-	}
+	leaf_lag(leaf);
 	contents_allow(granule, size);
 	return granule;
 }
@@ -1916,7 +1949,7 @@ static inline bool block_release_near(size_t granule)
 	}
 	heap.process -= size;
 	contents_forbid(granule, size);
-	hole_enter(start, end, size);
+	hole_enter(start, granule + size, end, size);
 	return true;
 }
 
@@ -2187,14 +2220,11 @@ static NOINLINE size_t block_take_quick(size_t size)
 /* Under first fit. */
 static NOINLINE size_t block_take_first(size_t size)
 {
-	const size_t bound = bound_of(size);
 	const struct hole hole = hole_for(size);
 	if (hole.start == NONE)
 		return NONE;
 	hole_take(hole, size);
 	bounds_raise(size, leaf_of(hole.start + size));
-	if (leaf_of(hole.start) >> FAR_LOG2 != bound >> FAR_LOG2)
-		index_settle(hole.start, hole.size);
 	process_count(size);
 	return hole.start;
 }
@@ -2770,7 +2800,9 @@ static void check_levels(struct findings *findings)
 	for (unsigned level = 1; level < LEAF_MAX_LEVELS; level++) {
 		for (size_t i = 0; i <= leaf_of(heap.top) >> (6 * level); i++) {
 			const unsigned largest = bytes_max(heap.leaf_max[level - 1] + i * 64);
-			finding_add(findings, 10, heap.leaf_max[level][i] >= largest, i);
+			const bool may_lag = level == 1 && heap.lags[i % LAGS].group == i;
+			finding_add(findings, 10, heap.leaf_max[level][i] == largest ||
+			                          (may_lag && heap.leaf_max[level][i] > largest), i);
 		}
 	}
 	size_t entries = group_of(heap.top) + 1;
@@ -2778,7 +2810,7 @@ static void check_levels(struct findings *findings)
 		entries = (entries + FANOUT - 1) / FANOUT;
 		for (size_t i = 0; i < entries; i++) {
 			const uint32_t largest = sizes_max(heap.group_max[level - 1] + i * FANOUT);
-			finding_add(findings, 11, heap.group_max[level][i] >= largest, i);
+			finding_add(findings, 11, heap.group_max[level][i] == largest, i);
 		}
 	}
 }
@@ -2859,19 +2891,28 @@ static void check_leaves(struct findings *findings)
 				check_segment(findings, &tally, granule, check_next(granule));
 		}
 		const uint8_t largest = leaf_max_of(tally.largest_in_leaf);
-		const uint8_t most = is_inside ? LARGE : 0;
-		const uint8_t entry = heap.leaf_max[0][leaf];
-		finding_add(findings, 10, entry >= largest && entry <= most, leaf);
+		const struct lag *lag = &heap.lags[leaf / GROUP_LEAVES % LAGS];
+		const bool is_lagging = lag->group == leaf / GROUP_LEAVES && (lag->leaves & bit_of(leaf)) != 0;
+		finding_add(findings, 10, heap.leaf_max[0][leaf] == largest ||
+		                          (is_lagging && heap.leaf_max[0][leaf] > largest), leaf);
 		tally.largest_in_group = max_size(tally.largest_in_group, tally.largest_in_leaf);
 		if ((leaf + 1) % GROUP_LEAVES == 0) {
 			const size_t group = leaf / GROUP_LEAVES;
-			const size_t least = tally.largest_in_group < LARGE ? 0 : tally.largest_in_group;
-			finding_add(findings, 11, heap.group_max[0][group] >= least, group);
+			const size_t entry = heap.group_max[0][group];
+			const size_t expected = tally.largest_in_group < LARGE ? 0 : tally.largest_in_group;
+			const bool may_lag = lag->group == group;
+			finding_add(findings, 11, entry == expected || (may_lag && entry > expected), group);
 			tally.largest_in_group = 0;
 		}
 	}
+	for (size_t i = 0; i < LAGS; i++) {
+		const struct lag *lag = &heap.lags[i];
+		finding_add(findings, 11, lag->group % LAGS == i, i);
+		finding_add(findings, 11, lag->group <= group_of(heap.top) ||
+		                          (lag->group == i && lag->leaves == 0), i);
+	}
 	for (size_t size = 0, class = 0; size < CLASSED_SIZES; size++) {
-		class += class < CLASSES && class_least[class] == size;
+		class += class_least[class] == size;
 		finding_add(findings, 12, heap.classes_up_to[size] == class, size);
 	}
 	for (unsigned i = 1; i < CLASSES; i++)
@@ -2894,8 +2935,8 @@ static int findings_print(const struct findings *findings, FILE *report)
 		[7] = "no two neighbours in a sub-chain are merged HOLEs",
 		[8] = "no bit is set beyond top",
 		[9] = "has_start tells which leaves have a start",
-		[10] = "leaf_max is at least the largest HOLE that starts in each leaf, and above",
-		[11] = "group_max is at least the largest large HOLE that starts in each group, and above",
+		[10] = "leaf_max is the largest HOLE that starts in each leaf, and above",
+		[11] = "group_max is the largest large HOLE that starts in each group, and above",
 		[12] = "no HOLE starts before its bound",
 		[13] = "the counters equal what the chains say",
 		[14] = "no block was ever beyond clean_from",
@@ -2964,6 +3005,8 @@ void mems_init(void)
 	heap.page_log2 = lowest_bit(heap.page_granules);
 	heap.os_page_log2 = lowest_bit(os_page_bytes() >> heap.shift);
 	heap.limit = 0;
+	for (unsigned i = 0; i < LAGS; i++)
+		heap.lags[i] = (struct lag){ .group = i };
 	classes_describe();
 	run_shifts_describe();
 	bounds_reset();
@@ -3152,7 +3195,7 @@ static void contents_move(size_t to, size_t from, size_t size)
 	memcpy(block_physical(to), block_physical(from), (first - from) << heap.shift);
 	char *target = block_physical(first + to - from);
 	const size_t bytes = (last - first) << heap.shift;
-	const bool can_move = (to - from) % page == 0 && bytes != 0;
+	const bool can_move = (to - from) % page == 0;
 	const bool is_moved = can_move && os_move(target, block_physical(first), bytes);
 	if (is_moved) {
 		pages_give(first >> heap.os_page_log2, last >> heap.os_page_log2);
@@ -3519,7 +3562,7 @@ static int record_change(FILE *out)
 	if (out == NULL)
 		return 0;
 	const uint64_t bytes = round_up((uint64_t)heap.limit * sizeof(uint32_t), os_page_bytes());
-	char *ids = bytes == 0 || bytes > SIZE_MAX ? NULL : os_reserve((size_t)bytes);
+	char *ids = bytes > SIZE_MAX ? NULL : os_reserve((size_t)bytes);
 	if (ids == NULL || !os_commit(ids, (size_t)bytes)) {
 		if (ids != NULL)
 			os_unmap(ids, (size_t)bytes);

@@ -119,14 +119,24 @@ static size_t largest_block(void)
 	return block_after(heap.nodes[3].first, 2 * MIB / 8);
 }
 
-/* A group with a large HOLE. */
-static size_t some_group(void)
+/* From now on the entries of the group have to be exact: another group takes its slot. */
+static void lag_end(size_t group)
+{
+	const size_t other = group + LAGS <= group_of(heap.top) ? group + LAGS : group % LAGS;
+	assert_true(other != group);
+	heap.lags[group % LAGS] = (struct lag){ .group = other };
+}
+
+/* A group with a large HOLE, and with an entry that has to be exact. */
+static size_t exact_group(void)
 {
 	for (size_t group = 0; group < group_of(heap.top); group++) {
-		if (group_largest(group) != 0)
+		if (heap.group_max[0][group] > 1 && heap.group_max[0][group] == group_largest(group)) {
+			lag_end(group);
 			return group;
+		}
 	}
-	fail_msg("%s", "there is no large HOLE");
+	fail_msg("%s", "there is no exact group");
 	return 0;
 }
 
@@ -370,6 +380,13 @@ static void leaf_max_too_small(void)
 	heap.leaf_max[0][leaf] = (uint8_t)(leaf_max_of(leaf_largest(leaf)) - 1);
 }
 
+static void leaf_max_too_large(void)
+{
+	const size_t leaf = leaf_of(largest_block()) + 2;
+	lag_end(leaf / GROUP_LEAVES);
+	heap.leaf_max[0][leaf]++;
+}
+
 static void leaf_max_beyond_top(void)
 {
 	heap.leaf_max[0][leaf_of(heap.top) + 1] = 1;
@@ -377,8 +394,12 @@ static void leaf_max_beyond_top(void)
 
 static void group_max_too_small(void)
 {
-	const size_t group = some_group();
-	heap.group_max[0][group] = (uint32_t)group_largest(group) - 1;
+	heap.group_max[0][exact_group()]--;
+}
+
+static void group_max_too_large(void)
+{
+	heap.group_max[0][exact_group()]++;
 }
 
 static void process_too_many(void)
@@ -451,10 +472,44 @@ static void limit_beyond_the_reservation(void)
 	heap.limit = (heap.reservation_bytes >> heap.shift) + 1;
 }
 
-/* A level may say too much, never too little. */
-static void level_of_leaf_max_too_small(void)
+static void lag_of_another_slot(void)
 {
-	heap.leaf_max[1][0] = (uint8_t)(bytes_max(heap.leaf_max[0]) - 1);
+	heap.lags[3].group = 4;
+}
+
+static void lag_beyond_top(void)
+{
+	heap.lags[3].group = group_of(heap.top) / LAGS * LAGS + LAGS + 3;
+}
+
+static void leaf_of_a_lagging_group_too_large(void)
+{
+	const size_t leaf = leaf_of(largest_block()) + 2;
+	struct lag *const lag = &heap.lags[leaf / GROUP_LEAVES % LAGS];
+	if (lag->group == leaf / GROUP_LEAVES)
+		lag->leaves &= ~bit_of(leaf);
+	heap.leaf_max[0][leaf]++;
+}
+
+static void lagging_leaf_too_small(void)
+{
+	const size_t leaf = leaf_of(some_hole());
+	heap.lags[leaf / GROUP_LEAVES % LAGS] =
+		(struct lag){ .group = leaf / GROUP_LEAVES, .leaves = UINT64_MAX };
+	leaf_max_too_small();
+}
+
+/* In a slot a group may hand up too much, never too little. */
+static void lagging_group_too_small(void)
+{
+	size_t group = 0;
+	for (size_t i = 0; group == 0; i++) {
+		assert_true(i < LAGS);
+		if (heap.lags[i].group < group_of(heap.top))
+			group = heap.lags[i].group;
+	}
+	assert_true(bytes_max(heap.leaf_max[0] + group * GROUP_LEAVES) > 0);
+	heap.leaf_max[1][group] = 0;
 }
 
 static void class_of_a_small_size(void)
@@ -483,7 +538,11 @@ static const struct damage damages[] = {
 	{"the reservation too short", 16, reservation_too_short},
 	{"an empty reservation", 1, reservation_empty},
 	{"a limit beyond the reservation", 1, limit_beyond_the_reservation},
-	{"a level of leaf_max too small", 10, level_of_leaf_max_too_small},
+	{"a lagging leaf's maximum too small", 10, lagging_leaf_too_small},
+	{"a lagging group, but not this leaf", 10, leaf_of_a_lagging_group_too_large},
+	{"a group in the slot of another", 11, lag_of_another_slot},
+	{"a group beyond top in a slot", 11, lag_beyond_top},
+	{"a group in a slot that hands up too little", 10, lagging_group_too_small},
 	{"the class of a small size", 12, class_of_a_small_size},
 	{"the class of a large size", 12, class_of_a_large_size},
 	{"top off the page", 1, top_off_the_page},
@@ -525,8 +584,10 @@ static const struct damage damages[] = {
 	{"a leaf said to have a start", 9, leaf_said_to_have_a_start},
 	{"a leaf beyond top said to have a start", 9, leaf_beyond_top_said_to_have_a_start},
 	{"a leaf's maximum too small", 10, leaf_max_too_small},
+	{"a leaf's maximum too large", 10, leaf_max_too_large},
 	{"a leaf's maximum beyond top", 10, leaf_max_beyond_top},
 	{"a group's maximum too small", 11, group_max_too_small},
+	{"a group's maximum too large", 11, group_max_too_large},
 	{"too many PROCESS bytes", 13, process_too_many},
 	{"too few PROCESS bytes", 13, process_too_few},
 	{"a block counted as a HOLE", 13, block_as_hole},
@@ -980,7 +1041,10 @@ static void every_level_is_checked(void **state)
 		expect_noticed("a level of has_start", 9);
 	}
 	for (unsigned level = 1; level < MAX_LEVELS; level++) {
-		heap.group_max[level][0] = sizes_max(heap.group_max[level - 1]) - 1;
+		heap.group_max[level][0]++;
+		expect_noticed("a level of group_max, too large", 11);
+		heap.group_max[level][0]--;
+		heap.group_max[level][0]--;
 		expect_noticed("a level of group_max, too small", 11);
 	}
 	books_forget();
