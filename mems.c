@@ -91,9 +91,9 @@
 #include <stdio_ext.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
-#include <linux/futex.h>
 
 #ifdef __has_include
 #if __has_include(<sys/single_threaded.h>)
@@ -130,6 +130,11 @@
 #endif
 #ifndef MAP_FIXED_NOREPLACE
 #define MAP_FIXED_NOREPLACE 0x100000
+#endif
+/* The kernel's headers are not everywhere beside those of the C library. */
+#ifndef FUTEX_WAIT_PRIVATE
+#define FUTEX_WAIT_PRIVATE 128
+#define FUTEX_WAKE_PRIVATE 129
 #endif
 #ifndef SYS_futex
 #define SYS_futex SYS_futex_time64 /* the same where no timeout is given */
@@ -190,6 +195,8 @@ enum {
 #define MAX_START ((size_t)1 << 31)
 /* Sizes and positions are stored in 32 bits. */
 #define MAX_GRANULES ((size_t)(UINT32_MAX - 4095))
+/* The most that is reserved without a limit where reserving is dear. */
+#define DEAR_HEAP_BYTES ((size_t)1 << 30)
 #define NONE SIZE_MAX
 
 typedef _Atomic uint64_t atomic_word;
@@ -538,6 +545,28 @@ static char *os_reserve(size_t bytes)
 	return os_mmap(NULL, bytes, PROT_NONE, 0);
 }
 
+/* Page faults of this thread so far; 0 where the OS does not tell. */
+static long os_faults(void)
+{
+	const int error = errno;
+	struct rusage usage = { 0 };
+	getrusage(RUSAGE_THREAD, &usage);
+	errno = error;
+	return usage.ru_minflt;
+}
+
+/* Does each page of a reservation cost memory? It costs the kernel none, but an emulator may keep
+ * books on each page, which it must bring into memory meanwhile. */
+static bool os_reservations_are_dear(void)
+{
+	enum { TRIAL_BYTES = 256 << 20, TRIAL_FAULTS = 256 };
+	const long before = os_faults();
+	char *trial = os_reserve(TRIAL_BYTES);
+	if (trial != NULL)
+		os_unmap(trial, TRIAL_BYTES);
+	return os_faults() - before >= TRIAL_FAULTS;
+}
+
 /* Maps fresh zeroed pages at address, inside the reservation. A kernel with strict overcommit may
  * have torn the old mapping out when it refuses; it is put back at once. What another thread of
  * the program maps into the gap in between, or after the kernel has refused that as well, is
@@ -587,7 +616,9 @@ static bool os_move(char *to, char *from, size_t bytes)
 	const int flags = MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP;
 	const bool is_done = mremap(from, bytes, bytes, flags, to) != MAP_FAILED;
 	errno = error;
-	if (!is_done)
+	if (is_done)
+		os_commit(from, bytes); /* as they are; but qemu-user takes them to be unmapped */
+	else
 		os_mmap(to, bytes, PROT_READ | PROT_WRITE, MAP_FIXED);
 	return is_done;
 }
@@ -2985,6 +3016,8 @@ static void reservation_take(const struct options *options)
 	size_t bytes = MAX_GRANULES <= most >> heap.shift ? MAX_GRANULES << heap.shift : most;
 	if (options->limit_bytes != 0)
 		bytes = min_size(bytes, options->limit_bytes);
+	else if (bytes > DEAR_HEAP_BYTES && os_reservations_are_dear())
+		bytes = DEAR_HEAP_BYTES;
 	bytes = round_down(bytes, options->page_bytes);
 	while (bytes != 0 && !reservation_try(bytes, options->page_bytes))
 		bytes = round_down(bytes - bytes / 4 - 1, options->page_bytes);
