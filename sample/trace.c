@@ -153,7 +153,7 @@ static int number_read_to(struct reader *reader, int word, const char *what, uin
 
 static int number_read(struct reader *reader, int word, const char *what, size_t *number)
 {
-	uint64_t value;
+	uint64_t value = 0;
 	int result = number_read_to(reader, word, what, SIZE_MAX, &value);
 
 	if (result == 0)
@@ -394,7 +394,7 @@ static int option_append(struct reader *reader)
 /* Reads the four numbers, of which the first stands in the present line: 0, or -1. */
 static int header_read(struct reader *reader)
 {
-	size_t unused;
+	size_t unused = 0;
 	size_t *number[] = {&unused, &reader->claimed_ids, &reader->claimed_ops, &unused};
 	int found = 1;
 
@@ -454,6 +454,7 @@ static int file_read(struct reader *reader)
 }
 
 int trace_visit(FILE *in, const char *name, struct trace *trace, trace_visitor *visit,
+                /* NOLINTNEXTLINE(readability-non-const-parameter): the reader writes to it. */
                 void *context, char error[TRACE_ERROR_MAX])
 {
 	struct reader reader = {

@@ -391,7 +391,8 @@ static size_t run_length(struct model_bin *bin, size_t size, size_t hole_size)
 	return most == 0 ? 1 : smaller(bin->misses, most);
 }
 
-/* The blocks of the run after the first are remembered, the lowest one last. */
+/* The blocks of the run after the first are remembered, the lowest one last.
+ * NOLINTNEXTLINE(misc-no-recursion): a run is short. */
 static void run_remember(struct model_bin *bin, struct model_segment *segment, size_t size,
                          size_t length)
 {

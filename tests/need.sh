@@ -45,6 +45,15 @@ is_here()
 			{ return bytes == NULL && size != 0; }' |
 			cc=${CLANG:-clang} links -fsanitize=fuzzer,address,undefined
 		;;
+	gcc-*-linux-gnu) command -v "${1#gcc-}-gcc" >/dev/null ;;
+	libc6-dev-*-cross)
+		machine=${1#libc6-dev-}
+		machine=${machine%-cross}
+		[ "$machine" != arm64 ] || machine=aarch64
+		[ -e "/usr/$machine-linux-gnu/include/stdio.h" ]
+		;;
+	qemu-user) command -v qemu-s390x >/dev/null ;;
+	musl-tools) command -v musl-gcc >/dev/null ;;
 	man-db) man --version 2>/dev/null | grep -q '^man ' ;;
 	xz-utils) command -v xz >/dev/null ;;
 	nodejs) command -v node >/dev/null ;;

@@ -298,7 +298,7 @@ static bool path_set(const char *name)
 	int before = mark == NULL ? (int)strlen(name) : (int)(mark - name);
 
 	if (name[0] != '/' && getcwd(directory, sizeof directory - 1) != NULL)
-		strcat(directory, "/");
+		strcat(directory, "/"); /* NOLINT(clang-analyzer-security.insecureAPI.strcpy): it fits */
 	if (mark == NULL)
 		snprintf(recorder.path, sizeof recorder.path, "%s%s", directory, name);
 	else
@@ -449,6 +449,7 @@ void *reallocarray(void *old, size_t count, size_t size)
 		errno = ENOMEM;
 		return NULL;
 	}
+	/* NOLINTNEXTLINE(clang-analyzer-optin.portability.UnixAPI): a size of 0 is the program's. */
 	return realloc(old, count * size);
 }
 

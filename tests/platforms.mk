@@ -1,0 +1,40 @@
+# Other compilers, standards, machines and checkers; and what reads the sources for mistakes.
+
+PLATFORMS ?=
+CLANG_TIDY ?= clang-tidy
+CPPCHECK ?= cppcheck
+
+lint_sources := $(wildcard *.c sample/*.c tests/*.c)
+lint_folder := build/lint
+
+.PHONY: test-platforms lint lint-tools
+
+# PLATFORMS="gcc-c11-O2 clang qemu" chooses among: lint, gcc, clang (C11 and C17, -O0 to -O3), i386,
+# musl, qemu (aarch64, riscv64, s390x) and valgrind.
+test-platforms:
+	@tests/platforms.sh $(PLATFORMS)
+
+# The checks are in .clang-tidy. A file is read again when it or a header changes.
+lint: $(lint_sources:%.c=$(lint_folder)/%.tidy) $(lint_folder)/cppcheck
+	@echo 'clang-tidy and cppcheck find nothing in $(words $(lint_sources)) files'
+
+lint-tools:
+	@tests/need.sh $(CLANG_TIDY) $(CPPCHECK) libcmocka-dev
+
+lint_headers := $(wildcard *.h sample/*.h tests/*.h)
+$(lint_folder)/%.tidy: %.c .clang-tidy $(lint_headers) $(build)/sample/timeline_page.h | lint-tools
+	@mkdir -p $(@D)
+	$(CLANG_TIDY) --quiet $(lint_checks) $< -- -std=$(STD) -I. -Isample -I$(build)/sample \
+		2>$@.log || { cat $@.log; exit 1; }
+	@mv $@.log $@
+
+# Defines functions of the C library, whose header names no parameters that a reader would.
+$(lint_folder)/tests/recorder.tidy: lint_checks := \
+	--checks=-readability-inconsistent-declaration-parameter-name
+
+# Style is left to clang-tidy. A preprocessorErrorDirective is what cppcheck makes of __has_include.
+$(lint_folder)/cppcheck: $(lint_sources) $(lint_headers) | lint-tools
+	@mkdir -p $(@D)
+	$(CPPCHECK) --quiet --error-exitcode=1 --std=$(STD) --enable=warning,performance,portability \
+		--suppress=preprocessorErrorDirective --inline-suppr -I. -Isample $(lint_sources)
+	@touch $@
