@@ -21,13 +21,17 @@ example := $(if $(variant),$(build)/)example
 library := $(if $(variant),$(build)/)libmems.a
 replay := $(if $(variant),$(build)/)sample/mems-replay
 
+# The headers of the kernel are found even where gcc-multilib, which would bring a link to them, is
+# not: it cannot be installed beside the compilers of other machines, unlike gcc-12-multilib.
+m32 := -m32 -idirafter /usr/include/x86_64-linux-gnu
+
 variant_flags_asan := -fsanitize=address,undefined -fno-sanitize-recover=all \
 	-fno-omit-frame-pointer
 variant_flags_tsan := -fsanitize=thread
-variant_flags_m32 := -m32
+variant_flags_m32 := $(m32)
 variant_flags_strict := -Werror
 variant_flags_strict-clang := -Werror
-variant_flags_strict-m32 := -Werror -m32
+variant_flags_strict-m32 := -Werror $(m32)
 variant_flags := $(variant_flags_$(variant))
 
 # The 32-bit cmocka is built from source: a package of it needs a second architecture in dpkg.
@@ -135,7 +139,7 @@ endif
 
 build/cmocka-m32/libcmocka.a: tests/cmocka.sh
 	@tests/need.sh gcc-multilib
-	tests/cmocka.sh $(@D) $(CC) -m32
+	tests/cmocka.sh $(@D) $(CC) $(m32)
 
 $(build)/tests/test_%.o: tests/test_%.c $(build)/flags | cmocka
 	$(compile) $< -o $@
@@ -166,6 +170,7 @@ test: export HEAPS = $(heaps)
 test: export STALE = $(stale)
 test: export TRACES = $(REPLAYS)
 test: export VARIANT = $(variant)
+test: export VARIANT_FLAGS = $(variant_flags)
 test: programs
 	@tests/run.sh $(build) $(sort $(tests)) $(sort $(wildcard tests/test_*.sh))
 

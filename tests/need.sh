@@ -34,8 +34,10 @@ is_here()
 		END
 		;;
 	gcc-multilib)
-		echo '#include <stdio.h>
-			int main(void) { return puts("32 bits") < 0; }' | links -m32
+		links -m32 -idirafter /usr/include/x86_64-linux-gnu <<-END
+			#include <errno.h>
+			int main(void) { return errno; }
+		END
 		;;
 	libclang-rt-dev)
 		echo '#include <stddef.h>
@@ -78,8 +80,13 @@ as_root()
 	fi
 }
 
+# gcc-multilib without the link to the kernel's headers, on account of which it would replace the
+# compilers of other machines: that of the version at hand.
 install_packages()
 {
+	multilib=gcc-$($cc -dumpversion | sed 's/\..*//')-multilib
+	# shellcheck disable=SC2046 # a list of words
+	set -- $(echo "$*" | sed "s/\bgcc-multilib\b/$multilib/")
 	as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=300 \
 		install --no-install-recommends "$@"
 }

@@ -5,6 +5,7 @@
 # failed; NAME is platform-PLATFORM, a folder of its own.
 set -u
 
+m32='-m32 -idirafter /usr/include/x86_64-linux-gnu' # see the Makefile
 names=
 failed=0
 
@@ -71,8 +72,9 @@ attempt()
 		native "${1%%-*}" "${rest%-*}" "${rest#*-}"
 		;;
 	i386)
-		needs gcc-multilib && cmocka m32 gcc -m32 &&
-			suite i386 CC='gcc -m32' CXX= CMOCKA=build/cmocka-m32
+		# shellcheck disable=SC2086 # a list of words
+		needs gcc-multilib && cmocka m32 gcc $m32 &&
+			suite i386 CC="gcc $m32" CXX= CMOCKA=build/cmocka-m32
 		;;
 	musl)
 		needs musl-tools && cmocka musl musl-gcc &&
