@@ -14,7 +14,7 @@ GCOV ?= gcov
 
 counted_flags := -O0 --coverage -fkeep-inline-functions -fkeep-static-functions
 ifneq ($(filter coverage coverage-m32,$(variant)),)
-variant_flags += $(if $(filter coverage-m32,$(variant)),-m32)
+variant_flags += $(if $(filter coverage-m32,$(variant)),$(m32))
 link += --coverage -Wl,-u,__gcov_dump
 $(build)/mems.o $(build)/tests/test_checker.o: variant_flags += $(counted_flags)
 $(build)/mems.o $(build)/tests/test_checker.o: tests/coverage.mk

@@ -195,6 +195,18 @@ enum mems_policy policy_under_test(void)
 	return MEMS_QUICK_FIT;
 }
 
+bool is_run_by_another(void)
+{
+	const char *const words = getenv("RUN");
+	return words != NULL && words[0] != '\0';
+}
+
+bool is_run_by_valgrind(void)
+{
+	const char *const words = getenv("RUN");
+	return words != NULL && strstr(words, "valgrind") != NULL;
+}
+
 static void policy_set(enum mems_policy policy)
 {
 	assert_int_equal(mems_option(MEMS_POLICY, (size_t)policy), 0);

@@ -114,6 +114,12 @@ size_t random_below(uint64_t *state, size_t bound);
  * quick-fit; first fit without one. */
 enum mems_policy policy_under_test(void);
 
+/* Is this program run by an emulator or Valgrind ($RUN), whose memory the OS counts as ours? */
+bool is_run_by_another(void);
+
+/* By Valgrind? It reports what a program should not do, which some tests do on purpose. */
+bool is_run_by_valgrind(void);
+
 /* Options as they are before the first mems_option, but for the policy. There must be no heap. */
 void options_reset(void);
 

@@ -109,13 +109,6 @@ static size_t resident_kib(void)
 	return status_kib("/proc/self/smaps", "Anonymous:");
 }
 
-/* Is this program run by an emulator or Valgrind, whose memory the OS counts as ours? */
-static bool is_run_by_another(void)
-{
-	const char *const words = getenv("RUN");
-	return words != NULL && words[0] != '\0';
-}
-
 /* An emulator may keep books of its own on every page that is reserved. The library reserves less
  * there, unless it is asked for more. */
 static bool is_reserving_dear(void)

@@ -558,11 +558,11 @@ static void success_leaves_errno_alone(void **state)
 
 /* ---- What MeMS does not keep the program from ---------------------------------------------- */
 
-/* Outside of AddressSanitizer, which catches it. */
+/* Outside of AddressSanitizer and Valgrind, which catch it. */
 static void an_overrun_damages_contents_but_no_chain(void **state)
 {
 	(void)state;
-	if (ADDRESS_SANITIZER)
+	if (ADDRESS_SANITIZER || is_run_by_valgrind())
 		skip();
 	make_heap();
 	char *const before = printed_text();
@@ -583,6 +583,8 @@ static void an_overrun_damages_contents_but_no_chain(void **state)
 static void a_block_taken_again_is_not_wiped(void **state)
 {
 	(void)state;
+	if (is_run_by_valgrind())
+		skip();
 	make_heap();
 	fill_block(2000, 1000, 7);
 	give_back(2000);

@@ -294,7 +294,7 @@ static void one_random_call(void)
 		try_free_live(below(twins.live_count));
 	else if ((choice -= mix->realloc) < mix->calloc)
 		try_calloc(below(20) == 0 ? absurd_size() : 1 + below(4), size_next());
-	else if ((choice -= mix->calloc) < mix->aligned)
+	else if (choice - mix->calloc < mix->aligned)
 		try_aligned_alloc(alignment_next(), size_next());
 	else
 		try_malloc(below(100) == 0 ? absurd_size() : size_next());
