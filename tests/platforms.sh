@@ -134,7 +134,7 @@ try()
 	printf '%-16s %-32s %-36s %4d s  %s\n' "$1" "$(compiler "$1")" "$counts" "$seconds" "$result" |
 		tee "$folder/line"
 	if [ "$result" = FAILED ]; then
-		grep -vE "^(make|$folder|[^ ]*(gcc|clang)) |passed  \(" "$folder/log"
+		grep -avE "^(make|$folder|[^ ]*(gcc|clang)) |passed  \(" "$folder/log"
 	fi
 }
 
