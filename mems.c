@@ -169,7 +169,7 @@ enum {
 	LARGE = 255,            /* a HOLE of this size or more is large, and leaf_max says so */
 	CLASSES = 16,           /* of sizes, see class_least */
 	NEAR_SIZES = 32,        /* blocks of up to so many granules are taken the near way */
-	LAGS = 64,              /* groups that may lag */
+	LAGS = 32,              /* groups that may lag */
 	CLASSED_SIZES = 257,    /* the last class begins before this size */
 
 	CACHE_LINE = 64,        /* bytes; what threads that write keep apart from those that read */
