@@ -59,7 +59,9 @@
  *   I16  the tables lie one after another in the reservation, writable as far as the heap needs
  *
  * Costs: mems_malloc and mems_free touch at most a few words on each of the 5 levels of either
- * tree. A HOLE of 255 granules or more is sought among at most 16 in a group (no more fit in).
+ * tree, and look into at most LAGS groups in vain. Most often one leaf, or the words of 64 granules,
+ * are all they need: the near way. A HOLE of 255 granules or more is sought among at most 16 in a
+ * group (no more fit in).
  * mems_get reads one or two words of bits, and for blocks of more than 64 granules at most two
  * words on each level of has_start.
  *
