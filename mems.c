@@ -24,14 +24,15 @@
  * How a HOLE is found: the bound of its class says where to begin. If no HOLE in that leaf does, a
  * tree of maxima leads to the first leaf with one that does, as in R. P. Brent, "Efficient
  * implementation of the first-fit strategy for dynamic storage allocation", ACM TOPLAS 11(3), 1989.
- * There are two trees. leaf_max[0] has a byte for each leaf, the largest HOLE that starts in it, and
- * each further level the maxima of 64 bytes below; sizes above 254 are written as 255. For those
- * *large* HOLEs group_max[0] has the exact size of the largest in each group (no more than 16 fit
- * in), and each further level the maxima of 16 entries. An entry is raised at once when a HOLE
- * grows. When one shrinks or goes, the entries of its leaf and of the group are left as they are, too
- * large, and both are noted in a slot that the group shares with others; they are counted anew when
- * another group takes the slot, or when a search finds nothing there. So a HOLE that is carved again
- * and again costs no counting and no climb, and a search is led to no more than LAGS groups in vain.
+ * There are two trees. leaf_max[0] has a byte for each leaf, the largest HOLE that starts in it,
+ * and each further level the maxima of 64 bytes below; sizes above 254 are written as 255. For
+ * those *large* HOLEs group_max[0] has the exact size of the largest in each group (no more than 16
+ * fit in), and each further level the maxima of 16 entries. An entry is raised at once when a HOLE
+ * grows. When one shrinks or goes, the entries of its leaf and of the group are left as they are,
+ * too large, and both are noted in a slot that the group shares with others; they are counted anew
+ * when another group takes the slot, or when a search finds nothing there. So a HOLE that is carved
+ * again and again costs no counting and no climb, and a search looks into at most LAGS groups in
+ * vain.
  *
  * Invariants; mems_check verifies each of them and names it
  *   I1   top is a whole number of pages within the reservation and the limit, base is aligned,
@@ -59,15 +60,15 @@
  *   I16  the tables lie one after another in the reservation, writable as far as the heap needs
  *
  * Costs: mems_malloc and mems_free touch at most a few words on each of the 5 levels of either
- * tree, and look into at most LAGS groups in vain. Most often one leaf, or the words of 64 granules,
- * are all they need: the near way. A HOLE of 255 granules or more is sought among at most 16 in a
- * group (no more fit in).
+ * tree, and look into at most LAGS groups in vain. Most often one leaf, or the words of 64
+ * granules, are all they need: the near way. A HOLE of 255 granules or more is sought among at most
+ * 16 in a group (no more fit in).
  * mems_get reads one or two words of bits, and for blocks of more than 64 granules at most two
  * words on each level of has_start.
  *
- * Threads: one lock is around all that changes the heap or walks it. Translation reads starts, holes
- * and has_start without it. Their words are atomic and have one writer at a time, which stores a
- * whole word in which the bits of all blocks that it does not change are as they were. So whoever
+ * Threads: one lock is around all that changes the heap or walks it. Translation reads starts,
+ * holes and has_start without it. Their words are atomic and have one writer at a time, which stores
+ * a whole word in which the bits of all blocks that it does not change are as they were. So whoever
  * owns a block finds its start, the start that follows it, and none in between, whatever happens
  * beside it. What is read of segments that change meanwhile may not fit together: no step of a
  * search leads out of what is mapped all the same. The thread that holds the lock while it calls
@@ -1099,7 +1100,7 @@ static inline unsigned longest_run(uint64_t bits)
 	return longest;
 }
 
-/* The last HOLE that starts in the leaf: only this one can reach beyond it. NONE if there is none. */
+/* The last HOLE that starts in the leaf, the only one that can reach beyond it; or NONE. */
 static inline size_t leaf_last_hole(size_t leaf)
 {
 	const uint64_t holes = leaf_merged(leaf);
@@ -1732,7 +1733,7 @@ static NOINLINE void trim_after(size_t freed, size_t start, size_t end)
 	heap.trim_last += holes_trim((size_t)TRIM_BYTES >> heap.shift, NONE, true);
 }
 
-/* The heap has grown by so many granules: gives as much back, so that it does not grow in memory. */
+/* The heap has grown by so many granules: gives as much back, so that its memory does not grow. */
 static void trim_for_growth(size_t growth)
 {
 	holes_trim((size_t)TRIM_AT_GROWTH_BYTES >> heap.shift, growth, false);
@@ -2380,7 +2381,7 @@ static inline size_t block_of(const void *v_ptr)
 	return (live & bit_of(granule)) != 0 ? granule : NONE;
 }
 
-/* Bytes from granule 0 to v_ptr when size bytes from there lie in one PROCESS segment, else NONE. */
+/* Bytes from granule 0 to v_ptr if size bytes from there lie in one PROCESS segment, else NONE. */
 static size_t range_of(const void *v_ptr, size_t size)
 {
 	const size_t offset = offset_of(v_ptr);
@@ -3588,7 +3589,7 @@ int mems_fprint_json(FILE *out)
 	return 0;
 }
 
-/* Ends the recording, and begins one on out unless that is NULL. Returns 0 or what errno shall be. */
+/* Ends the recording, and begins one on out unless that is NULL. Returns 0 or an error number. */
 static int record_change(FILE *out)
 {
 	if (heap.visitors != 0 || (out != NULL && heap.top != 0))

@@ -208,7 +208,7 @@ int mems_write(void *v_ptr, const void *source, size_t size);
 /* Prints the chains and four totals to stdout. Cost: linear in the segments. */
 void mems_print_stats(void);
 
-/* The same to out, which must be writable and stays the caller's; errors are left in ferror(out). */
+/* The same to out, writable, which stays the caller's. Errors are left in ferror(out). */
 void mems_fprint_stats(FILE *out);
 
 /* Fills *stats. Cost: may be linear in the segments. */
@@ -225,9 +225,9 @@ int mems_walk(mems_visitor *visit, void *context);
 int mems_segment_at(const void *v_ptr, struct mems_segment *segment);
 
 /* Prints the whole heap as one JSON object: schema (1; raised when a field changes its meaning),
- * page_size, alignment, start, policy ("first_fit", "quick_fit"), main_chain (an array of nodes with
- * start, end, pages, physical (a string, "0x..."), and sub_chain: an array of segments with type,
- * start, end, size) and stats (the fields of struct mems_stats). Streams, and flushes out. Returns
+ * page_size, alignment, start, policy ("first_fit", "quick_fit"), main_chain (an array of nodes
+ * with start, end, pages, physical (a string, "0x..."), and sub_chain: an array of segments with
+ * type, start, end, size) and stats (the fields of struct mems_stats). Flushes out. Returns
  * 0, or -1 where writing failed (ferror(out), errno). Cost: linear in the segments. */
 int mems_fprint_json(FILE *out);
 
