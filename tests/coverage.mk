@@ -18,6 +18,7 @@ variant_flags += $(if $(filter coverage-m32,$(variant)),$(m32))
 link += --coverage -Wl,-u,__gcov_dump
 $(build)/mems.o $(build)/tests/test_checker.o: variant_flags += $(counted_flags)
 $(build)/mems.o $(build)/tests/test_checker.o: tests/coverage.mk
+test: export VARIANT_FLAGS = $(counted_flags)
 # Threads that count at once; test_checker has none.
 $(build)/mems.o: variant_flags += -fprofile-update=atomic
 endif
