@@ -347,8 +347,7 @@ static struct {
 	size_t merged_size;          /* granules in merged HOLEs; the near way of first fit skips it */
 
 	FILE *record;                /* where calls are recorded, the caller's; else NULL */
-	size_t record_bytes;         /* of record_ids, whole OS pages */
-	uint32_t *record_ids;        /* for the granule at which a live block starts: its id */
+	struct table ids;            /* for the granule at which a live block starts: its id */
 	uint32_t record_next;        /* the id that the next block gets */
 
 	size_t process;              /* granules in PROCESS segments */
@@ -838,7 +837,7 @@ static bool tables_commit(size_t granules)
 		if (!table_commit(&heap.tables[i], table_bytes(&heap.tables[i], granules)))
 			return false;
 	}
-	return true;
+	return heap.ids.memory == NULL || table_commit(&heap.ids, table_bytes(&heap.ids, granules));
 }
 
 /* ---- Leaves: the bits ------------------------------------------------------------------------ */
@@ -2556,13 +2555,18 @@ static void *block_result(size_t granule)
 
 /* ---- Recording ------------------------------------------------------------------------------- */
 
+static uint32_t *record_ids(void)
+{
+	return (uint32_t *)(void *)heap.ids.memory;
+}
+
 static void record_stop(void)
 {
 	if (heap.record == NULL)
 		return;
 	heap.record = NULL;
-	os_unmap(heap.record_ids, heap.record_bytes);
-	heap.record_ids = NULL;
+	os_unmap(heap.ids.memory, heap.ids.reserved_bytes);
+	heap.ids.memory = NULL;
 	direct_update();
 }
 
@@ -2601,7 +2605,7 @@ static void record_options(void)
 static NOINLINE void record_new(char kind, size_t granule, size_t size, size_t alignment)
 {
 	const uint32_t id = heap.record_next++;
-	heap.record_ids[granule] = id;
+	record_ids()[granule] = id;
 	if (alignment == 0)
 		record_print("%c %" PRIu32 " %zu\n", kind, id, size);
 	else
@@ -2610,14 +2614,14 @@ static NOINLINE void record_new(char kind, size_t granule, size_t size, size_t a
 
 static NOINLINE void record_resize(size_t from, size_t to, size_t size)
 {
-	const uint32_t id = heap.record_ids[from];
-	heap.record_ids[to] = id;
+	const uint32_t id = record_ids()[from];
+	record_ids()[to] = id;
 	record_print("r %" PRIu32 " %zu\n", id, size);
 }
 
 static NOINLINE void record_free(size_t granule)
 {
-	record_print("f %" PRIu32 "\n", heap.record_ids[granule]);
+	record_print("f %" PRIu32 "\n", record_ids()[granule]);
 }
 
 /* ---- Fork ------------------------------------------------------------------------------------ */
@@ -3499,7 +3503,7 @@ static size_t metadata_bytes(void)
 		bytes += os_resident_bytes(heap.tables[i].memory, heap.tables[i].committed_bytes);
 	if (heap.record != NULL) {
 		const size_t used = round_up(heap.top * sizeof(uint32_t), os_page_bytes());
-		bytes += os_resident_bytes((char *)heap.record_ids, used);
+		bytes += os_resident_bytes(heap.ids.memory, used);
 	}
 	return bytes;
 }
@@ -3597,16 +3601,14 @@ static int record_change(FILE *out)
 	record_stop();
 	if (out == NULL)
 		return 0;
-	const uint64_t bytes = round_up((uint64_t)heap.limit * sizeof(uint32_t), os_page_bytes());
-	char *ids = bytes > SIZE_MAX ? NULL : os_reserve((size_t)bytes);
-	if (ids == NULL || !os_commit(ids, (size_t)bytes)) {
-		if (ids != NULL)
-			os_unmap(ids, (size_t)bytes);
+	const bool is_small = heap.limit != 0 && heap.limit <= SIZE_MAX / 2 / sizeof(uint32_t);
+	struct table ids = { .entry_bytes = sizeof(uint32_t) };
+	ids.reserved_bytes = round_up(table_bytes(&ids, heap.limit), os_page_bytes());
+	ids.memory = is_small ? os_reserve(ids.reserved_bytes) : NULL;
+	if (ids.memory == NULL)
 		return ENOMEM;
-	}
+	heap.ids = ids;
 	heap.record = out;
-	heap.record_bytes = (size_t)bytes;
-	heap.record_ids = (uint32_t *)(void *)ids;
 	heap.record_next = 0;
 	direct_update();
 	record_options();
