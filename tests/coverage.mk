@@ -23,6 +23,11 @@ test: export VARIANT_FLAGS = $(counted_flags)
 $(build)/mems.o: variant_flags += -fprofile-update=atomic
 endif
 
+# It counts between the instructions of a count, which in 32 bits begins anew then, for ever.
+ifeq ($(variant),coverage-m32)
+tests := $(filter-out %/test_steps,$(tests))
+endif
+
 # The counts of earlier runs would be added to. With Valgrind there are a few lines more, and a test
 # that reaches them.
 coverage: build/cmocka-m32/libcmocka.a
