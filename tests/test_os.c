@@ -31,6 +31,7 @@ static struct {
 	size_t refused;      /* of these */
 	size_t maps;         /* successful mappings that can be written to */
 	size_t mapped_bytes; /* the size of the last of these */
+	size_t given_back;   /* bytes of pages that the OS may take back */
 	int flags;           /* and what it was mapped with */
 	void *kept;          /* what the last refused munmap was to unmap */
 	size_t kept_bytes;
@@ -137,7 +138,11 @@ int __wrap_mprotect(void *address, size_t bytes, int access)
 
 int __wrap_madvise(void *address, size_t bytes, int advice)
 {
-	return is_refused(0) ? -1 : __real_madvise(address, bytes, advice);
+	if (is_refused(0))
+		return -1;
+	if (advice == MADV_DONTNEED)
+		os.given_back += bytes;
+	return __real_madvise(address, bytes, advice);
 }
 
 void *__wrap_mremap(void *address, size_t bytes, size_t new_bytes, int flags, ...)
@@ -620,6 +625,86 @@ static void refused_ids_leave_nothing_mapped(void **state)
 	assert_true(take(1000) == 1000);
 }
 
+/* ---- Pages that go back to the OS ---------------------------------------------------------- */
+
+enum { GIVEN_AT = 128 << 10 }; /* bytes that have to be freed in large HOLEs before pages go back */
+
+static void what_is_freed_goes_back(void **state)
+{
+	(void)state;
+	enum { BLOCKS = 8 };
+	uintptr_t blocks[BLOCKS];
+	for (size_t i = 0; i < BLOCKS; i++) {
+		blocks[i] = take(MIB);
+		fill_block(blocks[i], MIB, 1);
+	}
+	os_refuse(REFUSE_NONE, 0);
+	for (size_t i = 0; i < BLOCKS; i++)
+		give_back(blocks[i]);
+	assert_int_equal(os.given_back, BLOCKS * MIB);
+	assert_sound();
+}
+
+/* A large block that comes and goes would have its pages brought in each time: after some rounds
+ * they stay. */
+static void pages_that_are_taken_again_stay(void **state)
+{
+	(void)state;
+	take(4 * MIB);
+	for (size_t round = 0; round < 200; round++) {
+		if (round == 100)
+			os_refuse(REFUSE_NONE, 0);
+		const uintptr_t block = take(MIB);
+		memset(mems_get(at(block)), 1, MIB);
+		give_back(block);
+	}
+	assert_int_equal(os.given_back, 0);
+	assert_sound();
+}
+
+/* A HOLE of a MiB, its pages given back already. */
+static void make_large_hole(void)
+{
+	os_refuse(REFUSE_NONE, 0);
+	give_back(take(MIB));
+	assert_int_equal(os.given_back, MIB);
+	os_refuse(REFUSE_NONE, 0);
+}
+
+/* What is taken again soon is not counted as freed, be it more or less than was freed. */
+static void small_blocks_that_come_and_go_keep_their_pages(void **state)
+{
+	(void)state;
+	make_large_hole();
+	for (size_t i = 0; i < 3 * GIVEN_AT / 64; i++) {
+		give_back(take(64));
+		give_back(take(i % 2 == 0 ? 8 : 200));
+	}
+	assert_int_equal(os.given_back, 0);
+	assert_sound();
+}
+
+/* Small blocks that are freed for good count, whatever comes and goes in a small HOLE meanwhile. */
+static void small_blocks_that_are_freed_give_pages_back(void **state)
+{
+	(void)state;
+	enum { BLOCKS = GIVEN_AT / 64 };
+	static uintptr_t blocks[BLOCKS];
+	make_large_hole();
+	const uintptr_t small = take(64);
+	for (size_t i = 0; i < BLOCKS; i++)
+		blocks[i] = take(64);
+	give_back(small);
+	for (size_t i = BLOCKS; i-- > 0;) {
+		assert_int_equal(os.given_back, 0);
+		give_back(blocks[i]);
+		assert_true(take(64) == small);
+		give_back(small);
+	}
+	assert_true(os.given_back >= GIVEN_AT - PAGE);
+	assert_sound();
+}
+
 /* ---- Quick fit: no memory to remember with ------------------------------------------------ */
 
 /* Freeing never fails: what cannot be remembered is merged at once. */
@@ -682,7 +767,7 @@ static void a_refusing_os_makes_remembered_blocks_merge(void **state)
 
 int main(void)
 {
-	enum { OTHERS = 11 };
+	enum { OTHERS = 15 };
 	struct CMUnitTest tests[SCENARIOS + OTHERS] = {
 		heap_test(every_node_is_one_mapping),
 		heap_test(growth_falls_back_to_what_is_needed),
@@ -690,6 +775,10 @@ int main(void)
 		heap_test(the_reservation_is_mended),
 		heap_test(a_kernel_that_does_not_know_noreplace),
 		heap_test(refused_ids_leave_nothing_mapped),
+		heap_test(what_is_freed_goes_back),
+		heap_test(pages_that_are_taken_again_stay),
+		first_fit_test(small_blocks_that_come_and_go_keep_their_pages),
+		first_fit_test(small_blocks_that_are_freed_give_pages_back),
 		bare_test(starting_survives_every_refusal),
 		bare_test(ending_survives_every_refusal),
 		quick_fit_test(what_cannot_be_remembered_is_merged),
