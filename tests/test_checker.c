@@ -7,6 +7,8 @@
 
 #include "support.h"
 
+#include <sys/sysinfo.h>
+
 /* ---- A heap to damage, and its books to put back ----------------------------------------- */
 
 /* Under quick fit: a bin of several chunks, a shorter one, an empty one, chunks to spare, and a
@@ -1172,6 +1174,102 @@ static void a_search_whose_way_is_cut_off_stays_inside(void **state)
 	books_forget();
 }
 
+/* ---- Pages: the books beside what the OS says -------------------------------------------- */
+
+enum { PAGED_BLOCKS = 200 };
+
+static struct {
+	uintptr_t address;
+	size_t size;       /* 0 for none */
+} paged[PAGED_BLOCKS];
+
+/* Where pages come in only when they are written to, some are noted that are not in memory; those
+ * that are swapped out are noted as well. */
+static bool is_every_noted_page_in_memory(void)
+{
+	struct sysinfo system;
+	char *const page = os_mmap(NULL, PAGE, PROT_READ | PROT_WRITE, 0);
+	assert_non_null(page);
+	const bool can_populate = madvise(page, PAGE, MADV_POPULATE_WRITE) == 0;
+	os_unmap(page, PAGE);
+	return can_populate && sysinfo(&system) == 0 && system.totalswap == 0 && !heap.is_quick;
+}
+
+/* Every page that is in memory is noted, so that it can be given back; no page is that was given
+ * back, nor one beyond the heap. All blocks are filled. Returns how many were given back. */
+static size_t assert_pages_are_noted(bool is_exact)
+{
+	const size_t pages = heap.top >> heap.os_page_log2;
+	unsigned char *const in_memory = calloc(pages + 1, 1);
+	size_t given = 0;
+	assert_non_null(in_memory);
+	assert_int_equal(mincore(heap.base, heap.top << heap.shift, in_memory), 0);
+	for (size_t i = 0; i < round_up(pages, 64); i++) {
+		const bool is_in_memory = i < pages && (in_memory[i] & 1) != 0;
+		const bool is_noted = bit_is_set(heap.touched, i);
+		const bool is_given = bit_is_set(heap.given, i);
+		assert_true(is_noted ? i < pages && !is_given : !is_in_memory);
+		assert_true(!is_exact || is_in_memory == is_noted);
+		given += is_given;
+	}
+	free(in_memory);
+	return given;
+}
+
+/* Mostly small, some of pages, and a few that are moved by their pages. */
+static size_t paged_size(uint64_t *random)
+{
+	const size_t choice = random_below(random, 16);
+	return 1 + random_below(random, choice == 0 ? 600 * KIB : choice < 4 ? 5 * PAGE : 400);
+}
+
+static bool is_intact(size_t index, size_t size)
+{
+	return size == 0 || has_filling(paged[index].address, size, (unsigned)index);
+}
+
+/* Takes a block, frees it, or gives it another size. */
+static void paged_change(size_t index, uint64_t *random)
+{
+	const size_t before = paged[index].size;
+	const size_t size = before != 0 && random_below(random, 3) != 0 ? 0 : paged_size(random);
+	assert_true(is_intact(index, before));
+	paged[index].size = size;
+	if (size == 0) {
+		give_back(paged[index].address);
+		return;
+	}
+	paged[index].address = before == 0 ? take(size)
+	                                   : address_of(mems_realloc(at(paged[index].address), size));
+	assert_true(is_intact(index, min_size(before, size)));
+	fill_block(paged[index].address, size, (unsigned)index);
+}
+
+static void every_page_in_memory_is_noted(void **state)
+{
+	(void)state;
+	enum { CALLS = 6000, CALLS_PER_LOOK = 20 };
+	const char *const chosen = getenv("SEED");
+	const unsigned long seed = chosen != NULL ? strtoul(chosen, NULL, 10) : (unsigned)getpid();
+	uint64_t random = seed;
+	size_t given = 0;
+	if (is_run_by_another()) {
+		print_message("note: pages in memory: skipped, for what runs this program has pages of "
+		              "its own\n");
+		skip();
+	}
+	print_message("pages: SEED=%lu\n", seed);
+	memset(paged, 0, sizeof(paged));
+	const bool is_exact = is_every_noted_page_in_memory();
+	for (size_t i = 0; i < CALLS; i++) {
+		paged_change(random_below(&random, PAGED_BLOCKS), &random);
+		if (i % CALLS_PER_LOOK == 0)
+			given += assert_pages_are_noted(is_exact);
+	}
+	assert_true(given != 0);
+	assert_sound();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -1185,6 +1283,7 @@ int main(void)
 		heap_test(every_bit_counts),
 		heap_test(while_reporting_nothing_changes),
 		heap_test(a_search_whose_way_is_cut_off_stays_inside),
+		heap_test(every_page_in_memory_is_noted),
 	};
 	return run_heap_tests("checker", tests);
 }
