@@ -1245,6 +1245,15 @@ static void paged_change(size_t index, uint64_t *random)
 	fill_block(paged[index].address, size, (unsigned)index);
 }
 
+static void need_pages(void)
+{
+	if (is_run_by_another()) {
+		print_message("note: pages in memory: skipped, for what runs this program has pages of "
+		              "its own\n");
+		skip();
+	}
+}
+
 static void every_page_in_memory_is_noted(void **state)
 {
 	(void)state;
@@ -1253,11 +1262,7 @@ static void every_page_in_memory_is_noted(void **state)
 	const unsigned long seed = chosen != NULL ? strtoul(chosen, NULL, 10) : (unsigned)getpid();
 	uint64_t random = seed;
 	size_t given = 0;
-	if (is_run_by_another()) {
-		print_message("note: pages in memory: skipped, for what runs this program has pages of "
-		              "its own\n");
-		skip();
-	}
+	need_pages();
 	print_message("pages: SEED=%lu\n", seed);
 	memset(paged, 0, sizeof(paged));
 	const bool is_exact = is_every_noted_page_in_memory();
@@ -1268,6 +1273,27 @@ static void every_page_in_memory_is_noted(void **state)
 	}
 	assert_true(given != 0);
 	assert_sound();
+}
+
+/* Small blocks go on from page to page in a HOLE whose pages were given back. */
+static void pages_of_small_blocks_are_noted(void **state)
+{
+	(void)state;
+	enum { SIZE = 64, BLOCKS = 2000 };
+	need_pages();
+	for (size_t page = PAGE; page <= 16 * PAGE; page *= 16) {
+		mems_finish();
+		assert_int_equal(mems_option(MEMS_PAGE_SIZE, page), 0);
+		mems_init();
+		const bool is_exact = is_every_noted_page_in_memory();
+		give_back(take(MIB));
+		assert_int_equal(assert_pages_are_noted(is_exact), MIB / PAGE);
+		for (size_t i = 0; i < BLOCKS; i++) {
+			fill_block(take(SIZE), SIZE, 1);
+			assert_pages_are_noted(is_exact);
+		}
+		assert_sound();
+	}
 }
 
 int main(void)
@@ -1284,6 +1310,7 @@ int main(void)
 		heap_test(while_reporting_nothing_changes),
 		heap_test(a_search_whose_way_is_cut_off_stays_inside),
 		heap_test(every_page_in_memory_is_noted),
+		heap_test(pages_of_small_blocks_are_noted),
 	};
 	return run_heap_tests("checker", tests);
 }
