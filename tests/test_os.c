@@ -677,8 +677,10 @@ static void small_blocks_that_come_and_go_keep_their_pages(void **state)
 	(void)state;
 	make_large_hole();
 	for (size_t i = 0; i < 3 * GIVEN_AT / 64; i++) {
+		give_back(take(8));
+		const uintptr_t larger = take(200);
 		give_back(take(64));
-		give_back(take(i % 2 == 0 ? 8 : 200));
+		give_back(larger);
 	}
 	assert_int_equal(os.given_back, 0);
 	assert_sound();
