@@ -1296,6 +1296,26 @@ static void pages_of_small_blocks_are_noted(void **state)
 	}
 }
 
+/* In a new node some pages are brought into memory at once, and again when they went back. */
+static void pages_that_come_in_at_once_are_noted(void **state)
+{
+	(void)state;
+	enum { SIZE = 64, BLOCKS = 200 };
+	need_pages();
+	const uintptr_t large = take(16 * MIB);
+	fill_block(large, 16 * MIB, 1);
+	fill_block(take(SIZE), SIZE, 1);
+	assert_int_equal(assert_pages_are_noted(is_every_noted_page_in_memory()), 0);
+	give_back(large);
+	assert_true(assert_pages_are_noted(is_every_noted_page_in_memory()) > 16 * MIB / PAGE);
+	assert_true(take(16 * MIB) == large);
+	for (size_t i = 0; i < BLOCKS; i++) {
+		fill_block(take(SIZE), SIZE, 1);
+		assert_pages_are_noted(false);
+	}
+	assert_sound();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -1311,6 +1331,7 @@ int main(void)
 		heap_test(a_search_whose_way_is_cut_off_stays_inside),
 		heap_test(every_page_in_memory_is_noted),
 		heap_test(pages_of_small_blocks_are_noted),
+		heap_test(pages_that_come_in_at_once_are_noted),
 	};
 	return run_heap_tests("checker", tests);
 }
