@@ -31,7 +31,8 @@ static struct {
 	size_t refused;      /* of these */
 	size_t maps;         /* successful mappings that can be written to */
 	size_t mapped_bytes; /* the size of the last of these */
-	size_t given_back;   /* bytes of pages that the OS may take back */
+	size_t given_back;   /* bytes of pages that the OS may take back, */
+	size_t moved;        /* or is to move */
 	int flags;           /* and what it was mapped with */
 	void *kept;          /* what the last refused munmap was to unmap */
 	size_t kept_bytes;
@@ -150,6 +151,7 @@ void *__wrap_mremap(void *address, size_t bytes, size_t new_bytes, int flags, ..
 	void *target = NULL;
 	if (is_refused(0))
 		return MAP_FAILED;
+	os.moved += bytes;
 	if (flags & ~MREMAP_MAYMOVE) {
 		va_list arguments;
 		va_start(arguments, flags);
@@ -707,6 +709,25 @@ static void small_blocks_that_are_freed_give_pages_back(void **state)
 	assert_sound();
 }
 
+/* To where no pages are yet; what is small is copied. */
+static void large_blocks_are_moved_by_their_pages(void **state)
+{
+	(void)state;
+	const uintptr_t large = take(4 * MIB);
+	const uintptr_t small = take(128 * KIB);
+	take(8);
+	fill_block(large, 4 * MIB, 1);
+	fill_block(small, 128 * KIB, 2);
+	os_refuse(REFUSE_NONE, 0);
+	const uintptr_t small_moved = address_of(mems_realloc(at(small), 160 * KIB));
+	assert_int_equal(os.moved, 0);
+	assert_true(has_filling(small_moved, 128 * KIB, 2));
+	const uintptr_t large_moved = address_of(mems_realloc(at(large), 9 * MIB));
+	assert_int_equal(os.moved, 4 * MIB);
+	assert_true(has_filling(large_moved, 4 * MIB, 1));
+	assert_sound();
+}
+
 /* ---- Quick fit: no memory to remember with ------------------------------------------------ */
 
 /* Freeing never fails: what cannot be remembered is merged at once. */
@@ -769,7 +790,7 @@ static void a_refusing_os_makes_remembered_blocks_merge(void **state)
 
 int main(void)
 {
-	enum { OTHERS = 15 };
+	enum { OTHERS = 16 };
 	struct CMUnitTest tests[SCENARIOS + OTHERS] = {
 		heap_test(every_node_is_one_mapping),
 		heap_test(growth_falls_back_to_what_is_needed),
@@ -779,6 +800,7 @@ int main(void)
 		heap_test(refused_ids_leave_nothing_mapped),
 		heap_test(what_is_freed_goes_back),
 		heap_test(pages_that_are_taken_again_stay),
+		heap_test(large_blocks_are_moved_by_their_pages),
 		first_fit_test(small_blocks_that_come_and_go_keep_their_pages),
 		first_fit_test(small_blocks_that_are_freed_give_pages_back),
 		bare_test(starting_survives_every_refusal),
