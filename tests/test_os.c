@@ -709,6 +709,48 @@ static void small_blocks_that_are_freed_give_pages_back(void **state)
 	assert_sound();
 }
 
+/* However many HOLEs there are that others look into. */
+static void the_pages_of_a_freed_block_go_first(void **state)
+{
+	(void)state;
+	enum { BLOCKS = 200, SIZE = 256 << 10 };
+	static uintptr_t blocks[BLOCKS];
+	for (size_t i = 0; i < BLOCKS; i++) {
+		blocks[i] = take(SIZE);
+		take(8);
+	}
+	for (size_t i = 0; i < BLOCKS; i++) {
+		os_refuse(REFUSE_NONE, 0);
+		give_back(blocks[i * 7 % BLOCKS]);
+		assert_true(os.given_back >= SIZE - PAGE && os.given_back <= SIZE);
+	}
+	assert_sound();
+}
+
+/* As much as the heap grows by goes back of HOLEs that are too small otherwise, and not all. */
+static void growth_gives_as_much_back(void **state)
+{
+	(void)state;
+	enum { BLOCKS = 50, SIZE = 16 << 10, GROWTH = 32 << 10 };
+	uintptr_t blocks[BLOCKS];
+	for (size_t i = 0; i < BLOCKS; i++) {
+		blocks[i] = take(SIZE);
+		take(8);
+	}
+	os_refuse(REFUSE_NONE, 0);
+	for (size_t i = 0; i < BLOCKS; i++)
+		give_back(blocks[i]);
+	assert_int_equal(os.given_back, 0);
+	for (size_t i = 0; i < 4; i++) {
+		const size_t mapped = stats_now().mapped_bytes;
+		os.given_back = 0;
+		take(GROWTH);
+		assert_true(stats_now().mapped_bytes == mapped + GROWTH);
+		assert_true(os.given_back >= GROWTH && os.given_back < GROWTH + SIZE);
+	}
+	assert_sound();
+}
+
 /* To where no pages are yet; what is small is copied. */
 static void large_blocks_are_moved_by_their_pages(void **state)
 {
@@ -790,7 +832,7 @@ static void a_refusing_os_makes_remembered_blocks_merge(void **state)
 
 int main(void)
 {
-	enum { OTHERS = 16 };
+	enum { OTHERS = 18 };
 	struct CMUnitTest tests[SCENARIOS + OTHERS] = {
 		heap_test(every_node_is_one_mapping),
 		heap_test(growth_falls_back_to_what_is_needed),
@@ -800,6 +842,8 @@ int main(void)
 		heap_test(refused_ids_leave_nothing_mapped),
 		heap_test(what_is_freed_goes_back),
 		heap_test(pages_that_are_taken_again_stay),
+		heap_test(the_pages_of_a_freed_block_go_first),
+		first_fit_test(growth_gives_as_much_back),
 		heap_test(large_blocks_are_moved_by_their_pages),
 		first_fit_test(small_blocks_that_come_and_go_keep_their_pages),
 		first_fit_test(small_blocks_that_are_freed_give_pages_back),
