@@ -678,6 +678,10 @@ static void small_blocks_that_come_and_go_keep_their_pages(void **state)
 {
 	(void)state;
 	make_large_hole();
+	const uintptr_t pages = take(4 * PAGE);
+	const uintptr_t small = take(8);
+	give_back(pages);
+	give_back(small);
 	for (size_t i = 0; i < 3 * GIVEN_AT / 64; i++) {
 		give_back(take(8));
 		const uintptr_t larger = take(200);
@@ -706,6 +710,24 @@ static void small_blocks_that_are_freed_give_pages_back(void **state)
 		give_back(small);
 	}
 	assert_true(os.given_back >= GIVEN_AT - PAGE);
+	assert_sound();
+}
+
+/* A new heap begins to count anew. */
+static void what_another_heap_freed_does_not_count(void **state)
+{
+	(void)state;
+	const size_t most = GIVEN_AT - PAGE;
+	const uintptr_t large = take(MIB);
+	assert_true(mems_realloc(at(large), MIB - GIVEN_AT) == at(large));
+	assert_true(mems_realloc(at(large), MIB - GIVEN_AT - most) == at(large));
+	mems_finish();
+	mems_init();
+	assert_true(take(MIB) == large);
+	os_refuse(REFUSE_NONE, 0);
+	assert_true(mems_realloc(at(large), MIB - most) == at(large));
+	assert_true(mems_realloc(at(large), MIB - 2 * most) == at(large));
+	assert_int_equal(os.given_back, 0);
 	assert_sound();
 }
 
@@ -832,7 +854,7 @@ static void a_refusing_os_makes_remembered_blocks_merge(void **state)
 
 int main(void)
 {
-	enum { OTHERS = 18 };
+	enum { OTHERS = 19 };
 	struct CMUnitTest tests[SCENARIOS + OTHERS] = {
 		heap_test(every_node_is_one_mapping),
 		heap_test(growth_falls_back_to_what_is_needed),
@@ -842,6 +864,7 @@ int main(void)
 		heap_test(refused_ids_leave_nothing_mapped),
 		heap_test(what_is_freed_goes_back),
 		heap_test(pages_that_are_taken_again_stay),
+		heap_test(what_another_heap_freed_does_not_count),
 		heap_test(the_pages_of_a_freed_block_go_first),
 		first_fit_test(growth_gives_as_much_back),
 		heap_test(large_blocks_are_moved_by_their_pages),
