@@ -155,6 +155,10 @@ static void eight_untouched_gibibytes(void **state)
 	give_back(block);
 	assert_true(stats_now().largest_hole == size);
 	assert_true(take(size) == block);
+	/* From the start of the heap the way to the only HOLE leads through all levels of the index. */
+	const size_t pages = stats_now().pages;
+	assert_true(take(5000) > small && take(24) > small);
+	assert_true(stats_now().pages == pages);
 }
 
 /* Up to the last page that can be had, and back. */
