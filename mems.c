@@ -309,6 +309,7 @@ static struct {
 	atomic_uint lock;            /* always: an enum lock_state */
 	_Atomic uintptr_t holder;    /* always: the thread that holds it and may call MeMS again */
 	unsigned holds;              /* always: how often it does, one within the other */
+	int cancel_state;            /* of its thread, before the first of them */
 	unsigned visitors;           /* always: its visitors at work, printing and checking included */
 	bool has_fork_handlers;      /* always: they stay */
 
@@ -726,17 +727,22 @@ static inline void lock_give(void)
 }
 
 /* From here to hold_end this thread, which has taken the lock, keeps it while other code runs that
- * may call MeMS. */
+ * may call MeMS. It cannot be cancelled there, for then nobody would give the lock back. */
 static void hold_begin(void)
 {
-	if (heap.holds++ == 0)
-		atomic_store_explicit(&heap.holder, thread_self(), memory_order_relaxed);
+	if (heap.holds++ != 0)
+		return;
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &heap.cancel_state);
+	atomic_store_explicit(&heap.holder, thread_self(), memory_order_relaxed);
 }
 
 static void hold_end(void)
 {
-	if (--heap.holds == 0)
-		atomic_store_explicit(&heap.holder, 0, memory_order_relaxed);
+	if (--heap.holds != 0)
+		return;
+	const int cancel_state = heap.cancel_state;
+	atomic_store_explicit(&heap.holder, 0, memory_order_relaxed);
+	pthread_setcancelstate(cancel_state, NULL);
 }
 
 /* ---- Tables: the metadata, reserved whole and made writable as the heap grows ---------------- */
@@ -1811,7 +1817,7 @@ static inline void hole_enter(size_t start, size_t right, size_t end, size_t fre
 	if (right != end)
 		leaf_lag(leaf_of(right));
 	bounds_lower(size, leaf_of(start));
-	if (size >= LARGE && size >= (size_t)TRIM_BYTES >> heap.shift)
+	if (size >= LARGE && size >= (size_t)TRIM_BYTES >> heap.shift) /* LARGE is at hand already */
 		trim_after(freed, start, end);
 }
 
@@ -1864,8 +1870,7 @@ static inline bool is_touched(size_t granule)
 
 /* [ ------- hole ------- ]  =>  [ PROCESS ][ hole? ]
  * Takes a block of at most NEAR_SIZES granules, if it ends in the leaf where the first HOLE that
- * does starts, and its pages are in memory; else returns NONE. What lies before a HOLE is in
- * memory, so only the page of the last granule may not be. */
+ * does starts, and its page, for a leaf lies in one, is in memory; else returns NONE. */
 static ALWAYS_INLINE size_t block_take_near(size_t size)
 {
 	const size_t bound = bound_of(size);
@@ -1893,7 +1898,7 @@ static ALWAYS_INLINE size_t block_take_near(size_t size)
 	const uint64_t rest = bit_of(at) << size & ~starts;
 	word_store(&leaf_at(leaf)->starts, starts | rest);
 	word_store(&leaf_at(leaf)->holes, holes ^ (rest | bit_of(at)));
-	if (heap.trim_freed != 0 && starts >> at == 1)
+	if (heap.trim_freed != 0 && starts >> at == 1) /* from a HOLE that may be large */
 		heap.trim_freed -= min_size(heap.trim_freed, size);
 	heap.clean_from = max_size(heap.clean_from, granule + size);
 	process_count(size);
@@ -2570,10 +2575,13 @@ static void record_stop(void)
 	direct_update();
 }
 
-/* Writes one line. What the stream does meanwhile must not change the heap. */
+/* Writes one line. What the stream does meanwhile must not change the heap; in a child that it
+ * forks there is no recording any more. */
 static void record_print(const char *format, ...)
 {
 	const int error = errno;
+	if (heap.record == NULL)
+		return;
 	va_list arguments;
 	va_start(arguments, format);
 	visit_begin();
@@ -2869,8 +2877,9 @@ static size_t check_bin(struct findings *findings, const struct bin *bin,
 {
 	size_t chunks = 0;
 	size_t used = bin->used;
-	size_t index = bin->chunk == NULL ? 0 : (size_t)(bin->chunk - chunk_at(0));
-	finding_add(findings, 15, index == 0 || bin->chunk == chunk_at((uint32_t)index), bin->size);
+	const size_t offset = bin->chunk == NULL ? 0 : (uintptr_t)bin->chunk - (uintptr_t)chunk_at(0);
+	size_t index = offset / sizeof(struct chunk);
+	finding_add(findings, 15, offset % sizeof(struct chunk) == 0, bin->size);
 	finding_add(findings, 15, bin->misses <= RUN_BLOCKS, bin->size);
 	finding_add(findings, 15, used <= (index == 0 ? 0 : CHUNK_ITEMS), bin->size);
 	for (; index != 0; index = chunk_at((uint32_t)index)->previous, used = CHUNK_ITEMS) {

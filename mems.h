@@ -32,13 +32,15 @@
  * Misuse: mems_free, mems_realloc and mems_usable_size of an address that is not the start of a
  *   live block change nothing, set errno to EINVAL and report one line (mems_set_error_handler).
  * Threads: every function may be called from any thread at any time, but for mems_init, mems_finish
- *   and mems_option: those only while no other thread is in MeMS. The translations and
- *   mems_usable_size take no lock; all others share one, which is not taken in a process with one
- *   thread (where the C library tells, as glibc does). While a thread walks, prints or checks the
- *   heap, others that would change it wait, so a visitor must not wait for them. For an address in
- *   a segment that another thread is freeing, taking, splitting or merging at that moment, either
- *   answer may come. After fork, parent and child each have their own heap and go on, also from a
- *   visitor. Nothing here is async-signal-safe.
+ *   and mems_option: those only while no other thread is in MeMS. The translations, and
+ *   mems_usable_size of a live block, take no lock; all others share one, which is not taken in a
+ *   process with one thread (where the C library tells, as glibc does). While a thread walks, prints
+ *   or checks the heap, all calls of others that take the lock wait, those that only look included:
+ *   a visitor must not wait for them. For an address in a segment that another thread is freeing,
+ *   taking, splitting or merging at that moment, either answer may come. After fork, parent and
+ *   child each have their own heap and go on, also from a visitor; but a thread must not call MeMS
+ *   while it holds a stream (flockfile) where another may fork while a third flushes all streams.
+ *   Nothing here is async-signal-safe.
  * Stale addresses: a virtual address is refused from the moment its block is freed until the same
  *   address is given out again. A physical address is an ordinary pointer that MeMS cannot guard.
  */
@@ -112,7 +114,8 @@ struct mems_stats {
 /* Called by mems_walk for one segment; a result other than 0 ends the walk. The segment lives only
  * during the call. Functions that read the heap may be called from a visitor; those that would
  * change it do nothing there and fail with EBUSY. The same holds for whatever a stream does while
- * MeMS prints to it. A visitor must return: neither longjmp nor pthread_exit may leave it. */
+ * MeMS prints to it. A visitor must return: neither longjmp nor pthread_exit may leave it. Its thread
+ * is not cancelled meanwhile. */
 typedef int mems_visitor(const struct mems_segment *segment, void *context);
 
 /* Called for a misuse. error: EINVAL; v_ptr: the address passed; message: one line without a

@@ -1090,6 +1090,49 @@ static void visit_and_print(struct visit *visit)
 	mems_fprint_stats(meeting.out);
 }
 
+/* A thread that is cancelled while it prints, here to a pipe that is full, gives the heap back. */
+static void *print_without_end(void *out)
+{
+	for (;;) {
+		mems_fprint_stats(out);
+		pthread_testcancel();
+	}
+	return NULL;
+}
+
+static void *drain(void *context)
+{
+	char bytes[4096];
+	const int *const end = context;
+	while (read(*end, bytes, sizeof bytes) > 0)
+		continue;
+	return NULL;
+}
+
+static void test_cancelled_while_printing(void **state)
+{
+	int ends[2];
+	pthread_t printer;
+	pthread_t reader;
+	(void)state;
+	assert_int_equal(pipe(ends), 0);
+	FILE *const out = fdopen(ends[1], "w");
+	assert_non_null(out);
+	assert_int_equal(pthread_create(&printer, NULL, print_without_end, out), 0);
+	usleep(10 * MOMENT_MICROSECONDS);
+	assert_int_equal(pthread_cancel(printer), 0);
+	assert_int_equal(pthread_create(&reader, NULL, drain, &ends[0]), 0);
+	assert_int_equal(pthread_join(printer, NULL), 0);
+	expect_working_heap();
+	assert_int_equal(ftrylockfile(out), 0);
+	funlockfile(out);
+	fclose(out);
+	assert_int_equal(pthread_join(reader, NULL), 0);
+	close(ends[0]);
+	assert_as_expected();
+	assert_empty();
+}
+
 static void test_visitor_that_prints_where_others_print(void **state)
 {
 	struct visit visit;
@@ -1584,6 +1627,7 @@ int main(void)
 		thread_test(test_recording_to_a_stream_that_uses_the_heap),
 		thread_test(test_printing_to_a_stream_in_use),
 		thread_test(test_visitor_that_prints_where_others_print),
+		thread_test(test_cancelled_while_printing),
 		thread_test(test_recording_many_threads),
 		thread_test(test_fork_while_others_change),
 		thread_test(test_children_with_threads),
