@@ -209,7 +209,11 @@ static void aligned_check(void)
 {
 	unsigned char *odd = memalign(hidden(48), 100);
 	unsigned char *page = valloc(100);
+#ifdef __GLIBC__
 	unsigned char *pages = pvalloc(100);
+#else /* has no pvalloc */
+	unsigned char *pages = memalign(PAGE, PAGE);
+#endif
 	unsigned char *block = aligned_alloc(256, 1000);
 
 	promise("memalign rounds up to a power of two", odd != NULL && is_aligned(odd, 64));
