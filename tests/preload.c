@@ -42,7 +42,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#ifdef __GLIBC__
 #include <sys/single_threaded.h>
+#else /* does not tell */
+#define __libc_single_threaded 0
+#endif
 #include <unistd.h>
 
 #define EXPORTED __attribute__((visibility("default")))
