@@ -14,7 +14,7 @@ lint_folder := build/lint
 test-platforms:
 	@tests/platforms.sh $(PLATFORMS)
 
-# The checks are in .clang-tidy. A file is read again when it or a header changes.
+# The checks are in tests/clang-tidy.yaml. A file is read again when it or a header changes.
 lint: $(lint_sources:%.c=$(lint_folder)/%.tidy) $(lint_folder)/cppcheck
 	@echo 'clang-tidy and cppcheck find nothing in $(words $(lint_sources)) files'
 
@@ -22,10 +22,11 @@ lint-tools:
 	@tests/need.sh $(CLANG_TIDY) $(CPPCHECK) libcmocka-dev
 
 lint_headers := $(wildcard *.h sample/*.h tests/*.h)
-$(lint_folder)/%.tidy: %.c .clang-tidy $(lint_headers) $(build)/sample/timeline_page.h | lint-tools
+$(lint_folder)/%.tidy: %.c tests/clang-tidy.yaml $(lint_headers) \
+		$(build)/sample/timeline_page.h | lint-tools
 	@mkdir -p $(@D)
-	$(CLANG_TIDY) --quiet '--checks=$(lint_without)' $< -- -std=$(STD) -I. -Isample -I$(build)/sample \
-		2>$@.log || { cat $@.log; exit 1; }
+	$(CLANG_TIDY) --quiet --config-file=tests/clang-tidy.yaml '--checks=$(lint_without)' $< \
+		-- -std=$(STD) -I. -Isample -I$(build)/sample 2>$@.log || { cat $@.log; exit 1; }
 	@mv $@.log $@
 
 # A test that is given NULL or 0 where there should be something ends there, as it should.
