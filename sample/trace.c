@@ -203,7 +203,7 @@ static int ids_make_room(struct reader *reader)
 static struct id *id_read(struct reader *reader)
 {
 	struct id *entry;
-	uint64_t id;
+	uint64_t id = 0;
 
 	if (number_read_to(reader, 1, "ID", UINT64_MAX, &id) != 0)
 		return NULL;
