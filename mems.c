@@ -1068,14 +1068,18 @@ static uint8_t leaf_max_of(size_t size)
 	return (uint8_t)min_size(size, LARGE);
 }
 
-/* The granules of all HOLEs that start in the leaf, as far as they lie in it. The addition carries
+/* The granules of all these HOLEs of one leaf, as far as they lie in it. The addition carries
  * through each HOLE to the start that follows it, or out of the word. */
-static inline uint64_t leaf_free(size_t leaf)
+static inline uint64_t holes_fill(uint64_t starts, uint64_t holes)
 {
-	const uint64_t starts = leaf_starts(leaf);
-	const uint64_t holes = leaf_merged(leaf);
 	const uint64_t ends = (~starts + (holes << 1)) & starts;
 	return ends - holes;
+}
+
+/* The granules of all HOLEs that start in the leaf, as far as they lie in it. */
+static inline uint64_t leaf_free(size_t leaf)
+{
+	return holes_fill(leaf_starts(leaf), leaf_merged(leaf));
 }
 
 /* The first bit of each run of at least size bits, 1 to 64. */
@@ -1879,7 +1883,7 @@ static ALWAYS_INLINE size_t block_take_near(size_t size)
 	for (;;) {
 		starts = leaf_starts(leaf);
 		holes = leaf_holes(leaf);
-		const uint64_t bits = ((~starts + (holes << 1)) & starts) - holes;
+		const uint64_t bits = holes_fill(starts, holes);
 		runs = runs_of_near(bits & INT64_MAX, size);
 		if (runs != 0)
 			break;
@@ -2192,7 +2196,7 @@ static inline size_t block_recall(struct bin *bin, size_t size)
 /* Makes room where no HOLE is large enough: merges what is remembered, or asks the OS. */
 static NOINLINE struct hole hole_obtain(size_t size)
 {
-	struct hole hole = { NONE, 0 };
+	struct hole hole = no_hole;
 	const size_t top = heap.top;
 	if (size > heap.limit)
 		return hole;
@@ -2332,9 +2336,9 @@ static size_t block_take_aligned(size_t size, size_t alignment)
 		block = round_up(hole.start, alignment);
 		if (block + size <= hole.start + hole.size)
 			break;
-		hole.start = hole_after(size, hole.start);
-		hole = hole.start == NONE ? hole_obtain(size)
-		                          : (struct hole){ hole.start, segment_size(hole.start) };
+		hole = hole_at(hole_after(size, hole.start));
+		if (hole.start == NONE)
+			hole = hole_obtain(size);
 	}
 	hole_take(hole, block + size - hole.start);
 	if (block != hole.start) {
@@ -3510,10 +3514,8 @@ static size_t metadata_bytes(void)
 	size_t bytes = sizeof(heap);
 	for (unsigned i = 0; i < TABLES; i++)
 		bytes += os_resident_bytes(heap.tables[i].memory, heap.tables[i].committed_bytes);
-	if (heap.record != NULL) {
-		const size_t used = round_up(heap.top * sizeof(uint32_t), os_page_bytes());
-		bytes += os_resident_bytes(heap.ids.memory, used);
-	}
+	if (heap.record != NULL)
+		bytes += os_resident_bytes(heap.ids.memory, heap.ids.committed_bytes);
 	return bytes;
 }
 
