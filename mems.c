@@ -60,8 +60,8 @@
  *   I16  the tables lie one after another in the reservation, writable as far as the heap needs
  *
  * Costs: mems_malloc and mems_free touch at most a few words on each of the 5 levels of either
- * tree, and look into at most LAGS groups in vain. Most often one leaf, or the words of 64
- * granules, are all they need: the near way. A HOLE of 255 granules or more is sought among at most
+ * tree, and look into at most LAGS groups in vain. Most often the words of one leaf are all they
+ * need: the near way. A HOLE of 255 granules or more is sought among at most
  * 16 in a group (no more fit in).
  * mems_get reads one or two words of bits, and for blocks of more than 64 granules at most two
  * words on each level of has_start.
@@ -332,7 +332,6 @@ static struct {
 	size_t fresh;                /* granules of pages not in memory that were taken so far */
 	uint8_t classes_up_to[CLASSED_SIZES]; /* how many classes have a least size up to this one */
 	lanes bounds[CLASSES / 4];   /* leaves; none is less than the one before */
-	uint32_t run_shifts[NEAR_SIZES + 1]; /* five shifts of six bits, see runs_of_near */
 
 	struct main_node *nodes;     /* an array: the main chain in order */
 	size_t node_count;
@@ -1236,15 +1235,18 @@ static inline void leaf_lag(size_t leaf)
 }
 
 /* The HOLE of so many granules at granule has lost its low end. The bits say so already. Where
- * what is left begins in the same leaf, no entry can grow. */
+ * what is left begins in the same leaf, no entry can grow. Where it does not, the leaf has lost its
+ * last HOLE, and all others end in it. */
 static inline void index_cut(size_t granule, size_t size, size_t lost)
 {
 	const size_t rest = granule + lost;
-	if (leaf_of(rest) != leaf_of(granule)) {
+	const size_t leaf = leaf_of(granule);
+	if (leaf_of(rest) != leaf) {
+		uint8_t *entry = &heap.leaf_max[0][leaf];
+		*entry = leaf_merged(leaf) == 0 ? 0 : (uint8_t)min_size(*entry, 63);
 		index_add(rest, size - lost);
-		leaf_settle(leaf_of(granule));
 	}
-	leaf_lag(leaf_of(granule));
+	leaf_lag(leaf);
 }
 
 /* The smallest size of each class. */
@@ -1753,7 +1755,8 @@ static void trim_for_growth(size_t growth)
 static void process_count(size_t granules)
 {
 	heap.process += granules;
-	heap.peak_process = max_size(heap.peak_process, heap.process);
+	if (UNLIKELY(heap.process > heap.peak_process))
+		heap.peak_process = heap.process;
 }
 
 /* The bits of a HOLE at granule that from now on begins at rest, if anything is left. Within one
@@ -1812,6 +1815,15 @@ static inline void hole_take(struct hole hole, size_t size)
 	contents_allow(granule, size);
 }
 
+/* Takes a block from the first HOLE that is large enough. */
+static NOINLINE size_t block_take_from(struct hole hole, size_t size)
+{
+	hole_take(hole, size);
+	bounds_raise(size, leaf_of(hole.start + size));
+	process_count(size);
+	return hole.start;
+}
+
 /* So many granules were freed, and now there is a HOLE from start to end; right is where the HOLE
  * started that it was merged with, or end. */
 static inline void hole_enter(size_t start, size_t right, size_t end, size_t freed)
@@ -1839,30 +1851,24 @@ static NOINLINE void hole_make(size_t granule, size_t next)
 	hole_enter(start, next, end, next - granule);
 }
 
-/* ---- The near way: what first fit does most often, within few granules ----------------------- */
+/* ---- The near way: what first fit does most often, within one leaf --------------------------- */
 
-static void run_shifts_describe(void)
+/* Where none of the next size granules is the start of a PROCESS, at most NEAR_SIZES. What has to
+ * be known before the next step can begin takes more time than all else here: so there are as few
+ * steps as the size needs. */
+static inline uint64_t free_for(uint64_t processes, size_t size)
 {
-	for (unsigned size = 1; size <= NEAR_SIZES; size++) {
-		uint32_t shifts = 0;
-		unsigned rest = size;
-		for (unsigned i = 0; i < 5; i++) {
-			shifts |= rest / 2 << (6 * i);
-			rest -= rest / 2;
-		}
-		heap.run_shifts[size] = shifts;
-	}
-}
-
-/* As runs_of, for at most NEAR_SIZES. */
-static inline uint64_t runs_of_near(uint64_t bits, size_t size)
-{
-	uint32_t shifts = heap.run_shifts[size];
-	UNROLL for (unsigned i = 0; i < 5; i++) {
-		bits &= bits >> (shifts & 63);
-		shifts >>= 6;
-	}
-	return bits;
+	const uint64_t two = processes | processes >> 1;
+	if (size <= 4)
+		return ~(size == 1 ? processes : two | two >> (size - 2));
+	const uint64_t four = two | two >> 2;
+	if (size <= 8)
+		return ~(four | four >> (size - 4));
+	const uint64_t eight = four | four >> 4;
+	if (size <= 16)
+		return ~(eight | eight >> (size - 8));
+	const uint64_t sixteen = eight | eight >> 8;
+	return ~(sixteen | sixteen >> (size - 16));
 }
 
 /* Whether the OS page that holds granule may be in memory. */
@@ -1872,39 +1878,43 @@ static inline bool is_touched(size_t granule)
 	return (heap.touched[page / 64] >> (page % 64) & 1) != 0;
 }
 
-/* [ ------- hole ------- ]  =>  [ PROCESS ][ hole? ]
- * Takes a block of at most NEAR_SIZES granules, if it ends in the leaf where the first HOLE that
- * does starts, and its page, for a leaf lies in one, is in memory; else returns NONE. */
+/* Takes a block of at most NEAR_SIZES granules; NONE where no HOLE is large enough, or its page,
+ * for a leaf lies in one, may not be in memory. */
 static ALWAYS_INLINE size_t block_take_near(size_t size)
 {
-	const size_t bound = bound_of(size);
+	const size_t bound = class_bound(heap.classes_up_to[size] - 1u);
 	size_t leaf = bound;
-	uint64_t starts, holes, runs;
+	uint64_t starts, holes, fits;
 	for (;;) {
 		starts = leaf_starts(leaf);
 		holes = leaf_holes(leaf);
-		const uint64_t bits = holes_fill(starts, holes);
-		runs = runs_of_near(bits & INT64_MAX, size);
-		if (runs != 0)
+		const uint64_t processes = starts ^ holes;
+		fits = holes & free_for(processes, size) & UINT64_MAX >> size; /* and ends in the leaf */
+		if (fits != 0)
 			break;
-		if ((bits & bit_of(63)) != 0)
-			return NONE;
+		if (holes > processes) { /* the last segment is a HOLE, which may go on in the next leaf */
+			const struct hole last = hole_at(leaf * 64 + highest_bit(holes));
+			if (last.size >= size)
+				return block_take_from(last, size);
+		}
 		uint8_t *entry = &heap.leaf_max[0][leaf];
-		*entry = (uint8_t)min_size(*entry, size - 1);
 		leaf = leaf_from(leaf + 1, (unsigned)size);
+		*entry = (uint8_t)min_size(*entry, size - 1);
 		if (leaf == NONE)
 			return NONE;
 	}
-	const unsigned at = lowest_bit(runs);
+	const unsigned at = lowest_bit(fits);
 	const size_t granule = leaf * 64 + at;
 	if (UNLIKELY(!is_touched(granule + size - 1)))
 		return NONE;
-	const uint64_t rest = bit_of(at) << size & ~starts;
+	const uint64_t this = fits & -fits;
+	const uint64_t rest = this << size & ~starts;
 	word_store(&leaf_at(leaf)->starts, starts | rest);
-	word_store(&leaf_at(leaf)->holes, holes ^ (rest | bit_of(at)));
+	word_store(&leaf_at(leaf)->holes, holes ^ (rest | this));
 	if (heap.trim_freed != 0 && starts >> at == 1) /* from a HOLE that may be large */
 		heap.trim_freed -= min_size(heap.trim_freed, size);
-	heap.clean_from = max_size(heap.clean_from, granule + size);
+	if (UNLIKELY(heap.clean_from < granule + size))
+		heap.clean_from = granule + size;
 	process_count(size);
 	if (leaf != bound)
 		bounds_raise(size, leaf);
@@ -1913,85 +1923,33 @@ static ALWAYS_INLINE size_t block_take_near(size_t size)
 	return granule;
 }
 
-/* 64 granules in a row, which lie in two leaves: bit i of starts and holes is about the i-th. */
-struct window {
-	struct leaf *leaf;          /* the first of the two, */
-	unsigned bit;               /* and where the window begins there */
-	uint64_t low[2], high[2];   /* the words of both: starts, holes */
-	uint64_t starts, holes;
-};
-
-static inline struct window window_at(struct leaf *leaf, unsigned bit)
-{
-	struct window window = { .leaf = leaf, .bit = bit };
-	window.low[0] = word_load(&leaf[0].starts);
-	window.low[1] = word_load(&leaf[0].holes);
-	window.high[0] = word_load(&leaf[1].starts);
-	window.high[1] = word_load(&leaf[1].holes);
-	window.starts = window.low[0] >> bit | window.high[0] << 1 << (63 - bit);
-	window.holes = window.low[1] >> bit | window.high[1] << 1 << (63 - bit);
-	return window;
-}
-
-/* Changes these bits of the window. Each word is written once, so that no thread that reads it sees
- * anything between before and after. False where a leaf has lost its last start. */
-static inline bool window_flip(const struct window *window, uint64_t starts, uint64_t holes)
-{
-	const unsigned bit = window->bit;
-	const unsigned beyond = 63 - bit;
-	const uint64_t low = window->low[0] ^ starts << bit;
-	const uint64_t high = window->high[0] ^ starts >> 1 >> beyond;
-	word_store(&window->leaf[0].starts, low);
-	word_store(&window->leaf[0].holes, window->low[1] ^ holes << bit);
-	word_store(&window->leaf[1].starts, high);
-	word_store(&window->leaf[1].holes, window->high[1] ^ holes >> 1 >> beyond);
-	return (low != 0 || window->low[0] == 0) && (high != 0 || window->high[0] == 0);
-}
-
-/* The leaf has fewer starts now, perhaps none. */
-static NOINLINE void has_start_update(size_t leaf)
-{
-	if (leaf_starts(leaf) == 0)
-		has_start_clear(leaf);
-}
-
 /* [ hole? ][ this ][ hole? ]  =>  [ ------- hole ------- ]
- * Makes a PROCESS segment a HOLE, if it has less than 32 granules, all in one page; else returns
- * false. The window has it in its middle. */
-static inline bool block_release_near(size_t granule)
+ * Makes a PROCESS segment a HOLE, if the segments before and after it start in its leaf, and so in
+ * its page; else returns false. */
+static ALWAYS_INLINE bool block_release_near(size_t granule)
 {
-	enum { MIDDLE = 32 };
-	const uint64_t this = (uint64_t)1 << MIDDLE;
-	const size_t first = granule + 64 - MIDDLE; /* heap.leaves has an empty leaf before the first */
-	const struct window window = window_at(&heap.leaves[first / 64], first % 64);
-	const uint64_t after = window.starts & -(2 * this);
-	const uint64_t next = after & -after;
-	const size_t size = lowest_bit(next | bit_of(63)) - MIDDLE;
-	if (after == 0 || (((granule - 1) ^ (granule + size)) & -heap.page_granules) != 0)
+	const size_t leaf = leaf_of(granule);
+	const uint64_t starts = leaf_starts(leaf);
+	const uint64_t holes = leaf_holes(leaf);
+	const uint64_t this = bit_of(granule);
+	const uint64_t before = starts & (this - 1);
+	const uint64_t holes_before = holes & (this - 1);
+	const uint64_t after = starts & -(this << 1);
+	if (before == 0 || after == 0)
 		return false;
-
-	const uint64_t joins_right = next & window.holes;
+	const uint64_t next = after & -after;
+	const uint64_t joins_right = next & holes;
 	const uint64_t ends = after ^ joins_right;
-	const uint64_t before = window.starts & (this - 1);
-	const uint64_t holes_before = window.holes & (this - 1);
-	uint64_t joins_left = (before ^ holes_before) < holes_before;
-	size_t left = MIDDLE - highest_bit(before | 1);
-	if (before == 0) {
-		const size_t previous = segment_previous(granule);
-		joins_left = is_hole(previous);
-		left = granule - previous;
-	}
-	const size_t end = ends != 0 ? granule - MIDDLE + lowest_bit(ends)
-	                             : segment_next(granule + size);
-	const size_t start = granule - (left & -(size_t)joins_left);
-	const uint64_t gone = joins_right | joins_left << MIDDLE;
-	if (UNLIKELY(!window_flip(&window, gone, gone ^ this))) {
-		has_start_update(leaf_of(granule));
-		has_start_update(leaf_of(granule + size));
-	}
-	heap.process -= size;
-	contents_forbid(granule, size);
-	hole_enter(start, granule + size, end, size);
+	const uint64_t joins_left = (before ^ holes_before) < holes_before; /* the last one is a HOLE */
+	const uint64_t gone = joins_right | joins_left << (granule % 64);
+	word_store(&leaf_at(leaf)->starts, starts ^ gone);
+	word_store(&leaf_at(leaf)->holes, holes ^ gone ^ this);
+	const size_t right = leaf * 64 + lowest_bit(next);
+	const size_t start = joins_left != 0 ? leaf * 64 + highest_bit(before) : granule;
+	const size_t end = ends != 0 ? leaf * 64 + lowest_bit(ends) : start_beyond(leaf);
+	heap.process -= right - granule;
+	contents_forbid(granule, right - granule);
+	hole_enter(start, right, end, right - granule);
 	return true;
 }
 
@@ -2263,12 +2221,7 @@ static NOINLINE size_t block_take_quick(size_t size)
 static NOINLINE size_t block_take_first(size_t size)
 {
 	const struct hole hole = hole_for(size);
-	if (hole.start == NONE)
-		return NONE;
-	hole_take(hole, size);
-	bounds_raise(size, leaf_of(hole.start + size));
-	process_count(size);
-	return hole.start;
+	return hole.start != NONE ? block_take_from(hole, size) : NONE;
 }
 
 /* Takes a block of so many granules by the policy; NONE where no memory can be had. */
@@ -3061,7 +3014,6 @@ void mems_init(void)
 	for (unsigned i = 0; i < LAGS; i++)
 		heap.lags[i] = (struct lag){ .group = i };
 	classes_describe();
-	run_shifts_describe();
 	bounds_reset();
 	heap.is_watched = contents_are_watched();
 	heap.is_quick = options.policy == MEMS_QUICK_FIT;
@@ -3156,18 +3108,6 @@ int mems_option(enum mems_option option, size_t value)
 
 /* ---- Allocation ------------------------------------------------------------------------------ */
 
-/* Whether this thread may go straight to the bins. */
-static inline bool is_direct(void)
-{
-	return is_alone() && heap.is_direct;
-}
-
-/* Whether it may do without the lock and the rest under first fit. */
-static inline bool is_near(void)
-{
-	return is_alone() && heap.is_near;
-}
-
 static NOINLINE void *malloc_any(size_t size)
 {
 	size_t granule = NONE;
@@ -3181,11 +3121,11 @@ static NOINLINE void *malloc_any(size_t size)
 	return is_valid ? block_result(granule) : NULL;
 }
 
-/* Under first fit. */
+/* Under first fit, for a thread that is alone. */
 static NOINLINE void *malloc_near(size_t size)
 {
 	const size_t granules = ((size - 1) >> heap.shift) + 1;
-	if (!is_near() || size == 0)
+	if (!heap.is_near || size == 0)
 		return malloc_any(size);
 	size_t granule = granules <= NEAR_SIZES ? block_take_near(granules) : NONE;
 	if (granule == NONE)
@@ -3196,7 +3136,9 @@ static NOINLINE void *malloc_near(size_t size)
 /* Most often a block of the size is remembered: that is all there is here, for speed. */
 void *mems_malloc(size_t size)
 {
-	if (!is_direct())
+	if (!is_alone())
+		return malloc_any(size);
+	if (!heap.is_direct)
 		return malloc_near(size);
 	const size_t granules = granules_of(size);
 	if (granules - 1 >= DIRECT_BINS)
@@ -3351,10 +3293,10 @@ static NOINLINE void free_any(void *v_ptr)
 		errno = EBUSY;
 }
 
-/* Under first fit. */
+/* Under first fit, for a thread that is alone. */
 static NOINLINE void free_near(void *v_ptr)
 {
-	const size_t granule = is_near() ? block_of(v_ptr) : NONE;
+	const size_t granule = heap.is_near ? block_of(v_ptr) : NONE;
 	if (granule == NONE)
 		free_any(v_ptr);
 	else if (!block_release_near(granule))
@@ -3364,7 +3306,11 @@ static NOINLINE void free_near(void *v_ptr)
 /* Most often a small block is freed, and remembered: that is all there is here, for speed. */
 void mems_free(void *v_ptr)
 {
-	if (!is_direct()) {
+	if (!is_alone()) {
+		free_any(v_ptr);
+		return;
+	}
+	if (!heap.is_direct) {
 		free_near(v_ptr);
 		return;
 	}
