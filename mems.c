@@ -181,7 +181,9 @@ enum {
 	TRIM_BYTES = 128 << 10, /* pages go back of HOLEs of this size, when so much was freed there */
 	TRIM_AT_GROWTH_BYTES = 8 << 10, /* or of this size, as much as the heap grows by, */
 	TRIM_VISITS = 64,       /* of so many HOLEs each time */
-	POPULATED_PAGES = 16,   /* OS pages that are brought into memory at once */
+	POPULATED_PAGES = 16,   /* OS pages that are brought into memory at once, or this fraction */
+	POPULATED_DIVISOR = 64, /* of those mapped, if that is more, */
+	MOST_POPULATED_PAGES = 64, /* but no more than these */
 	MOVE_BYTES = 256 << 10, /* a block of this size is moved by its pages */
 
 	DIRECT_BINS = 1024,     /* sizes, in granules, that have a bin of their own */
@@ -1126,7 +1128,11 @@ static size_t leaf_largest(size_t leaf)
 {
 	if (leaf_merged(leaf) == 0)
 		return 0;
-	return max_size(longest_run(leaf_free(leaf)), segment_size(leaf_last_hole(leaf)));
+	const uint64_t bits = leaf_free(leaf);
+	const size_t longest = longest_run(bits);
+	if ((bits & bit_of(63)) == 0)
+		return longest;
+	return max_size(longest, segment_size(leaf_last_hole(leaf)));
 }
 
 /* The largest large HOLE that starts in the group, 0 if there is none. */
@@ -1638,11 +1644,20 @@ static size_t bits_count(const uint64_t *words, size_t from, size_t end)
  * so this page and some more are brought into memory at once. */
 static void pages_populate(size_t page)
 {
-	const size_t end = min_size(page + POPULATED_PAGES, heap.top >> heap.os_page_log2);
+	const size_t top = heap.top >> heap.os_page_log2;
+	const size_t pages = max_size(POPULATED_PAGES, top / POPULATED_DIVISOR);
+	const size_t end = min_size(page + min_size(pages, MOST_POPULATED_PAGES), top);
 	char *address = heap.base + (page << heap.os_page_log2 << heap.shift);
 	os_populate(address, (end - page) << heap.os_page_log2 << heap.shift);
 	bits_set(heap.touched, page, end, true);
 	bits_set(heap.given, page, end, false);
+}
+
+/* Whether the OS page that holds granule may be in memory. */
+static inline bool is_touched(size_t granule)
+{
+	const size_t page = granule >> heap.os_page_log2;
+	return (heap.touched[page / 64] >> (page % 64) & 1) != 0;
 }
 
 /* The program may write to the granules from start to stop from now on. A page that is not in
@@ -1651,7 +1666,9 @@ static NOINLINE void pages_touch(size_t start, size_t stop)
 {
 	const size_t page = start >> heap.os_page_log2;
 	const size_t end = ((stop - 1) >> heap.os_page_log2) + 1;
-	const size_t fresh = (end - page - bits_count(heap.touched, page, end)) << heap.os_page_log2;
+	const bool is_one = end - page == 1; /* most often */
+	const size_t in_memory = is_one ? is_touched(start) : bits_count(heap.touched, page, end);
+	const size_t fresh = (end - page - in_memory) << heap.os_page_log2;
 	const size_t taken_again = stop - start - min_size(stop - start, fresh);
 	heap.trim_freed -= min_size(heap.trim_freed, taken_again);
 	if (fresh == 0)
@@ -1759,17 +1776,9 @@ static void process_count(size_t granules)
 		heap.peak_process = heap.process;
 }
 
-/* The bits of a HOLE at granule that from now on begins at rest, if anything is left. Within one
- * leaf each word is read and written once: what is written is waited for when it is read again. */
+/* The bits of a HOLE at granule that from now on begins at rest, if anything is left. */
 static inline void bits_cut(size_t granule, size_t rest, bool is_left)
 {
-	struct leaf *leaf = leaf_at(leaf_of(granule));
-	if (!heap.is_quick && leaf_of(rest) == leaf_of(granule)) {
-		const uint64_t holes = word_load(&leaf->holes) & ~bit_of(granule);
-		word_store(&leaf->starts, word_load(&leaf->starts) | bit_of(rest));
-		word_store(&leaf->holes, holes | (uint64_t)is_left << (rest % 64));
-		return;
-	}
 	hole_mark(granule, false);
 	start_add(rest);
 	if (is_left)
@@ -1780,18 +1789,6 @@ static inline void bits_cut(size_t granule, size_t rest, bool is_left)
  * one before begins. */
 static inline void bits_join(size_t granule, size_t next, bool joins_left, bool joins_right)
 {
-	struct leaf *leaf = leaf_at(leaf_of(granule));
-	if (!heap.is_quick && leaf_of(next) == leaf_of(granule)) {
-		const uint64_t left = (uint64_t)joins_left << (granule % 64);
-		const uint64_t right = (uint64_t)joins_right << (next % 64);
-		const uint64_t starts = word_load(&leaf->starts) & ~(left | right);
-		const uint64_t holes = (word_load(&leaf->holes) | bit_of(granule)) & ~(left | right);
-		word_store(&leaf->starts, starts);
-		word_store(&leaf->holes, holes);
-		if (UNLIKELY(starts == 0))
-			has_start_clear(leaf_of(granule));
-		return;
-	}
 	if (joins_right) {
 		hole_mark(next, false);
 		start_remove(next);
@@ -1869,13 +1866,6 @@ static inline uint64_t free_for(uint64_t processes, size_t size)
 		return ~(eight | eight >> (size - 8));
 	const uint64_t sixteen = eight | eight >> 8;
 	return ~(sixteen | sixteen >> (size - 16));
-}
-
-/* Whether the OS page that holds granule may be in memory. */
-static inline bool is_touched(size_t granule)
-{
-	const size_t page = granule >> heap.os_page_log2;
-	return (heap.touched[page / 64] >> (page % 64) & 1) != 0;
 }
 
 /* Takes a block of at most NEAR_SIZES granules; NONE where no HOLE is large enough, or its page,
