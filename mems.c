@@ -3293,6 +3293,20 @@ static NOINLINE void free_near(void *v_ptr)
 		block_merge(granule);
 }
 
+/* Remembers a block that a bin has room for, whatever its size. */
+static NOINLINE void free_direct(void *v_ptr)
+{
+	const size_t granule = block_of(v_ptr);
+	const size_t granules = granule == NONE ? NONE : segment_size(granule);
+	if (granules > DIRECT_BINS || !bin_has_room(&heap.bins[granules - 1])) {
+		free_any(v_ptr);
+		return;
+	}
+	bin_push(&heap.bins[granules - 1], granule);
+	holes_set(granule, true);
+	heap.process -= granules;
+}
+
 /* Most often a small block is freed, and remembered: that is all there is here, for speed. */
 void mems_free(void *v_ptr)
 {
@@ -3309,7 +3323,7 @@ void mems_free(void *v_ptr)
 	const size_t granules = near == 0 ? 0 : lowest_bit(near) + 1;
 	struct bin *bin = &heap.bins[granules - (granules != 0)];
 	if (UNLIKELY(granules == 0 || !bin_has_room(bin))) {
-		free_any(v_ptr);
+		free_direct(v_ptr);
 		return;
 	}
 	bin->chunk->items[bin->used++] = (uint32_t)granule;
