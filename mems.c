@@ -329,6 +329,7 @@ static struct {
 	size_t trim_given;           /* granules given back since trim_least last changed */
 	size_t trim_taken;           /* of these, taken again */
 	size_t trim_last;            /* granules given back the last time */
+	size_t trim_top;             /* top when trim_least last changed */
 	size_t trim_visited;         /* the HOLE that holes_trim visited last; a granule */
 	struct lag lags[LAGS];       /* group g lags in lags[g % LAGS] or not at all */
 	size_t fresh;                /* granules of pages not in memory that were taken so far */
@@ -1425,12 +1426,19 @@ static struct hole group_find(size_t leaf, size_t size)
 /* The first HOLE of at least size granules, a large size, in the leaves from this one on. */
 static NOINLINE struct hole large_find(size_t size, size_t leaf)
 {
+	struct hole hole = no_hole;
 	size_t group = leaf / GROUP_LEAVES;
-	struct hole hole = group_find(leaf, size);
-	while (hole.start == NONE && (group = group_after(group, size)) != NONE) {
-		hole = group_find(group * GROUP_LEAVES, size);
-		if (hole.start == NONE)
-			group_settle(group);
+	if (heap.group_max[0][group] < size) {
+		group = group_after(group, size);
+		leaf = group * GROUP_LEAVES;
+	}
+	while (group != NONE) {
+		hole = group_find(leaf, size);
+		if (hole.start != NONE)
+			return hole;
+		group_settle(group);
+		group = group_after(group, size);
+		leaf = group * GROUP_LEAVES;
 	}
 	return hole;
 }
@@ -1713,14 +1721,18 @@ static size_t pages_release(size_t start, size_t end, bool is_after_free)
 }
 
 /* Where nearly all that was given back had to be taken again, it was not worth it: more must be
- * freed the next time. */
+ * freed the next time. Where the heap has not grown meanwhile, it is what the program goes on using:
+ * then more than all that was given back. */
 static void trim_learn(void)
 {
 	if (heap.trim_taken <= heap.trim_given / 8 * 7)
 		return;
-	heap.trim_least = min_size(2 * max_size(heap.trim_least, heap.trim_last), heap.top);
+	const size_t more = heap.top == heap.trim_top ? heap.trim_given + 1 : 0;
+	const size_t least = max_size(2 * max_size(heap.trim_least, heap.trim_last), more);
+	heap.trim_least = min_size(least, heap.top);
 	heap.trim_taken = 0;
 	heap.trim_given = 0;
+	heap.trim_top = heap.top;
 }
 
 /* Gives back the whole pages of HOLEs of at least so many granules, until enough is, and returns
@@ -3021,6 +3033,7 @@ void mems_init(void)
 	heap.trim_given = 0;
 	heap.trim_taken = 0;
 	heap.trim_last = 0;
+	heap.trim_top = 0;
 	heap.trim_visited = 0;
 	tables_describe();
 	reservation_take(&options);

@@ -664,6 +664,24 @@ static void pages_that_are_taken_again_stay(void **state)
 	assert_sound();
 }
 
+/* What is all taken again, round after round, in a heap that does not grow, is soon kept. */
+static void memory_in_steady_use_is_kept(void **state)
+{
+	(void)state;
+	enum { BLOCKS = 64, ROUNDS = 5 };
+	uintptr_t blocks[BLOCKS];
+	take(8);
+	for (size_t round = 0; round < ROUNDS; round++) {
+		os_refuse(REFUSE_NONE, 0);
+		for (size_t i = 0; i < BLOCKS; i++)
+			blocks[i] = take(MIB / 4);
+		for (size_t i = 0; i < BLOCKS; i++)
+			give_back(blocks[i]);
+		assert_true((os.given_back != 0) == (round < 2));
+	}
+	assert_sound();
+}
+
 /* A HOLE of a MiB, its pages given back already. */
 static void make_large_hole(void)
 {
@@ -868,6 +886,7 @@ int main(void)
 		heap_test(the_pages_of_a_freed_block_go_first),
 		first_fit_test(growth_gives_as_much_back),
 		heap_test(large_blocks_are_moved_by_their_pages),
+		first_fit_test(memory_in_steady_use_is_kept),
 		first_fit_test(small_blocks_that_come_and_go_keep_their_pages),
 		first_fit_test(small_blocks_that_are_freed_give_pages_back),
 		bare_test(starting_survives_every_refusal),
