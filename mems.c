@@ -181,9 +181,9 @@ enum {
 	TRIM_BYTES = 128 << 10, /* pages go back of HOLEs of this size, when so much was freed there */
 	TRIM_AT_GROWTH_BYTES = 8 << 10, /* or of this size, as much as the heap grows by, */
 	TRIM_VISITS = 64,       /* of so many HOLEs each time */
-	POPULATED_PAGES = 16,   /* OS pages that are brought into memory at once, or this fraction */
-	POPULATED_DIVISOR = 64, /* of those mapped, if that is more, */
-	MOST_POPULATED_PAGES = 64, /* but no more than these */
+	POPULATED_DIVISOR = 64, /* so large a fraction of the OS pages comes into memory at once, */
+	LEAST_POPULATED_PAGES = 32, /* but no fewer: they cost more than they save; */
+	MOST_POPULATED_PAGES = 64, /* and no more */
 	MOVE_BYTES = 256 << 10, /* a block of this size is moved by its pages */
 
 	DIRECT_BINS = 1024,     /* sizes, in granules, that have a bin of their own */
@@ -1653,8 +1653,10 @@ static size_t bits_count(const uint64_t *words, size_t from, size_t end)
 static void pages_populate(size_t page)
 {
 	const size_t top = heap.top >> heap.os_page_log2;
-	const size_t pages = max_size(POPULATED_PAGES, top / POPULATED_DIVISOR);
-	const size_t end = min_size(page + min_size(pages, MOST_POPULATED_PAGES), top);
+	const size_t pages = min_size(top / POPULATED_DIVISOR, MOST_POPULATED_PAGES);
+	const size_t end = min_size(page + pages, top);
+	if (pages < LEAST_POPULATED_PAGES)
+		return;
 	char *address = heap.base + (page << heap.os_page_log2 << heap.shift);
 	os_populate(address, (end - page) << heap.os_page_log2 << heap.shift);
 	bits_set(heap.touched, page, end, true);
