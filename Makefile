@@ -151,7 +151,7 @@ $(build)/tests/test_%: $(build)/tests/test_%.o $(support) $(library)
 
 # Stands between the library and the system, to make each request fail in turn.
 comma := ,
-wrapped := mmap mmap64 munmap mprotect madvise mremap mincore getrlimit getrlimit64
+wrapped := mmap mmap64 munmap mprotect madvise mremap mincore getrlimit getrlimit64 getrusage
 $(build)/tests/test_os: $(build)/tests/test_os.o $(support) $(library)
 	$(link) $(wrapped:%=-Wl$(comma)--wrap=%) $^ $(cmocka_libs) $(LDLIBS) -o $@
 

@@ -4,7 +4,7 @@
  * When the OS relents the heap works again.
  *
  * The linker puts the functions below between the library and the OS: link with -Wl,--wrap=NAME
- * for mmap, mmap64, munmap, mprotect, madvise, mremap, mincore, getrlimit and getrlimit64.
+ * for mmap, mmap64, munmap, mprotect, madvise, mremap, mincore, getrlimit, getrlimit64 and getrusage.
  */
 #define _GNU_SOURCE
 #include <sys/mman.h>
@@ -33,6 +33,8 @@ static struct {
 	size_t mapped_bytes; /* the size of the last of these */
 	size_t given_back;   /* bytes of pages that the OS may take back, */
 	size_t moved;        /* or is to move */
+	size_t reserved;     /* bytes that were asked for without access */
+	bool is_dear;        /* each page of them is a page fault, as where they cost memory */
 	int flags;           /* and what it was mapped with */
 	void *kept;          /* what the last refused munmap was to unmap */
 	size_t kept_bytes;
@@ -76,6 +78,8 @@ int __real_getrlimit(int resource, struct rlimit *limit);
 int __wrap_getrlimit(int resource, struct rlimit *limit);
 int __real_getrlimit64(int resource, struct rlimit64 *limit);
 int __wrap_getrlimit64(int resource, struct rlimit64 *limit);
+int __real_getrusage(int who, struct rusage *usage);
+int __wrap_getrusage(int who, struct rusage *usage);
 
 /* What the kernel at hand does before it looks at a request: flags as it understands them. */
 static int flags_understood(int flags)
@@ -106,6 +110,7 @@ static void *mapped(void *memory, size_t writable_bytes, int flags)
 void *__wrap_mmap(void *address, size_t bytes, int access, int flags, int file, off_t offset)
 {
 	const size_t writable_bytes = (access & PROT_WRITE) != 0 ? bytes : 0;
+	os.reserved += access == PROT_NONE ? bytes : 0;
 	if (is_refused(writable_bytes))
 		return torn(address, bytes, flags);
 	flags = flags_understood(flags);
@@ -116,6 +121,7 @@ void *__wrap_mmap(void *address, size_t bytes, int access, int flags, int file, 
 void *__wrap_mmap64(void *address, size_t bytes, int access, int flags, int file, off64_t offset)
 {
 	const size_t writable_bytes = (access & PROT_WRITE) != 0 ? bytes : 0;
+	os.reserved += access == PROT_NONE ? bytes : 0;
 	if (is_refused(writable_bytes))
 		return torn(address, bytes, flags);
 	flags = flags_understood(flags);
@@ -174,6 +180,14 @@ int __wrap_getrlimit(int resource, struct rlimit *limit)
 int __wrap_getrlimit64(int resource, struct rlimit64 *limit)
 {
 	return is_refused(0) ? -1 : __real_getrlimit64(resource, limit);
+}
+
+int __wrap_getrusage(int who, struct rusage *usage)
+{
+	const int result = is_refused(0) ? -1 : __real_getrusage(who, usage);
+	if (result == 0 && os.is_dear)
+		usage->ru_minflt += (long)(os.reserved / PAGE);
+	return result;
 }
 
 /* ---- Blocks that have to survive --------------------------------------------------------- */
@@ -664,6 +678,27 @@ static void pages_that_are_taken_again_stay(void **state)
 	assert_sound();
 }
 
+/* Where each reserved page costs memory the heap stays small, unless the program says how large it
+ * may become. */
+static void a_dear_reservation_is_small(void **state)
+{
+	(void)state;
+	const size_t most = (size_t)1 << 30;
+	mems_finish();
+	os_refuse(REFUSE_NONE, 0);
+	os.is_dear = true;
+	mems_init();
+	assert_fails(ENOMEM, mems_malloc(most + 1) == NULL);
+	assert_sound();
+	if (sizeof(size_t) == 4 || ADDRESS_SANITIZER || is_run_by_another())
+		return; /* there may be no room for more */
+	mems_finish();
+	assert_int_equal(mems_option(MEMS_LIMIT, 2 * most), 0);
+	mems_init();
+	take(most + 1);
+	assert_sound();
+}
+
 /* What is all taken again, round after round, in a heap that does not grow, is soon kept. */
 static void memory_in_steady_use_is_kept(void **state)
 {
@@ -886,6 +921,7 @@ int main(void)
 		heap_test(the_pages_of_a_freed_block_go_first),
 		first_fit_test(growth_gives_as_much_back),
 		heap_test(large_blocks_are_moved_by_their_pages),
+		heap_test(a_dear_reservation_is_small),
 		first_fit_test(memory_in_steady_use_is_kept),
 		first_fit_test(small_blocks_that_come_and_go_keep_their_pages),
 		first_fit_test(small_blocks_that_are_freed_give_pages_back),
