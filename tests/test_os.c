@@ -907,8 +907,7 @@ static void a_refusing_os_makes_remembered_blocks_merge(void **state)
 
 int main(void)
 {
-	enum { OTHERS = 19 };
-	struct CMUnitTest tests[SCENARIOS + OTHERS] = {
+	const struct CMUnitTest others[] = {
 		heap_test(every_node_is_one_mapping),
 		heap_test(growth_falls_back_to_what_is_needed),
 		heap_test(an_os_that_refuses_for_long),
@@ -931,6 +930,9 @@ int main(void)
 		quick_fit_test(a_run_that_cannot_be_remembered_is_merged),
 		quick_fit_test(a_refusing_os_makes_remembered_blocks_merge),
 	};
+	enum { OTHERS = sizeof others / sizeof others[0] };
+	struct CMUnitTest tests[SCENARIOS + OTHERS];
+	memcpy(tests, others, sizeof others);
 	for (size_t i = 0; i < SCENARIOS; i++) {
 		tests[OTHERS + i] = (struct CMUnitTest){
 			.name = scenarios[i].name,
