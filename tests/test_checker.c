@@ -1296,6 +1296,25 @@ static void pages_of_small_blocks_are_noted(void **state)
 	}
 }
 
+/* The page of a small block is noted where the one after it is already, even if each is one leaf. */
+static void pages_of_one_leaf_are_noted(void **state)
+{
+	(void)state;
+	need_pages();
+	mems_finish();
+	assert_int_equal(mems_option(MEMS_ALIGNMENT, 64), 0);
+	mems_init();
+	const uintptr_t large = take(MIB - PAGE / 2);
+	fill_block(take(PAGE / 2), PAGE / 2, 1);
+	give_back(large);
+	const size_t given = assert_pages_are_noted(false);
+	assert_int_equal(given, MIB / PAGE - 1);
+	assert_true(take(MIB - 2 * PAGE) == large);
+	fill_block(take(64), 64, 1);
+	assert_int_equal(assert_pages_are_noted(false), 0);
+	assert_sound();
+}
+
 /* In a new node some pages are brought into memory at once, and again when they went back. */
 static void pages_that_come_in_at_once_are_noted(void **state)
 {
@@ -1331,6 +1350,7 @@ int main(void)
 		heap_test(a_search_whose_way_is_cut_off_stays_inside),
 		heap_test(every_page_in_memory_is_noted),
 		heap_test(pages_of_small_blocks_are_noted),
+		heap_test(pages_of_one_leaf_are_noted),
 		heap_test(pages_that_come_in_at_once_are_noted),
 	};
 	return run_heap_tests("checker", tests);

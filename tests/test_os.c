@@ -766,6 +766,28 @@ static void small_blocks_that_are_freed_give_pages_back(void **state)
 	assert_sound();
 }
 
+/* A HOLE that goes on beyond a leaf ends where the next block begins: when it grows, however much
+ * was freed elsewhere, the pages of that block stay. */
+static void what_follows_a_small_hole_keeps_its_pages(void **state)
+{
+	(void)state;
+	give_back(take(4 * MIB));
+	take(8);
+	const uintptr_t small = take(64);
+	const uintptr_t beyond = take(64 * 8);
+	const uintptr_t follows = take(2 * GIVEN_AT);
+	const uintptr_t large = take(MIB);
+	fill_block(follows, 2 * GIVEN_AT, 1);
+	give_back(beyond);
+	assert_true(mems_realloc(at(large), MIB - GIVEN_AT) == at(large));
+	assert_true(mems_realloc(at(large), MIB - 2 * GIVEN_AT + 64) == at(large));
+	os_refuse(REFUSE_NONE, 0);
+	give_back(small);
+	assert_int_equal(os.given_back, 0);
+	assert_true(has_filling(follows, 2 * GIVEN_AT, 1));
+	assert_sound();
+}
+
 /* A new heap begins to count anew. */
 static void what_another_heap_freed_does_not_count(void **state)
 {
@@ -924,6 +946,7 @@ int main(void)
 		first_fit_test(memory_in_steady_use_is_kept),
 		first_fit_test(small_blocks_that_come_and_go_keep_their_pages),
 		first_fit_test(small_blocks_that_are_freed_give_pages_back),
+		first_fit_test(what_follows_a_small_hole_keeps_its_pages),
 		bare_test(starting_survives_every_refusal),
 		bare_test(ending_survives_every_refusal),
 		quick_fit_test(what_cannot_be_remembered_is_merged),

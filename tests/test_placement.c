@@ -87,6 +87,23 @@ static void a_larger_hole_is_split_at_its_low_end(void **state)
 	             "PROCESS[1448:1455] <-> PROCESS[1456:5095] <-> NULL\n");
 }
 
+/* Where the last of 64 granules begins a HOLE that loses more than that granule, what is before it
+ * can still be 62 granules, and is found. */
+static void a_hole_before_one_that_moves_on_is_found(void **state)
+{
+	(void)state;
+	enum { BEFORE = 62 * 8 };
+	give_back(take(4 * PAGE));
+	const uintptr_t before = take(BEFORE);
+	take(8);
+	const uintptr_t last = take(1000);
+	take(8);
+	give_back(before);
+	give_back(last);
+	assert_true(take(BEFORE + 8) == last);
+	assert_true(take(BEFORE) == before);
+}
+
 /* The lowest HOLE, wherever it is: blocks are freed in a scattered order and taken again. */
 static void freed_blocks_are_taken_again_from_the_lowest_up(void **state)
 {
@@ -421,6 +438,7 @@ int main(void)
 		first_fit_test(a_hole_too_small_by_one_granule_is_passed_over),
 		first_fit_test(an_exact_fit_leaves_no_hole),
 		first_fit_test(a_larger_hole_is_split_at_its_low_end),
+		first_fit_test(a_hole_before_one_that_moves_on_is_found),
 		first_fit_test(freed_blocks_are_taken_again_from_the_lowest_up),
 		first_fit_test(every_size_goes_to_its_first_fit),
 		heap_test(a_block_between_blocks_merges_with_nothing),
