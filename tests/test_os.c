@@ -717,6 +717,70 @@ static void memory_in_steady_use_is_kept(void **state)
 	assert_sound();
 }
 
+/* Likewise where the heap grows all the while. */
+static void memory_that_is_taken_again_is_kept_while_the_heap_grows(void **state)
+{
+	(void)state;
+	enum { ROUNDS = 6 };
+	for (size_t round = 0; round < ROUNDS; round++) {
+		const uintptr_t block = take(MIB);
+		take(2 * MIB);
+		os_refuse(REFUSE_NONE, 0);
+		give_back(block);
+		assert_true((os.given_back != 0) == (round < 1));
+	}
+	assert_sound();
+}
+
+/* Three quarters are not nearly all: for the last one it is worth giving them back. */
+static void what_is_taken_again_in_part_goes_back(void **state)
+{
+	(void)state;
+	enum { BLOCKS = 64, ROUNDS = 5, SIZE = 256 << 10 };
+	uintptr_t blocks[BLOCKS];
+	size_t count = 0;
+	while (count < BLOCKS)
+		blocks[count++] = take(SIZE);
+	for (size_t round = 0; round < ROUNDS; round++) {
+		os_refuse(REFUSE_NONE, 0);
+		for (size_t i = 0; i < 8; i++)
+			give_back(blocks[--count]);
+		assert_int_equal(os.given_back, 8 * SIZE);
+		for (size_t i = 0; i < 6; i++)
+			blocks[count++] = take(SIZE);
+	}
+	assert_sound();
+}
+
+/* However often it is taken again. */
+static void a_heap_that_is_free_as_a_whole_goes_back(void **state)
+{
+	(void)state;
+	for (size_t round = 0; round < 10; round++) {
+		const uintptr_t block = take(MIB);
+		os_refuse(REFUSE_NONE, 0);
+		give_back(block);
+		assert_int_equal(os.given_back, MIB);
+	}
+	assert_sound();
+}
+
+/* A block that needs other pages than those of the blocks that were freed takes nothing again. */
+static void what_comes_in_anew_is_not_taken_again(void **state)
+{
+	(void)state;
+	give_back(take(2 * MIB));
+	const uintptr_t anew = take(MIB / 2);
+	const uintptr_t shrinks = take(MIB / 2);
+	give_back(anew);
+	assert_true(mems_realloc(at(shrinks), MIB / 2 - GIVEN_AT + PAGE) == at(shrinks));
+	assert_true(take(GIVEN_AT / 2) == anew);
+	os_refuse(REFUSE_NONE, 0);
+	assert_true(mems_realloc(at(shrinks), MIB / 2 - GIVEN_AT) == at(shrinks));
+	assert_int_equal(os.given_back, GIVEN_AT);
+	assert_sound();
+}
+
 /* A HOLE of a MiB, its pages given back already. */
 static void make_large_hole(void)
 {
@@ -740,6 +804,21 @@ static void small_blocks_that_come_and_go_keep_their_pages(void **state)
 		const uintptr_t larger = take(200);
 		give_back(take(64));
 		give_back(larger);
+	}
+	assert_int_equal(os.given_back, 0);
+	assert_sound();
+}
+
+/* Likewise a block that lies in one page or in two. */
+static void a_block_that_comes_and_goes_keeps_its_pages(void **state)
+{
+	(void)state;
+	make_large_hole();
+	take(8);
+	give_back(take(4 * PAGE));
+	for (size_t size = PAGE / 2; size <= PAGE; size *= 2) {
+		for (size_t i = 0; i < 3 * GIVEN_AT / size; i++)
+			give_back(take(size));
 	}
 	assert_int_equal(os.given_back, 0);
 	assert_sound();
@@ -944,7 +1023,12 @@ int main(void)
 		heap_test(large_blocks_are_moved_by_their_pages),
 		heap_test(a_dear_reservation_is_small),
 		first_fit_test(memory_in_steady_use_is_kept),
+		heap_test(memory_that_is_taken_again_is_kept_while_the_heap_grows),
+		heap_test(what_is_taken_again_in_part_goes_back),
+		heap_test(a_heap_that_is_free_as_a_whole_goes_back),
+		heap_test(what_comes_in_anew_is_not_taken_again),
 		first_fit_test(small_blocks_that_come_and_go_keep_their_pages),
+		first_fit_test(a_block_that_comes_and_goes_keeps_its_pages),
 		first_fit_test(small_blocks_that_are_freed_give_pages_back),
 		first_fit_test(what_follows_a_small_hole_keeps_its_pages),
 		bare_test(starting_survives_every_refusal),

@@ -87,6 +87,25 @@ static void a_larger_hole_is_split_at_its_low_end(void **state)
 	             "PROCESS[1448:1455] <-> PROCESS[1456:5095] <-> NULL\n");
 }
 
+/* Up to a size that lies within 64 granules, whatever is smaller and followed by a large block. */
+static void a_hole_before_a_large_block_is_passed_over(void **state)
+{
+	(void)state;
+	enum { MOST = 40 * 8 };
+	for (size_t size = 16; size <= MOST; size += 8) {
+		for (size_t smaller = 8; smaller < size; smaller += 8) {
+			const uintptr_t hole = take(smaller);
+			const uintptr_t block = take(size);
+			give_back(hole);
+			const uintptr_t next = take(size);
+			assert_true(hole == 1000 && block == hole + smaller && next == block + size);
+			give_back(block);
+			give_back(next);
+		}
+	}
+	assert_sound();
+}
+
 /* Where the last of 64 granules begins a HOLE that loses more than that granule, what is before it
  * can still be 62 granules, and is found. */
 static void a_hole_before_one_that_moves_on_is_found(void **state)
@@ -438,6 +457,7 @@ int main(void)
 		first_fit_test(a_hole_too_small_by_one_granule_is_passed_over),
 		first_fit_test(an_exact_fit_leaves_no_hole),
 		first_fit_test(a_larger_hole_is_split_at_its_low_end),
+		first_fit_test(a_hole_before_a_large_block_is_passed_over),
 		first_fit_test(a_hole_before_one_that_moves_on_is_found),
 		first_fit_test(freed_blocks_are_taken_again_from_the_lowest_up),
 		first_fit_test(every_size_goes_to_its_first_fit),
