@@ -28,11 +28,10 @@
  * and each further level the maxima of 64 bytes below; sizes above 254 are written as 255. For
  * those *large* HOLEs group_max[0] has the exact size of the largest in each group (no more than 16
  * fit in), and each further level the maxima of 16 entries. An entry is raised at once when a HOLE
- * grows. When one shrinks or goes, the entries of its leaf and of the group are left as they are,
- * too large, and both are noted in a slot that the group shares with others; they are counted anew
- * when another group takes the slot, or when a search finds nothing there. So a HOLE that is carved
- * again and again costs no counting and no climb, and a search looks into at most LAGS groups in
- * vain.
+ * grows. When one shrinks or goes, the entries of its leaf and of the group may stay too large, and
+ * both are noted in a slot that the group shares with others; they are corrected when another group
+ * takes the slot, or when a search finds nothing there. So a HOLE that is carved again and again
+ * costs no counting and no climb, and a search looks into at most LAGS groups in vain.
  *
  * Invariants; mems_check verifies each of them and names it
  *   I1   top is a whole number of pages within the reservation and the limit, base is aligned,
@@ -61,8 +60,8 @@
  *
  * Costs: mems_malloc and mems_free touch at most a few words on each of the 5 levels of either
  * tree, and look into at most LAGS groups in vain. Most often the words of one leaf are all they
- * need: the near way. A HOLE of 255 granules or more is sought among at most
- * 16 in a group (no more fit in).
+ * need: the near way. A HOLE of 255 granules or more is sought among at most 16 in a group (no more
+ * fit in).
  * mems_get reads one or two words of bits, and for blocks of more than 64 granules at most two
  * words on each level of has_start.
  *
@@ -1671,7 +1670,7 @@ static inline bool is_touched(size_t granule)
 }
 
 /* The program may write to the granules from start to stop from now on. A page that is not in
- * memory lies in one HOLE, so only a HOLE that is larger than a page can have one. */
+ * memory lies in one HOLE, so only a HOLE that is as large as a page can have one. */
 static NOINLINE void pages_touch(size_t start, size_t stop)
 {
 	const size_t page = start >> heap.os_page_log2;
