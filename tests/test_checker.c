@@ -1280,19 +1280,19 @@ static void every_page_in_memory_is_noted(void **state)
 static void pages_of_small_blocks_are_noted(void **state)
 {
 	(void)state;
-	enum { SIZE = 64, BLOCKS = 5000 };
+	enum { SIZE = 64, BLOCKS = 4500, LARGE_BYTES = 8 << 20 };
 	need_pages();
 	for (size_t page = PAGE; page <= 16 * PAGE; page *= 16) {
 		mems_finish();
 		assert_int_equal(mems_option(MEMS_PAGE_SIZE, page), 0);
 		mems_init();
 		const bool is_exact = is_every_noted_page_in_memory();
-		give_back(take(MIB));
-		assert_int_equal(assert_pages_are_noted(is_exact), MIB / PAGE);
+		give_back(take(LARGE_BYTES));
+		assert_int_equal(assert_pages_are_noted(is_exact), LARGE_BYTES / PAGE);
 		for (size_t i = 0; i < BLOCKS; i++) {
 			fill_block(take(SIZE), SIZE, 1);
 			const size_t given = assert_pages_are_noted(is_exact);
-			assert_true(given + i * SIZE / PAGE + 2 >= MIB / PAGE);
+			assert_true(given + i * SIZE / PAGE + 2 >= LARGE_BYTES / PAGE);
 		}
 		assert_sound();
 	}
