@@ -327,6 +327,7 @@ static struct {
 	size_t trim_freed;           /* granules freed in large HOLEs and not taken again, since then */
 	size_t trim_given;           /* granules given back since trim_least last changed */
 	size_t trim_taken;           /* of these, taken again */
+	size_t trim_most;            /* the most that were given back and not taken again meanwhile */
 	size_t trim_last;            /* granules given back the last time */
 	size_t trim_top;             /* top when trim_least last changed */
 	size_t trim_visited;         /* the HOLE that holes_trim visited last; a granule */
@@ -1696,6 +1697,8 @@ static void pages_give(size_t page, size_t end)
 	bits_set(heap.touched, page, end, false);
 	bits_set(heap.given, page, end, true);
 	heap.trim_given += (end - page) << heap.os_page_log2;
+	if (heap.trim_given > heap.trim_taken)
+		heap.trim_most = max_size(heap.trim_most, heap.trim_given - heap.trim_taken);
 }
 
 /* Gives back the whole pages from granule start to end, as far as they may be in memory. Returns
@@ -1723,16 +1726,17 @@ static size_t pages_release(size_t start, size_t end, bool is_after_free)
 
 /* Where nearly all that was given back had to be taken again, it was not worth it: more must be
  * freed the next time. Where the heap has not grown meanwhile, it is what the program goes on using:
- * then more than all that was given back. */
+ * then more than was ever gone at one time. */
 static void trim_learn(void)
 {
 	if (heap.trim_taken <= heap.trim_given / 8 * 7)
 		return;
-	const size_t more = heap.top == heap.trim_top ? heap.trim_given + 1 : 0;
+	const size_t more = heap.top == heap.trim_top ? heap.trim_most + 1 : 0;
 	const size_t least = max_size(2 * max_size(heap.trim_least, heap.trim_last), more);
 	heap.trim_least = min_size(least, heap.top);
 	heap.trim_taken = 0;
 	heap.trim_given = 0;
+	heap.trim_most = 0;
 	heap.trim_top = heap.top;
 }
 
@@ -1914,7 +1918,7 @@ static ALWAYS_INLINE size_t block_take_near(size_t size)
 	const uint64_t rest = this << size & ~starts;
 	word_store(&leaf_at(leaf)->starts, starts | rest);
 	word_store(&leaf_at(leaf)->holes, holes ^ (rest | this));
-	if (heap.trim_freed != 0 && starts >> at == 1) /* from a HOLE that may be large */
+	if (heap.trim_freed != 0 && starts >> at == 1 && heap.leaf_max[0][leaf] == LARGE)
 		heap.trim_freed -= min_size(heap.trim_freed, size);
 	if (UNLIKELY(heap.clean_from < granule + size))
 		heap.clean_from = granule + size;
@@ -3033,6 +3037,7 @@ void mems_init(void)
 	heap.trim_freed = 0;
 	heap.trim_given = 0;
 	heap.trim_taken = 0;
+	heap.trim_most = 0;
 	heap.trim_last = 0;
 	heap.trim_top = 0;
 	heap.trim_visited = 0;

@@ -781,6 +781,34 @@ static void what_comes_in_anew_is_not_taken_again(void **state)
 	assert_sound();
 }
 
+/* However much was given back bit by bit: what counts is how much of it was gone at one time. */
+static void memory_is_not_kept_for_small_changes(void **state)
+{
+	(void)state;
+	enum { BLOCKS = 256, LEAST = 224, SIZE = 256 << 10 };
+	static uintptr_t blocks[BLOCKS];
+	size_t count = 0;
+	while (count < BLOCKS)
+		blocks[count++] = take(SIZE);
+	for (size_t round = 0; round < 3; round++) {
+		give_back(blocks[BLOCKS - 1]);
+		assert_true(take(SIZE) == blocks[BLOCKS - 1]);
+	}
+	while (count > LEAST) {
+		for (size_t i = 0; i < 8; i++)
+			give_back(blocks[--count]);
+		for (size_t i = 0; i < 7; i++)
+			blocks[count++] = take(SIZE);
+	}
+	while (count < BLOCKS)
+		blocks[count++] = take(SIZE);
+	os_refuse(REFUSE_NONE, 0);
+	while (count > 0)
+		give_back(blocks[--count]);
+	assert_true(os.given_back >= BLOCKS / 2 * (size_t)SIZE);
+	assert_sound();
+}
+
 /* A HOLE of a MiB, its pages given back already. */
 static void make_large_hole(void)
 {
@@ -840,6 +868,29 @@ static void small_blocks_that_are_freed_give_pages_back(void **state)
 		give_back(blocks[i]);
 		assert_true(take(64) == small);
 		give_back(small);
+	}
+	assert_true(os.given_back >= GIVEN_AT - PAGE);
+	assert_sound();
+}
+
+/* Even where the small HOLE goes on beyond a leaf. */
+static void small_holes_beyond_a_leaf_do_not_count(void **state)
+{
+	(void)state;
+	enum { BLOCKS = GIVEN_AT / 64 };
+	static uintptr_t blocks[BLOCKS];
+	make_large_hole();
+	take(60 * 8);
+	const uintptr_t small = take(64);
+	for (size_t i = 0; i < BLOCKS; i++)
+		blocks[i] = take(64);
+	give_back(small);
+	for (size_t i = BLOCKS; i-- > 0;) {
+		give_back(blocks[i]);
+		for (size_t j = 0; j < 8; j++) {
+			assert_true(take(8) == small);
+			give_back(small);
+		}
 	}
 	assert_true(os.given_back >= GIVEN_AT - PAGE);
 	assert_sound();
@@ -1023,6 +1074,7 @@ int main(void)
 		heap_test(large_blocks_are_moved_by_their_pages),
 		heap_test(a_dear_reservation_is_small),
 		first_fit_test(memory_in_steady_use_is_kept),
+		first_fit_test(memory_is_not_kept_for_small_changes),
 		heap_test(memory_that_is_taken_again_is_kept_while_the_heap_grows),
 		heap_test(what_is_taken_again_in_part_goes_back),
 		heap_test(a_heap_that_is_free_as_a_whole_goes_back),
@@ -1030,6 +1082,7 @@ int main(void)
 		first_fit_test(small_blocks_that_come_and_go_keep_their_pages),
 		first_fit_test(a_block_that_comes_and_goes_keeps_its_pages),
 		first_fit_test(small_blocks_that_are_freed_give_pages_back),
+		first_fit_test(small_holes_beyond_a_leaf_do_not_count),
 		first_fit_test(what_follows_a_small_hole_keeps_its_pages),
 		bare_test(starting_survives_every_refusal),
 		bare_test(ending_survives_every_refusal),
