@@ -343,6 +343,7 @@ static struct {
 	bool is_near;                /* first fit, a node, no visitor, no recording; always */
 	bool is_quick;               /* the policy is MEMS_QUICK_FIT; the rest is used only then */
 	bool is_direct;              /* is_quick, and nothing but the books has to be done; always */
+	size_t direct_sizes;         /* is_direct: blocks of up to so many granules have bins; else 0 */
 	atomic_word *merged;         /* a word a leaf: the HOLEs that are merged for good */
 	struct bin bins[BINS];
 	uint32_t spare_chunk;        /* the first of a list of chunks given back; 0 for none */
@@ -1480,6 +1481,7 @@ static void direct_update(void)
 	const bool is_plain = heap.is_started && heap.visitors == 0 && heap.record == NULL;
 	heap.is_direct = is_plain && heap.is_quick && !heap.is_watched;
 	heap.is_near = is_plain && !heap.is_quick && heap.top != 0;
+	heap.direct_sizes = heap.is_direct ? DIRECT_BINS : 0;
 }
 
 /* ---- Contents: AddressSanitizer and Valgrind are told what the program may use --------------- */
@@ -3136,10 +3138,8 @@ static NOINLINE void *malloc_near(size_t size)
 	const size_t granules = ((size - 1) >> heap.shift) + 1;
 	if (!heap.is_near || size == 0)
 		return malloc_any(size);
-	size_t granule = granules <= NEAR_SIZES ? block_take_near(granules) : NONE;
-	if (granule == NONE)
-		granule = block_take_first(granules);
-	return block_result(granule);
+	const size_t granule = granules <= NEAR_SIZES ? block_take_near(granules) : NONE;
+	return granule != NONE ? block_virtual(granule) : block_result(block_take_first(granules));
 }
 
 /* Most often a block of the size is remembered: that is all there is here, for speed. */
@@ -3147,17 +3147,15 @@ void *mems_malloc(size_t size)
 {
 	if (!is_alone())
 		return malloc_any(size);
-	if (!heap.is_direct)
+	const size_t index = (size - 1) >> heap.shift;
+	if (index >= heap.direct_sizes)
 		return malloc_near(size);
-	const size_t granules = granules_of(size);
-	if (granules - 1 >= DIRECT_BINS)
-		return malloc_any(size);
-	struct bin *bin = &heap.bins[granules - 1];
+	struct bin *bin = &heap.bins[index];
 	if (UNLIKELY(bin->used == 0))
 		return malloc_any(size);
 	const size_t granule = bin->chunk->items[--bin->used];
 	holes_set(granule, false);
-	process_count(granules);
+	process_count(index + 1);
 	return block_virtual(granule);
 }
 
