@@ -1672,6 +1672,12 @@ static inline bool is_touched(size_t granule)
 	return (heap.touched[page / 64] >> (page % 64) & 1) != 0;
 }
 
+/* Whether the granules from start to stop are at most a page, and in pages that are noted already. */
+static inline bool is_short_and_touched(size_t start, size_t stop)
+{
+	return (stop - start) >> heap.os_page_log2 == 0 && is_touched(start) && is_touched(stop - 1);
+}
+
 /* The program may write to the granules from start to stop from now on. A page that is not in
  * memory lies in one HOLE, so only a HOLE that is as large as a page can have one. */
 static NOINLINE void pages_touch(size_t start, size_t stop)
@@ -1824,7 +1830,8 @@ static inline void hole_take(struct hole hole, size_t size)
 	const size_t rest = granule + size;
 	bits_cut(granule, rest, hole.size > size);
 	index_cut(granule, hole.size, size);
-	if (UNLIKELY(hole.size >> heap.os_page_log2 != 0))
+	const bool is_large = hole.size >> heap.os_page_log2 != 0;
+	if (is_large && (heap.trim_freed != 0 || !is_short_and_touched(granule, rest)))
 		pages_touch(granule, rest);
 	heap.clean_from = max_size(heap.clean_from, rest);
 	heap.merged_size -= size;
@@ -1914,16 +1921,17 @@ static ALWAYS_INLINE size_t block_take_near(size_t size)
 	}
 	const unsigned at = lowest_bit(fits);
 	const size_t granule = leaf * 64 + at;
-	if (UNLIKELY(!is_touched(granule + size - 1)))
-		return NONE;
+	if (starts >> at == 1) { /* else a PROCESS follows in the leaf: the HOLE is small, and old */
+		if (UNLIKELY(!is_touched(granule + size - 1)))
+			return NONE;
+		if (heap.leaf_max[0][leaf] == LARGE)
+			heap.trim_freed -= min_size(heap.trim_freed, size);
+		heap.clean_from = max_size(heap.clean_from, granule + size);
+	}
 	const uint64_t this = fits & -fits;
 	const uint64_t rest = this << size & ~starts;
 	word_store(&leaf_at(leaf)->starts, starts | rest);
 	word_store(&leaf_at(leaf)->holes, holes ^ (rest | this));
-	if (heap.trim_freed != 0 && starts >> at == 1 && heap.leaf_max[0][leaf] == LARGE)
-		heap.trim_freed -= min_size(heap.trim_freed, size);
-	if (UNLIKELY(heap.clean_from < granule + size))
-		heap.clean_from = granule + size;
 	process_count(size);
 	if (leaf != bound)
 		bounds_raise(size, leaf);
