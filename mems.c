@@ -1921,17 +1921,16 @@ static ALWAYS_INLINE size_t block_take_near(size_t size)
 	}
 	const unsigned at = lowest_bit(fits);
 	const size_t granule = leaf * 64 + at;
-	if (starts >> at == 1) { /* else a PROCESS follows in the leaf: the HOLE is small, and old */
-		if (UNLIKELY(!is_touched(granule + size - 1)))
-			return NONE;
-		if (heap.leaf_max[0][leaf] == LARGE)
-			heap.trim_freed -= min_size(heap.trim_freed, size);
-		heap.clean_from = max_size(heap.clean_from, granule + size);
-	}
+	if (UNLIKELY(!is_touched(granule + size - 1)))
+		return NONE;
 	const uint64_t this = fits & -fits;
 	const uint64_t rest = this << size & ~starts;
 	word_store(&leaf_at(leaf)->starts, starts | rest);
 	word_store(&leaf_at(leaf)->holes, holes ^ (rest | this));
+	if (heap.trim_freed != 0 && starts >> at == 1 && heap.leaf_max[0][leaf] == LARGE)
+		heap.trim_freed -= min_size(heap.trim_freed, size);
+	if (UNLIKELY(heap.clean_from < granule + size))
+		heap.clean_from = granule + size;
 	process_count(size);
 	if (leaf != bound)
 		bounds_raise(size, leaf);
