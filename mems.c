@@ -1650,8 +1650,8 @@ static size_t bits_count(const uint64_t *words, size_t from, size_t end)
 	return count;
 }
 
-/* A small block goes on into a page that no block has ever been in: more of them will follow, and
- * so this page and some more are brought into memory at once. */
+/* A small block goes on into a page that no block has ever been in: more of them will follow. So in
+ * a large heap this page and some more are brought into memory at once. */
 static void pages_populate(size_t page)
 {
 	const size_t top = heap.top >> heap.os_page_log2;
@@ -1672,7 +1672,7 @@ static inline bool is_touched(size_t granule)
 	return (heap.touched[page / 64] >> (page % 64) & 1) != 0;
 }
 
-/* Whether the granules from start to stop are at most a page, and in pages that are noted already. */
+/* Whether the granules from start to stop are fewer than a page has, and their pages noted. */
 static inline bool is_short_and_touched(size_t start, size_t stop)
 {
 	return (stop - start) >> heap.os_page_log2 == 0 && is_touched(start) && is_touched(stop - 1);
