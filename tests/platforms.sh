@@ -83,7 +83,7 @@ attempt()
 	aarch64 | riscv64 | s390x) emulated "$1" ;;
 	valgrind)
 		# What glibc has for the threads of a parent is possibly lost in its child.
-		words='valgrind -q --error-exitcode=99 --leak-check=full'
+		words='valgrind -q --fair-sched=try --error-exitcode=99 --leak-check=full'
 		words="$words --show-leak-kinds=definite --errors-for-leak-kinds=definite"
 		needs valgrind libcmocka-dev && suite valgrind CC=gcc RUN="$words"
 		;;
