@@ -2396,7 +2396,6 @@ static struct mems_segment segment_describe(size_t granule, size_t node)
 	};
 }
 
-
 /* Between the two nothing changes the heap. The lock is held. */
 static void visit_begin(void)
 {
@@ -3307,28 +3306,14 @@ static NOINLINE void free_any(void *v_ptr)
 		errno = EBUSY;
 }
 
-/* Under first fit, for a thread that is alone. */
-static NOINLINE void free_near(void *v_ptr)
+/* For a thread that is alone: without the lock, where nothing but the books has to be done. */
+static NOINLINE void free_alone(void *v_ptr)
 {
-	const size_t granule = heap.is_near ? block_of(v_ptr) : NONE;
+	const size_t granule = heap.is_near || heap.is_direct ? block_of(v_ptr) : NONE;
 	if (granule == NONE)
 		free_any(v_ptr);
-	else if (!block_release_near(granule))
-		block_merge(granule);
-}
-
-/* Remembers a block that a bin has room for, whatever its size. */
-static NOINLINE void free_direct(void *v_ptr)
-{
-	const size_t granule = block_of(v_ptr);
-	const size_t granules = granule == NONE ? NONE : segment_size(granule);
-	if (granules > DIRECT_BINS || !bin_has_room(&heap.bins[granules - 1])) {
-		free_any(v_ptr);
-		return;
-	}
-	bin_push(&heap.bins[granules - 1], granule);
-	holes_set(granule, true);
-	heap.process -= granules;
+	else
+		block_release(granule);
 }
 
 /* Most often a small block is freed, and remembered: that is all there is here, for speed. */
@@ -3339,7 +3324,7 @@ void mems_free(void *v_ptr)
 		return;
 	}
 	if (!heap.is_direct) {
-		free_near(v_ptr);
+		free_alone(v_ptr);
 		return;
 	}
 	const size_t granule = block_of(v_ptr);
@@ -3347,7 +3332,7 @@ void mems_free(void *v_ptr)
 	const size_t granules = near == 0 ? 0 : lowest_bit(near) + 1;
 	struct bin *bin = &heap.bins[granules - (granules != 0)];
 	if (UNLIKELY(granules == 0 || !bin_has_room(bin))) {
-		free_direct(v_ptr);
+		free_alone(v_ptr);
 		return;
 	}
 	bin->chunk->items[bin->used++] = (uint32_t)granule;
