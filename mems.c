@@ -1847,14 +1847,11 @@ static NOINLINE size_t block_take_from(struct hole hole, size_t size)
 	return hole.start;
 }
 
-/* So many granules were freed, and now there is a HOLE from start to end; right is where the HOLE
- * started that it was merged with, or end. */
-static inline void hole_enter(size_t start, size_t right, size_t end, size_t freed)
+/* So many granules were freed, and now there is a HOLE from start to end. */
+static inline void hole_enter(size_t start, size_t end, size_t freed)
 {
 	const size_t size = end - start;
 	index_add(start, size);
-	if (right != end)
-		leaf_lag(leaf_of(right));
 	bounds_lower(size, leaf_of(start));
 	if (size >= LARGE && size >= (size_t)TRIM_BYTES >> heap.shift) /* LARGE is at hand already */
 		trim_after(freed, start, end);
@@ -1871,7 +1868,9 @@ static NOINLINE void hole_make(size_t granule, size_t next)
 	bits_join(granule, next, joins_left, joins_right);
 	heap.merged_size += next - granule;
 	contents_forbid(granule, next - granule);
-	hole_enter(start, next, end, next - granule);
+	if (joins_right && leaf_of(next) != leaf_of(start))
+		leaf_lag(leaf_of(next)); /* in one leaf, what it has lost is in the larger HOLE */
+	hole_enter(start, end, next - granule);
 }
 
 /* ---- The near way: what first fit does most often, within one leaf --------------------------- */
@@ -1965,7 +1964,7 @@ static ALWAYS_INLINE bool block_release_near(size_t granule)
 	const size_t end = ends != 0 ? leaf * 64 + lowest_bit(ends) : start_beyond(leaf);
 	heap.process -= right - granule;
 	contents_forbid(granule, right - granule);
-	hole_enter(start, right, end, right - granule);
+	hole_enter(start, end, right - granule);
 	return true;
 }
 
