@@ -1893,6 +1893,42 @@ static inline uint64_t free_for(uint64_t processes, size_t size)
 	return ~(sixteen | sixteen >> (size - 16));
 }
 
+/* Takes a block of at most NEAR_SIZES granules that begins with the last segment of the leaf, a
+ * HOLE, and ends in the next one. NONE where the HOLE is too small. How far it goes on is not looked
+ * for: what is left of it is at most as large as the entry of its leaf says. */
+static NOINLINE size_t block_take_across(size_t leaf, size_t size)
+{
+	struct leaf *words = leaf_at(leaf);
+	const uint64_t holes = word_load(&words[0].holes);
+	const uint64_t starts = word_load(&words[1].starts);
+	const size_t granule = leaf * 64 + highest_bit(holes);
+	const size_t end = granule + size;
+	if ((starts & (bit_of(end) - 1)) != 0)
+		return NONE;
+	const size_t group = leaf / GROUP_LEAVES;
+	const bool is_touching = !is_touched(granule) || !is_touched(end - 1);
+	if (UNLIKELY(is_touching || group_of(end) != group || heap.lags[group % LAGS].group != group))
+		return block_take_from(hole_at(granule), size);
+	const uint64_t rest = ~starts & bit_of(end);
+	word_store(&words[0].holes, holes ^ bit_of(granule));
+	word_store(&words[1].starts, starts | rest);
+	word_store(&words[1].holes, word_load(&words[1].holes) | rest);
+	if (UNLIKELY(starts == 0))
+		has_start_set(leaf + 1);
+	uint8_t *entries = &heap.leaf_max[0][leaf];
+	if (rest != 0)
+		entries[1] = entries[1] < entries[0] ? entries[0] : entries[1];
+	if (heap.trim_freed != 0 && entries[0] == LARGE)
+		heap.trim_freed -= min_size(heap.trim_freed, size);
+	entries[0] = holes == bit_of(granule) ? 0 : (uint8_t)min_size(entries[0], 63);
+	heap.lags[group % LAGS].leaves |= bit_of(leaf) | bit_of(leaf + 1);
+	heap.clean_from = max_size(heap.clean_from, end);
+	process_count(size);
+	bounds_raise(size, leaf + 1);
+	contents_allow(granule, size);
+	return granule;
+}
+
 /* Takes a block of at most NEAR_SIZES granules; NONE where no HOLE is large enough, or its page,
  * for a leaf lies in one, may not be in memory. */
 static ALWAYS_INLINE size_t block_take_near(size_t size)
@@ -1908,9 +1944,9 @@ static ALWAYS_INLINE size_t block_take_near(size_t size)
 		if (fits != 0)
 			break;
 		if (holes > processes) { /* the last segment is a HOLE, which may go on in the next leaf */
-			const struct hole last = hole_at(leaf * 64 + highest_bit(holes));
-			if (last.size >= size)
-				return block_take_from(last, size);
+			const size_t granule = block_take_across(leaf, size);
+			if (granule != NONE)
+				return granule;
 		}
 		uint8_t *entry = &heap.leaf_max[0][leaf];
 		leaf = leaf_from(leaf + 1, (unsigned)size);
