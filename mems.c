@@ -215,6 +215,11 @@ struct leaf {
 };
 static_assert(sizeof(struct leaf) == 16, "a leaf is two words");
 
+/* What the two words of a leaf hold, or are to hold. */
+struct leaf_bits {
+	uint64_t starts, holes;
+};
+
 /* One mmap request. Lives in the table NODES from its creation to mems_finish. */
 struct main_node {
 	struct main_node *previous; /* NULL for the first */
@@ -340,7 +345,8 @@ static struct {
 	size_t node_count;
 
 	bool is_watched;             /* a memory checker is told which granules the program may use */
-	bool is_near;                /* first fit, a node, no visitor, no recording; always */
+	size_t near_top;             /* top, if nothing but the books of first fit has to be done; else 0 */
+	size_t near_sizes;           /* then blocks of up to so many granules go the near way; else 0 */
 	bool is_quick;               /* the policy is MEMS_QUICK_FIT; the rest is used only then */
 	bool is_direct;              /* is_quick, and nothing but the books has to be done; always */
 	size_t direct_sizes;         /* is_direct: blocks of up to so many granules have bins; else 0 */
@@ -872,6 +878,18 @@ static uint64_t leaf_holes(size_t leaf)
 	return word_load(&leaf_at(leaf)->holes);
 }
 
+static inline struct leaf_bits leaf_read(size_t leaf)
+{
+	return (struct leaf_bits){ leaf_starts(leaf), leaf_holes(leaf) };
+}
+
+static inline void leaf_write(size_t leaf, struct leaf_bits bits)
+{
+	struct leaf *words = leaf_at(leaf);
+	word_store(&words->starts, bits.starts);
+	word_store(&words->holes, bits.holes);
+}
+
 /* The HOLEs that are merged for good, and so in the hole index. */
 static inline uint64_t leaf_merged(size_t leaf)
 {
@@ -1219,15 +1237,19 @@ static NOINLINE void lag_change(struct lag *lag, size_t group)
 	*lag = (struct lag){ .group = group };
 }
 
-/* A HOLE of so many granules has come to be at granule, or has grown to that. */
-static inline void index_add(size_t granule, size_t size)
+/* A HOLE of at least so many granules starts in the leaf. */
+static inline void leaf_raise(size_t leaf, uint8_t least)
 {
-	const size_t leaf = leaf_of(granule);
 	uint8_t *entry = &heap.leaf_max[0][leaf];
-	const uint8_t least = leaf_max_of(size);
 	*entry = *entry < least ? least : *entry;
 	if (UNLIKELY(heap.leaf_max[1][leaf / 64] < least))
 		leaf_max_raise(leaf, least);
+}
+
+/* A HOLE of so many granules has come to be at granule, or has grown to that. */
+static inline void index_add(size_t granule, size_t size)
+{
+	leaf_raise(leaf_of(granule), leaf_max_of(size));
 	if (size >= LARGE && heap.group_max[0][group_of(granule)] < size)
 		group_raise(group_of(granule), size);
 }
@@ -1480,7 +1502,8 @@ static void direct_update(void)
 {
 	const bool is_plain = heap.is_started && heap.visitors == 0 && heap.record == NULL;
 	heap.is_direct = is_plain && heap.is_quick && !heap.is_watched;
-	heap.is_near = is_plain && !heap.is_quick && heap.top != 0;
+	heap.near_top = is_plain && !heap.is_quick && !heap.is_watched ? heap.top : 0;
+	heap.near_sizes = heap.near_top != 0 ? NEAR_SIZES : 0;
 	heap.direct_sizes = heap.is_direct ? DIRECT_BINS : 0;
 }
 
@@ -1929,21 +1952,56 @@ static NOINLINE size_t block_take_across(size_t leaf, size_t size)
 	return granule;
 }
 
-/* Takes a block of at most NEAR_SIZES granules; NONE where no HOLE is large enough, or its page,
- * for a leaf lies in one, may not be in memory. */
-static ALWAYS_INLINE size_t block_take_near(size_t size)
+/* Where in a leaf a block of at most NEAR_SIZES granules has room, if a HOLE starts there, and ends
+ * before the leaf does. */
+static inline uint64_t leaf_room(struct leaf_bits bits, size_t size)
 {
-	const size_t bound = class_bound(heap.classes_up_to[size] - 1u);
-	size_t leaf = bound;
-	uint64_t starts, holes, fits;
-	for (;;) {
-		starts = leaf_starts(leaf);
-		holes = leaf_holes(leaf);
-		const uint64_t processes = starts ^ holes;
-		fits = holes & free_for(processes, size) & UINT64_MAX >> size; /* and ends in the leaf */
-		if (fits != 0)
-			break;
-		if (holes > processes) { /* the last segment is a HOLE, which may go on in the next leaf */
+	return free_for(bits.starts ^ bits.holes, size) & UINT64_MAX >> size;
+}
+
+/* Whether the last of these segments is a HOLE. */
+static inline bool ends_with_hole(struct leaf_bits bits)
+{
+	return bits.holes > (bits.starts ^ bits.holes);
+}
+
+/* The leaf where to begin to look for at most NEAR_SIZES granules. */
+static inline size_t near_bound(size_t size)
+{
+	return class_bound(heap.classes_up_to[size] - 1u);
+}
+
+/* Whether the first of these HOLEs of a leaf begins with a page that is not in memory. Such a page
+ * lies in one HOLE, and a leaf in one page. */
+static inline bool is_first_touch(size_t leaf, uint64_t holes)
+{
+	return (holes & 1) != 0 && !is_touched(leaf * 64);
+}
+
+/* Takes a block from the first of these HOLEs of a leaf, in which it fits. */
+static ALWAYS_INLINE size_t leaf_take(size_t leaf, struct leaf_bits bits, uint64_t fits, size_t size)
+{
+	const unsigned at = lowest_bit(fits);
+	const size_t granule = leaf * 64 + at;
+	const uint64_t this = fits & -fits;
+	const uint64_t rest = this << size & ~bits.starts;
+	leaf_write(leaf, (struct leaf_bits){ bits.starts | rest, bits.holes ^ (rest | this) });
+	if (heap.trim_freed != 0 && bits.starts >> at == 1 && heap.leaf_max[0][leaf] == LARGE)
+		heap.trim_freed -= min_size(heap.trim_freed, size);
+	if (UNLIKELY(heap.clean_from < granule + size))
+		heap.clean_from = granule + size;
+	process_count(size);
+	return granule;
+}
+
+/* Takes a block of at most NEAR_SIZES granules where none fits in the leaf of its bound. NONE where
+ * no HOLE is large enough, or its page may not be in memory. */
+static NOINLINE size_t block_take_beyond(size_t size, size_t leaf)
+{
+	struct leaf_bits bits = leaf_read(leaf);
+	uint64_t room, fits;
+	do {
+		if (ends_with_hole(bits)) {
 			const size_t granule = block_take_across(leaf, size);
 			if (granule != NONE)
 				return granule;
@@ -1953,54 +2011,88 @@ static ALWAYS_INLINE size_t block_take_near(size_t size)
 		*entry = (uint8_t)min_size(*entry, size - 1);
 		if (leaf == NONE)
 			return NONE;
-	}
-	const unsigned at = lowest_bit(fits);
-	const size_t granule = leaf * 64 + at;
-	if (UNLIKELY(!is_touched(granule + size - 1)))
+		bits = leaf_read(leaf);
+		room = leaf_room(bits, size);
+		fits = bits.holes & room;
+	} while (fits == 0);
+	if (UNLIKELY(is_first_touch(leaf, fits)))
 		return NONE;
-	const uint64_t this = fits & -fits;
-	const uint64_t rest = this << size & ~starts;
-	word_store(&leaf_at(leaf)->starts, starts | rest);
-	word_store(&leaf_at(leaf)->holes, holes ^ (rest | this));
-	if (heap.trim_freed != 0 && starts >> at == 1 && heap.leaf_max[0][leaf] == LARGE)
-		heap.trim_freed -= min_size(heap.trim_freed, size);
-	if (UNLIKELY(heap.clean_from < granule + size))
-		heap.clean_from = granule + size;
-	process_count(size);
-	if (leaf != bound)
-		bounds_raise(size, leaf);
+	/* Where no second block would fit, the entry says so: else searches look there in vain. */
+	const uint64_t left = (fits & (fits - 1)) | (room & (fits & -fits) << size);
+	const size_t is_full = (left == 0) & !ends_with_hole(bits);
+	const size_t most = (size - 1) | (is_full - 1); /* as a branch it would be guesswork */
+	heap.leaf_max[0][leaf] = (uint8_t)min_size(heap.leaf_max[0][leaf], most);
+	const size_t granule = leaf_take(leaf, bits, fits, size);
+	bounds_raise(size, leaf);
 	leaf_lag(leaf);
 	contents_allow(granule, size);
 	return granule;
 }
 
-/* [ hole? ][ this ][ hole? ]  =>  [ ------- hole ------- ]
- * Makes a PROCESS segment a HOLE, if the segments before and after it start in its leaf, and so in
- * its page; else returns false. */
-static ALWAYS_INLINE bool block_release_near(size_t granule)
+/* Takes a block of at most NEAR_SIZES granules; NONE where no HOLE is large enough, or its page may
+ * not be in memory. */
+static size_t block_take_near(size_t size)
+{
+	const size_t leaf = near_bound(size);
+	const struct leaf_bits bits = leaf_read(leaf);
+	const uint64_t fits = bits.holes & leaf_room(bits, size);
+	if (fits == 0)
+		return block_take_beyond(size, leaf);
+	if (UNLIKELY(is_first_touch(leaf, fits)))
+		return NONE;
+	const size_t granule = leaf_take(leaf, bits, fits, size);
+	leaf_lag(leaf);
+	contents_allow(granule, size);
+	return granule;
+}
+
+/* Whether the segments before and after the one at granule start in its leaf too. Then they are in
+ * its main node. */
+static ALWAYS_INLINE bool is_inner(size_t granule, struct leaf_bits bits)
+{
+	const uint64_t this = bit_of(granule);
+	return (bits.starts & (this - 1)) != 0 && (bits.starts & -(this << 1)) != 0;
+}
+
+/* A leaf in which an inner block is freed. */
+struct joined {
+	struct leaf_bits bits; /* of the leaf from then on */
+	uint64_t ends;         /* the starts after the HOLE that comes to be: the first is its end */
+	unsigned start, right; /* bits: where the HOLE starts, and where the block ends */
+};
+
+/* [ hole? ][ this ][ hole? ]  =>  [ ------- hole ------- ] */
+static ALWAYS_INLINE struct joined leaf_join(size_t granule, struct leaf_bits bits)
+{
+	const uint64_t this = bit_of(granule);
+	const struct leaf_bits before = { bits.starts & (this - 1), bits.holes & (this - 1) };
+	const uint64_t after = bits.starts & -(this << 1);
+	const uint64_t next = after & -after;
+	const uint64_t joins_right = next & bits.holes;
+	const uint64_t joins_left = ends_with_hole(before);
+	const uint64_t gone = joins_right | joins_left << (granule % 64);
+	return (struct joined){
+		.bits = { bits.starts ^ gone, bits.holes ^ gone ^ this },
+		.ends = after ^ joins_right,
+		.start = joins_left != 0 ? highest_bit(before.starts) : granule % 64,
+		.right = lowest_bit(next)
+	};
+}
+
+/* Makes a PROCESS segment a HOLE, if it is inner; else returns false. */
+static NOINLINE bool block_release_near(size_t granule)
 {
 	const size_t leaf = leaf_of(granule);
-	const uint64_t starts = leaf_starts(leaf);
-	const uint64_t holes = leaf_holes(leaf);
-	const uint64_t this = bit_of(granule);
-	const uint64_t before = starts & (this - 1);
-	const uint64_t holes_before = holes & (this - 1);
-	const uint64_t after = starts & -(this << 1);
-	if (before == 0 || after == 0)
+	const struct leaf_bits bits = leaf_read(leaf);
+	if (!is_inner(granule, bits))
 		return false;
-	const uint64_t next = after & -after;
-	const uint64_t joins_right = next & holes;
-	const uint64_t ends = after ^ joins_right;
-	const uint64_t joins_left = (before ^ holes_before) < holes_before; /* the last one is a HOLE */
-	const uint64_t gone = joins_right | joins_left << (granule % 64);
-	word_store(&leaf_at(leaf)->starts, starts ^ gone);
-	word_store(&leaf_at(leaf)->holes, holes ^ gone ^ this);
-	const size_t right = leaf * 64 + lowest_bit(next);
-	const size_t start = joins_left != 0 ? leaf * 64 + highest_bit(before) : granule;
-	const size_t end = ends != 0 ? leaf * 64 + lowest_bit(ends) : start_beyond(leaf);
-	heap.process -= right - granule;
-	contents_forbid(granule, right - granule);
-	hole_enter(start, end, right - granule);
+	const struct joined hole = leaf_join(granule, bits);
+	const size_t end = hole.ends != 0 ? leaf * 64 + lowest_bit(hole.ends) : start_beyond(leaf);
+	const size_t freed = hole.right - granule % 64;
+	leaf_write(leaf, hole.bits);
+	heap.process -= freed;
+	contents_forbid(granule, freed);
+	hole_enter(leaf * 64 + hole.start, end, freed);
 	return true;
 }
 
@@ -2285,7 +2377,7 @@ static size_t block_take(size_t size)
 }
 
 /* Makes a PROCESS segment a HOLE, for good. */
-static void block_merge(size_t granule)
+static NOINLINE void block_merge(size_t granule)
 {
 	const size_t next = segment_next(granule);
 	heap.process -= next - granule;
@@ -2379,18 +2471,28 @@ static size_t offset_of(const void *v_ptr)
 	return offset < top_load() << heap.shift ? offset : NONE;
 }
 
-/* The granule at which the live block v_ptr starts, NONE if none does. Rotated right, an offset
- * that is below 0, beyond top or not a whole number of granules is as large as can be. */
-static inline size_t block_of(const void *v_ptr)
+/* The granule that begins at v_ptr. Rotated right, an offset that is below 0, beyond top or not a
+ * whole number of granules is as large as can be. */
+static inline size_t granule_of(const void *v_ptr)
 {
 	const unsigned width = sizeof(size_t) * CHAR_BIT;
 	const size_t offset = (uintptr_t)v_ptr - heap.start;
-	const size_t granule = offset >> heap.shift | offset << (-heap.shift % width);
+	return offset >> heap.shift | offset << (-heap.shift % width);
+}
+
+/* Whether a PROCESS segment starts at granule, by the bits of its leaf. */
+static inline bool is_live(size_t granule, struct leaf_bits bits)
+{
+	return (bits.starts & ~bits.holes & bit_of(granule)) != 0;
+}
+
+/* The granule at which the live block v_ptr starts, NONE if none does. */
+static inline size_t block_of(const void *v_ptr)
+{
+	const size_t granule = granule_of(v_ptr);
 	if (UNLIKELY(granule >= top_load()))
 		return NONE;
-	const struct leaf *leaf = leaf_at(leaf_of(granule));
-	const uint64_t live = word_load(&leaf->starts) & ~word_load(&leaf->holes);
-	return (live & bit_of(granule)) != 0 ? granule : NONE;
+	return is_live(granule, leaf_read(leaf_of(granule))) ? granule : NONE;
 }
 
 /* Bytes from granule 0 to v_ptr if size bytes from there lie in one PROCESS segment, else NONE. */
@@ -3173,14 +3275,40 @@ static NOINLINE void *malloc_any(size_t size)
 	return is_valid ? block_result(granule) : NULL;
 }
 
-/* Under first fit, for a thread that is alone. */
+/* Where the near way ends: the block is large, a HOLE for it is sought further on, or there is more
+ * to do than the books. */
+static NOINLINE void *malloc_far(size_t size)
+{
+	if (heap.near_top == 0 || size == 0)
+		return malloc_any(size);
+	return block_result(block_take_first(granules_of(size)));
+}
+
+static NOINLINE void *malloc_beyond(size_t granules, size_t leaf)
+{
+	const size_t granule = block_take_beyond(granules, leaf);
+	return block_result(granule != NONE ? granule : block_take_first(granules));
+}
+
+/* Under first fit, for a thread that is alone: block_take_near, and nothing beside it that would
+ * have to be called, for speed. */
 static NOINLINE void *malloc_near(size_t size)
 {
-	const size_t granules = ((size - 1) >> heap.shift) + 1;
-	if (!heap.is_near || size == 0)
+	const size_t index = (size - 1) >> heap.shift; /* of a size of 0 it is as large as can be */
+	if (UNLIKELY(index >= heap.near_sizes))
+		return malloc_far(size);
+	const size_t granules = index + 1;
+	const size_t leaf = near_bound(granules);
+	const struct leaf_bits bits = leaf_read(leaf);
+	const uint64_t fits = bits.holes & leaf_room(bits, granules);
+	const size_t group = leaf / GROUP_LEAVES;
+	struct lag *lag = &heap.lags[group % LAGS];
+	if (fits == 0)
+		return malloc_beyond(granules, leaf);
+	if (UNLIKELY(lag->group != group || is_first_touch(leaf, fits)))
 		return malloc_any(size);
-	const size_t granule = granules <= NEAR_SIZES ? block_take_near(granules) : NONE;
-	return granule != NONE ? block_virtual(granule) : block_result(block_take_first(granules));
+	lag->leaves |= bit_of(leaf);
+	return block_virtual(leaf_take(leaf, bits, fits, granules));
 }
 
 /* Most often a block of the size is remembered: that is all there is here, for speed. */
@@ -3341,14 +3469,45 @@ static NOINLINE void free_any(void *v_ptr)
 		errno = EBUSY;
 }
 
-/* For a thread that is alone: without the lock, where nothing but the books has to be done. */
+/* As free_any, for a thread that is alone, where nothing but the books has to be done. */
 static NOINLINE void free_alone(void *v_ptr)
 {
-	const size_t granule = heap.is_near || heap.is_direct ? block_of(v_ptr) : NONE;
+	const size_t granule = block_of(v_ptr);
 	if (granule == NONE)
 		free_any(v_ptr);
 	else
 		block_release(granule);
+}
+
+/* Under first fit, for a thread that is alone: block_release_near where the HOLE ends in its leaf,
+ * and nothing beside it that would have to be called, for speed. */
+static NOINLINE void free_near(void *v_ptr)
+{
+	const size_t granule = granule_of(v_ptr);
+	if (UNLIKELY(granule >= heap.near_top)) {
+		free_any(v_ptr);
+		return;
+	}
+	const size_t leaf = leaf_of(granule);
+	const struct leaf_bits bits = leaf_read(leaf);
+	if (UNLIKELY(!is_live(granule, bits))) {
+		free_any(v_ptr);
+		return;
+	}
+	if (!is_inner(granule, bits)) {
+		block_merge(granule);
+		return;
+	}
+	const struct joined hole = leaf_join(granule, bits);
+	if (hole.ends == 0) {
+		block_release_near(granule);
+		return;
+	}
+	const unsigned size = lowest_bit(hole.ends) - hole.start;
+	leaf_write(leaf, hole.bits);
+	heap.process -= hole.right - granule % 64;
+	bounds_lower(size, leaf);
+	leaf_raise(leaf, (uint8_t)size);
 }
 
 /* Most often a small block is freed, and remembered: that is all there is here, for speed. */
@@ -3359,7 +3518,7 @@ void mems_free(void *v_ptr)
 		return;
 	}
 	if (!heap.is_direct) {
-		free_alone(v_ptr);
+		free_near(v_ptr);
 		return;
 	}
 	const size_t granule = block_of(v_ptr);
