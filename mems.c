@@ -335,6 +335,8 @@ static struct {
 	size_t trim_most;            /* the most that were given back and not taken again meanwhile */
 	size_t trim_last;            /* granules given back the last time */
 	size_t trim_top;             /* top when trim_least last changed */
+	size_t trim_low_top;         /* top when the heap was found to be mostly free the last time */
+	size_t trim_filled;          /* the most granules in PROCESS segments that were found since then */
 	size_t trim_visited;         /* the HOLE that holes_trim visited last; a granule */
 	struct lag lags[LAGS];       /* group g lags in lags[g % LAGS] or not at all */
 	size_t fresh;                /* granules of pages not in memory that were taken so far */
@@ -1755,14 +1757,29 @@ static size_t pages_release(size_t start, size_t end, bool is_after_free)
 	return given;
 }
 
+/* Whether the program has filled the heap and freed most of it again, and took again what had been
+ * given back, for the heap has not grown. At any moment in between some of that may have been gone. */
+static bool is_steady_round(size_t freed)
+{
+	heap.trim_filled = max_size(heap.trim_filled, heap.process + freed);
+	if (heap.process >= heap.peak_process / 2)
+		return false;
+	const bool is_filled = heap.trim_filled > heap.peak_process / 8 * 7;
+	const bool is_steady = heap.top == heap.trim_low_top;
+	heap.trim_low_top = heap.top;
+	heap.trim_filled = 0;
+	return is_filled && is_steady;
+}
+
 /* Where nearly all that was given back had to be taken again, it was not worth it: more must be
  * freed the next time. Where the heap has not grown meanwhile, it is what the program goes on using:
  * then more than was ever gone at one time. */
-static void trim_learn(void)
+static void trim_learn(size_t freed)
 {
-	if (heap.trim_taken <= heap.trim_given / 8 * 7)
+	const bool is_round = is_steady_round(freed);
+	if (!is_round && heap.trim_taken <= heap.trim_given / 8 * 7)
 		return;
-	const size_t more = heap.top == heap.trim_top ? heap.trim_most + 1 : 0;
+	const size_t more = is_round || heap.top == heap.trim_top ? heap.trim_most + 1 : 0;
 	const size_t least = max_size(2 * max_size(heap.trim_least, heap.trim_last), more);
 	heap.trim_least = min_size(least, heap.top);
 	heap.trim_taken = 0;
@@ -1801,7 +1818,7 @@ static NOINLINE void trim_after(size_t freed, size_t start, size_t end)
 	heap.trim_freed += freed;
 	if (heap.trim_freed < heap.trim_least)
 		return;
-	trim_learn();
+	trim_learn(freed);
 	if (heap.trim_freed < heap.trim_least)
 		return;
 	heap.trim_freed = 0;
@@ -3185,6 +3202,8 @@ void mems_init(void)
 	heap.trim_most = 0;
 	heap.trim_last = 0;
 	heap.trim_top = 0;
+	heap.trim_low_top = 0;
+	heap.trim_filled = 0;
 	heap.trim_visited = 0;
 	tables_describe();
 	reservation_take(&options);

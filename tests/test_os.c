@@ -732,6 +732,79 @@ static void memory_that_is_taken_again_is_kept_while_the_heap_grows(void **state
 	assert_sound();
 }
 
+/* An array that grows to so many steps, from one place to the next, and is freed. */
+static void grow_an_array(size_t steps)
+{
+	uintptr_t array = take(MIB / 4);
+	for (size_t step = 2; step <= steps; step++) {
+		const uintptr_t larger = take(step * MIB / 4);
+		give_back(array);
+		array = larger;
+	}
+	give_back(array);
+}
+
+/* Likewise where some of it is gone at any moment. */
+static void memory_that_each_round_takes_again_is_kept(void **state)
+{
+	(void)state;
+	take(8);
+	for (size_t round = 0; round < 5; round++) {
+		os_refuse(REFUSE_NONE, 0);
+		grow_an_array(16);
+		assert_true((os.given_back != 0) == (round < 2));
+	}
+	assert_sound();
+}
+
+/* Likewise where most of it is gone long before the heap is free: in the second round it is known as
+ * soon as the heap is mostly free again. */
+static void what_each_round_frees_early_is_kept_too(void **state)
+{
+	(void)state;
+	enum { BLOCKS = 32, SIZE = 256 << 10 };
+	uintptr_t blocks[BLOCKS];
+	size_t given_first = 0;
+	take(8);
+	for (size_t round = 0; round < 5; round++) {
+		os_refuse(REFUSE_NONE, 0);
+		for (size_t i = 0; i < BLOCKS; i++)
+			blocks[i] = take(SIZE);
+		grow_an_array(8);
+		for (size_t i = BLOCKS; i-- > 0;)
+			give_back(blocks[i]);
+		if (round == 0)
+			given_first = os.given_back;
+		else if (round == 1)
+			assert_true(os.given_back != 0 && os.given_back < given_first);
+		else
+			assert_int_equal(os.given_back, 0);
+	}
+	assert_sound();
+}
+
+/* A heap that is mostly free all the while is not filled in between. */
+static void memory_is_not_kept_for_what_a_free_heap_still_does(void **state)
+{
+	(void)state;
+	enum { BLOCKS = 64, SIZE = 256 << 10 };
+	uintptr_t blocks[BLOCKS];
+	size_t count = 0;
+	while (count < BLOCKS)
+		blocks[count++] = take(SIZE);
+	while (count > BLOCKS / 4)
+		give_back(blocks[--count]);
+	for (size_t round = 0; round < 5; round++) {
+		os_refuse(REFUSE_NONE, 0);
+		while (count < BLOCKS / 4 + 8)
+			blocks[count++] = take(SIZE);
+		while (count > BLOCKS / 4)
+			give_back(blocks[--count]);
+		assert_int_equal(os.given_back, 8 * SIZE);
+	}
+	assert_sound();
+}
+
 /* Three quarters are not nearly all: for the last one it is worth giving them back. */
 static void what_is_taken_again_in_part_goes_back(void **state)
 {
@@ -1074,6 +1147,9 @@ int main(void)
 		heap_test(large_blocks_are_moved_by_their_pages),
 		heap_test(a_dear_reservation_is_small),
 		first_fit_test(memory_in_steady_use_is_kept),
+		first_fit_test(memory_that_each_round_takes_again_is_kept),
+		first_fit_test(what_each_round_frees_early_is_kept_too),
+		first_fit_test(memory_is_not_kept_for_what_a_free_heap_still_does),
 		first_fit_test(memory_is_not_kept_for_small_changes),
 		heap_test(memory_that_is_taken_again_is_kept_while_the_heap_grows),
 		heap_test(what_is_taken_again_in_part_goes_back),
