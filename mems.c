@@ -265,6 +265,11 @@ struct hole {
 	size_t start, size;
 };
 
+/* Granules from one to before another. */
+struct range {
+	size_t from, to;
+};
+
 /* A group whose entries may be too large, and which of its leaves that may be. */
 struct lag {
 	size_t group;
@@ -339,7 +344,8 @@ static struct {
 	size_t trim_filled;          /* the most granules in PROCESS segments that were found since then */
 	size_t trim_visited;         /* the HOLE that holes_trim visited last; a granule */
 	struct lag lags[LAGS];       /* group g lags in lags[g % LAGS] or not at all */
-	size_t fresh;                /* granules of pages not in memory that were taken so far */
+	struct range fresh;          /* the longest run of pages not in memory that was taken since it
+	                              * was emptied: they hold zeros */
 	uint8_t classes_up_to[CLASSED_SIZES]; /* how many classes have a least size up to this one */
 	lanes bounds[CLASSES / 4];   /* leaves; none is less than the one before */
 
@@ -377,6 +383,11 @@ static size_t min_size(size_t a, size_t b)
 static size_t max_size(size_t a, size_t b)
 {
 	return a > b ? a : b;
+}
+
+static size_t clamp(size_t value, size_t least, size_t most)
+{
+	return max_size(least, min_size(value, most));
 }
 
 static bool is_power_of_two(size_t value)
@@ -1709,14 +1720,19 @@ static NOINLINE void pages_touch(size_t start, size_t stop)
 {
 	const size_t page = start >> heap.os_page_log2;
 	const size_t end = ((stop - 1) >> heap.os_page_log2) + 1;
-	const bool is_one = end - page == 1; /* most often */
-	const size_t in_memory = is_one ? is_touched(start) : bits_count(heap.touched, page, end);
-	const size_t fresh = (end - page - in_memory) << heap.os_page_log2;
+	size_t fresh = 0;
+	for (size_t at = page; (at = bits_find(heap.touched, at, end, false)) < end;) {
+		const size_t until = bits_find(heap.touched, at, end, true);
+		const size_t granules = (until - at) << heap.os_page_log2;
+		fresh += granules;
+		if (granules > heap.fresh.to - heap.fresh.from)
+			heap.fresh = (struct range){ at << heap.os_page_log2, until << heap.os_page_log2 };
+		at = until;
+	}
 	const size_t taken_again = stop - start - min_size(stop - start, fresh);
 	heap.trim_freed -= min_size(heap.trim_freed, taken_again);
 	if (fresh == 0)
 		return;
-	heap.fresh += fresh;
 	heap.trim_taken += bits_count(heap.given, page, end) << heap.os_page_log2;
 	bits_set(heap.touched, page, end, true);
 	bits_set(heap.given, page, end, false);
@@ -3347,12 +3363,16 @@ void *mems_malloc(size_t size)
 	return block_virtual(granule);
 }
 
-/* Zeroes a block, as far as blocks have been there: that is, before used_to. */
-static void contents_clear(size_t granule, size_t size, size_t used_to)
+/* Zeroes a block, as far as blocks have been there, that is, before used_to, and but for the pages
+ * that were not in memory. */
+static void contents_clear(size_t granule, size_t size, size_t used_to, struct range fresh)
 {
-	const size_t used = granule < used_to ? min_size(size, used_to - granule) : 0;
-	memset(block_physical(granule), 0, used << heap.shift);
-	contents_define(granule + used, size - used);
+	const size_t end = clamp(used_to, granule, granule + size);
+	const size_t from = clamp(fresh.from, granule, end);
+	const size_t to = clamp(fresh.to, from, end);
+	memset(block_physical(granule), 0, (from - granule) << heap.shift);
+	memset(block_physical(to), 0, (end - to) << heap.shift);
+	contents_define(granule, size);
 }
 
 void *mems_calloc(size_t count, size_t size)
@@ -3362,14 +3382,16 @@ void *mems_calloc(size_t count, size_t size)
 	size_t granule = NONE;
 	lock_take();
 	const size_t used_to = heap.clean_from;
+	heap.fresh = (struct range){ 0 };
 	const bool is_valid = request_is_valid(overflows ? SIZE_MAX : count * size);
 	if (is_valid && !overflows)
 		granule = block_take(granules);
 	if (UNLIKELY(heap.record != NULL) && granule != NONE)
 		record_new('c', granule, count * size, 0);
+	const struct range fresh = heap.fresh;
 	lock_give();
 	if (granule != NONE)
-		contents_clear(granule, granules, used_to);
+		contents_clear(granule, granules, used_to, fresh);
 	return is_valid ? block_result(granule) : NULL;
 }
 
@@ -3404,13 +3426,13 @@ static void contents_move(size_t to, size_t from, size_t size)
 /* Takes a new block, copies the old one, and frees it. */
 static size_t block_move(size_t granule, size_t size)
 {
-	heap.fresh = 0;
+	heap.fresh = (struct range){ 0 };
 	const size_t to = block_take(size);
 	if (to == NONE)
 		return NONE;
 	const size_t kept = min_size(segment_size(granule), size);
 	const size_t least = max_size((size_t)MOVE_BYTES >> heap.shift, heap.trim_least);
-	if (kept < least || heap.fresh < kept / 2)
+	if (kept < least || heap.fresh.to - heap.fresh.from < kept / 2)
 		memcpy(block_physical(to), block_physical(granule), kept << heap.shift);
 	else
 		contents_move(to, granule, kept);

@@ -678,6 +678,63 @@ static void pages_that_are_taken_again_stay(void **state)
 	assert_sound();
 }
 
+static uintptr_t take_zeroed(size_t size)
+{
+	const uintptr_t block = (uintptr_t)mems_calloc(1, size);
+	const char *const bytes = mems_get(at(block));
+	assert_non_null(bytes);
+	for (size_t i = 0; i < size; i++)
+		assert_int_equal(bytes[i], 0);
+	return block;
+}
+
+/* Pages that went back hold zeros: they need not be brought in to be cleared. */
+static void clearing_brings_no_pages_in(void **state)
+{
+	(void)state;
+	enum { PAGES = MIB / PAGE };
+	unsigned char in_memory[PAGES];
+	size_t resident = 0;
+	take(8);
+	const uintptr_t block = take(MIB);
+	fill_block(block, MIB, 1);
+	give_back(block);
+	assert_true((uintptr_t)mems_calloc(MIB / 8, 8) == block);
+	assert_int_equal(__real_mincore(mems_get(at(block)), MIB, in_memory), 0);
+	for (size_t i = 0; i < PAGES; i++)
+		resident += in_memory[i] & 1;
+	if (!is_run_by_another())
+		assert_int_equal(resident, 0);
+	give_back(block);
+	assert_true(take_zeroed(MIB) == block);
+	assert_sound();
+}
+
+/* What did not go back, before, between and after such pages, is cleared. */
+static void what_stayed_in_memory_is_cleared(void **state)
+{
+	(void)state;
+	const uintptr_t block = take(MIB);
+	take(8);
+	fill_block(block, MIB, 1);
+	give_back(block);
+	for (size_t clean = MIB / 4; clean <= MIB / 4 * 3; clean += MIB / 4) {
+		const uintptr_t dirty = take(40 << 10);
+		const uintptr_t given = take(clean);
+		const uintptr_t between = take(30 << 10);
+		fill_block(dirty, 40 << 10, 2);
+		fill_block(between, 30 << 10, 3);
+		give_back(given);
+		give_back(between);
+		give_back(dirty);
+		const uintptr_t zeroed = take_zeroed(MIB);
+		assert_true(zeroed == block);
+		fill_block(zeroed, MIB, 4);
+		give_back(zeroed);
+	}
+	assert_sound();
+}
+
 /* Where each reserved page costs memory the heap stays small, unless the program says how large it
  * may become. */
 static void a_dear_reservation_is_small(void **state)
@@ -1146,6 +1203,8 @@ int main(void)
 		first_fit_test(growth_gives_as_much_back),
 		heap_test(large_blocks_are_moved_by_their_pages),
 		heap_test(a_dear_reservation_is_small),
+		first_fit_test(clearing_brings_no_pages_in),
+		first_fit_test(what_stayed_in_memory_is_cleared),
 		first_fit_test(memory_in_steady_use_is_kept),
 		first_fit_test(memory_that_each_round_takes_again_is_kept),
 		first_fit_test(what_each_round_frees_early_is_kept_too),
