@@ -341,7 +341,7 @@ static struct {
 	size_t trim_last;            /* granules given back the last time */
 	size_t trim_top;             /* top when trim_least last changed */
 	size_t trim_low_top;         /* top when the heap was found to be mostly free the last time */
-	size_t trim_filled;          /* the most granules in PROCESS segments that were found since then */
+	size_t trim_filled;          /* the most granules in PROCESS segments found since then */
 	size_t trim_visited;         /* the HOLE that holes_trim visited last; a granule */
 	struct lag lags[LAGS];       /* group g lags in lags[g % LAGS] or not at all */
 	struct range fresh;          /* the longest run of pages not in memory that was taken since it
@@ -353,8 +353,8 @@ static struct {
 	size_t node_count;
 
 	bool is_watched;             /* a memory checker is told which granules the program may use */
-	size_t near_top;             /* top, if nothing but the books of first fit has to be done; else 0 */
-	size_t near_sizes;           /* then blocks of up to so many granules go the near way; else 0 */
+	size_t near_top;             /* first fit, and nothing but the books to be done: top; else 0 */
+	size_t near_sizes;           /* likewise, NEAR_SIZES; always, as near_top is */
 	bool is_quick;               /* the policy is MEMS_QUICK_FIT; the rest is used only then */
 	bool is_direct;              /* is_quick, and nothing but the books has to be done; always */
 	size_t direct_sizes;         /* is_direct: blocks of up to so many granules have bins; else 0 */
@@ -1462,7 +1462,10 @@ static struct hole group_find(size_t leaf, size_t size)
 /* The first HOLE of at least size granules, a large size, in the leaves from this one on. */
 static NOINLINE struct hole large_find(size_t size, size_t leaf)
 {
-	struct hole hole = no_hole;
+	struct hole hole = hole_at(leaf_last_hole(leaf)); /* most often, where there are few sizes */
+	if (hole.size >= size)
+		return hole;
+	hole = no_hole;
 	size_t group = leaf / GROUP_LEAVES;
 	if (heap.group_max[0][group] < size) {
 		group = group_after(group, size);
@@ -1773,8 +1776,8 @@ static size_t pages_release(size_t start, size_t end, bool is_after_free)
 	return given;
 }
 
-/* Whether the program has filled the heap and freed most of it again, and took again what had been
- * given back, for the heap has not grown. At any moment in between some of that may have been gone. */
+/* Whether the program has filled the heap and freed most of it again, and so took again what had
+ * been given back, for the heap has not grown. Some of that may have been gone at any moment. */
 static bool is_steady_round(size_t freed)
 {
 	heap.trim_filled = max_size(heap.trim_filled, heap.process + freed);
@@ -1887,7 +1890,9 @@ static inline void hole_take(struct hole hole, size_t size)
 	bits_cut(granule, rest, hole.size > size);
 	index_cut(granule, hole.size, size);
 	const bool is_large = hole.size >> heap.os_page_log2 != 0;
-	if (is_large && (heap.trim_freed != 0 || !is_short_and_touched(granule, rest)))
+	if (is_large && is_short_and_touched(granule, rest))
+		heap.trim_freed -= min_size(heap.trim_freed, size);
+	else if (is_large)
 		pages_touch(granule, rest);
 	heap.clean_from = max_size(heap.clean_from, rest);
 	heap.merged_size -= size;
@@ -1950,8 +1955,8 @@ static inline uint64_t free_for(uint64_t processes, size_t size)
 }
 
 /* Takes a block of at most NEAR_SIZES granules that begins with the last segment of the leaf, a
- * HOLE, and ends in the next one. NONE where the HOLE is too small. How far it goes on is not looked
- * for: what is left of it is at most as large as the entry of its leaf says. */
+ * HOLE, and ends in the next one. NONE where the HOLE is too small. How far it goes on need not be
+ * known: what is left of it is at most as large as the entry of its leaf says. */
 static NOINLINE size_t block_take_across(size_t leaf, size_t size)
 {
 	struct leaf *words = leaf_at(leaf);
@@ -2012,7 +2017,8 @@ static inline bool is_first_touch(size_t leaf, uint64_t holes)
 }
 
 /* Takes a block from the first of these HOLEs of a leaf, in which it fits. */
-static ALWAYS_INLINE size_t leaf_take(size_t leaf, struct leaf_bits bits, uint64_t fits, size_t size)
+static ALWAYS_INLINE size_t leaf_take(size_t leaf, struct leaf_bits bits, uint64_t fits,
+                                      size_t size)
 {
 	const unsigned at = lowest_bit(fits);
 	const size_t granule = leaf * 64 + at;
@@ -2094,7 +2100,8 @@ struct joined {
 	unsigned start, right; /* bits: where the HOLE starts, and where the block ends */
 };
 
-/* [ hole? ][ this ][ hole? ]  =>  [ ------- hole ------- ] */
+/* [ hole? ][ this ][ hole? ]  =>  [ ------- hole ------- ]
+ * Without a branch: which of the neighbours are HOLEs would be guesswork. */
 static ALWAYS_INLINE struct joined leaf_join(size_t granule, struct leaf_bits bits)
 {
 	const uint64_t this = bit_of(granule);
@@ -2107,7 +2114,7 @@ static ALWAYS_INLINE struct joined leaf_join(size_t granule, struct leaf_bits bi
 	return (struct joined){
 		.bits = { bits.starts ^ gone, bits.holes ^ gone ^ this },
 		.ends = after ^ joins_right,
-		.start = joins_left != 0 ? highest_bit(before.starts) : granule % 64,
+		.start = highest_bit((before.starts & -joins_left) | (this & (joins_left - 1))),
 		.right = lowest_bit(next)
 	};
 }

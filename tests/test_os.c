@@ -814,8 +814,8 @@ static void memory_that_each_round_takes_again_is_kept(void **state)
 	assert_sound();
 }
 
-/* Likewise where most of it is gone long before the heap is free: in the second round it is known as
- * soon as the heap is mostly free again. */
+/* Likewise where most of it is gone long before the heap is free: in the second round it is known
+ * as soon as the heap is mostly free again. */
 static void what_each_round_frees_early_is_kept_too(void **state)
 {
 	(void)state;
