@@ -1126,19 +1126,16 @@ static inline uint64_t runs_of(uint64_t bits, unsigned size)
 	return bits;
 }
 
-/* The length of the longest run of bits. */
+/* The length of the longest run of bits: there are few in a leaf. */
 static inline unsigned longest_run(uint64_t bits)
 {
-	uint64_t runs[6] = { bits }; /* runs[i]: where 2^i bits follow one another */
-	uint64_t found = UINT64_MAX; /* where `longest` bits do */
 	unsigned longest = 0;
-	UNROLL for (unsigned i = 1; i < 6; i++)
-		runs[i] = runs[i - 1] & (runs[i - 1] >> (1u << (i - 1)));
-	UNROLL for (unsigned i = 6; i-- > 0;) {
-		const uint64_t longer = found & (runs[i] >> longest);
-		const uint64_t mask = -(uint64_t)(longer != 0); /* as a branch it would be guesswork */
-		longest += (1u << i) & (unsigned)mask;
-		found = (longer & mask) | (found & ~mask);
+	while (bits != 0) {
+		const uint64_t beyond = bits + (bits & -bits); /* its lowest bit follows the first run */
+		const unsigned end = beyond != 0 ? lowest_bit(beyond) : 64;
+		const unsigned length = end - lowest_bit(bits);
+		longest = length > longest ? length : longest;
+		bits &= beyond;
 	}
 	return longest;
 }
