@@ -1127,6 +1127,26 @@ static void large_blocks_are_moved_by_their_pages(void **state)
 	assert_sound();
 }
 
+/* What moved away left zeros behind. What is written there later is cleared like anything else,
+ * also under an emulator that only says that it gives such pages back. */
+static void where_pages_were_moved_away_zeros_are_given(void **state)
+{
+	(void)state;
+	take(8);
+	const uintptr_t block = take(MIB);
+	take(8);
+	fill_block(block, MIB, 1);
+	os_refuse(REFUSE_NONE, 0);
+	const uintptr_t moved = address_of(mems_realloc(at(block), 3 * MIB));
+	assert_int_equal(os.moved, MIB);
+	assert_true(take_zeroed(MIB) == block);
+	fill_block(block, MIB, 2);
+	give_back(block);
+	assert_true(take_zeroed(MIB) == block);
+	assert_true(has_filling(moved, MIB, 1));
+	assert_sound();
+}
+
 /* ---- Quick fit: no memory to remember with ------------------------------------------------ */
 
 /* Freeing never fails: what cannot be remembered is merged at once. */
@@ -1202,6 +1222,7 @@ int main(void)
 		heap_test(the_pages_of_a_freed_block_go_first),
 		first_fit_test(growth_gives_as_much_back),
 		heap_test(large_blocks_are_moved_by_their_pages),
+		heap_test(where_pages_were_moved_away_zeros_are_given),
 		heap_test(a_dear_reservation_is_small),
 		first_fit_test(clearing_brings_no_pages_in),
 		first_fit_test(what_stayed_in_memory_is_cleared),
