@@ -735,6 +735,36 @@ static void what_stayed_in_memory_is_cleared(void **state)
 	assert_sound();
 }
 
+/* A small block that is taken where pages went back is written to, and so no zeros any more:
+ * whether it is taken by mems_malloc, by mems_calloc, after a look at a HOLE that is too small, or
+ * ends in the first page that went back. */
+static void pages_with_small_blocks_are_cleared(void **state)
+{
+	(void)state;
+	enum { SIZE = MIB / 2 };
+	for (unsigned way = 0; way < 4; way++) {
+		give_back(take(2 * SIZE - PAGE)); /* one main node */
+		const uintptr_t first = take(64);
+		const uintptr_t filling = take(PAGE - (way == 3 ? 128 : 64));
+		const uintptr_t large = take(SIZE);
+		take(8);
+		fill_block(large, SIZE, 1);
+		os_refuse(REFUSE_NONE, 0);
+		give_back(large);
+		assert_true(os.given_back >= SIZE - PAGE);
+		if (way == 2)
+			give_back(first);
+		const uintptr_t small = way == 1 ? take_zeroed(72) : take(72);
+		assert_true(small == large && filling == first + 64);
+		fill_block(small, 72, 2);
+		give_back(small);
+		assert_true(take_zeroed(SIZE) == large);
+		assert_sound();
+		mems_finish();
+		mems_init();
+	}
+}
+
 /* Where each reserved page costs memory the heap stays small, unless the program says how large it
  * may become. */
 static void a_dear_reservation_is_small(void **state)
@@ -1226,6 +1256,7 @@ int main(void)
 		heap_test(a_dear_reservation_is_small),
 		first_fit_test(clearing_brings_no_pages_in),
 		first_fit_test(what_stayed_in_memory_is_cleared),
+		first_fit_test(pages_with_small_blocks_are_cleared),
 		first_fit_test(memory_in_steady_use_is_kept),
 		first_fit_test(memory_that_each_round_takes_again_is_kept),
 		first_fit_test(what_each_round_frees_early_is_kept_too),
