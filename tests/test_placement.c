@@ -123,6 +123,37 @@ static void a_hole_before_one_that_moves_on_is_found(void **state)
 	assert_true(take(BEFORE) == before);
 }
 
+/* A block begins in one leaf and ends in the next, with a smaller HOLE before it in the first one:
+ * of 30 granules, and of 25 of them. That no HOLE is larger is known, for a search that began in
+ * another group found none. */
+static void a_block_goes_on_in_the_next_leaf(void **state)
+{
+	(void)state;
+	enum { GRANULE = 8, GROUP = 4096 * GRANULE };
+	for (size_t size = 25; size <= 30; size += 5) {
+		mems_finish();
+		assert_int_equal(mems_option(MEMS_LIMIT, GROUP + PAGE), 0);
+		mems_init();
+		give_back(take(GROUP + PAGE)); /* one main node */
+		const uintptr_t first = take(GROUP - 400);
+		const uintptr_t more = take(400);
+		const uintptr_t small = take(20 * GRANULE);
+		take(30 * GRANULE);
+		const uintptr_t across = take(30 * GRANULE);
+		take(PAGE - 80 * GRANULE);
+		give_back(small);
+		give_back(across);
+		give_back(more);
+		assert_true(mems_realloc(at(first), GROUP) == at(first));
+		assert_fails(ENOMEM, mems_malloc(40 * GRANULE) == NULL);
+		assert_true(take(size * GRANULE) == across);
+		assert_sound();
+		assert_true(take(20 * GRANULE) == small);
+		assert_fails(ENOMEM, mems_malloc(20 * GRANULE) == NULL);
+		assert_sound();
+	}
+}
+
 /* The lowest HOLE, wherever it is: blocks are freed in a scattered order and taken again. */
 static void freed_blocks_are_taken_again_from_the_lowest_up(void **state)
 {
@@ -459,6 +490,7 @@ int main(void)
 		first_fit_test(a_larger_hole_is_split_at_its_low_end),
 		first_fit_test(a_hole_before_a_large_block_is_passed_over),
 		first_fit_test(a_hole_before_one_that_moves_on_is_found),
+		first_fit_test(a_block_goes_on_in_the_next_leaf),
 		first_fit_test(freed_blocks_are_taken_again_from_the_lowest_up),
 		first_fit_test(every_size_goes_to_its_first_fit),
 		heap_test(a_block_between_blocks_merges_with_nothing),
