@@ -1012,6 +1012,32 @@ static void a_block_that_comes_and_goes_keeps_its_pages(void **state)
 	assert_sound();
 }
 
+/* Likewise a small block that goes on in the next leaf. What comes and goes in a small HOLE that
+ * goes on there does not count. */
+static void blocks_that_go_on_in_the_next_leaf_are_counted(void **state)
+{
+	(void)state;
+	enum { BLOCKS = GIVEN_AT / 64 };
+	static uintptr_t blocks[BLOCKS];
+	make_large_hole();
+	take(60 * 8);
+	give_back(take(4 * PAGE));
+	for (size_t i = 0; i < 3 * BLOCKS; i++)
+		give_back(take(64));
+	assert_int_equal(os.given_back, 0);
+	const uintptr_t small = take(64);
+	for (size_t i = 0; i < BLOCKS; i++)
+		blocks[i] = take(64);
+	give_back(small);
+	for (size_t i = BLOCKS; i-- > 0;) {
+		give_back(blocks[i]);
+		assert_true(take(64) == small);
+		give_back(small);
+	}
+	assert_true(os.given_back >= GIVEN_AT - PAGE);
+	assert_sound();
+}
+
 /* Small blocks that are freed for good count, whatever comes and goes in a small HOLE meanwhile. */
 static void small_blocks_that_are_freed_give_pages_back(void **state)
 {
@@ -1269,6 +1295,7 @@ int main(void)
 		first_fit_test(small_blocks_that_come_and_go_keep_their_pages),
 		first_fit_test(a_block_that_comes_and_goes_keeps_its_pages),
 		first_fit_test(small_blocks_that_are_freed_give_pages_back),
+		first_fit_test(blocks_that_go_on_in_the_next_leaf_are_counted),
 		first_fit_test(small_holes_beyond_a_leaf_do_not_count),
 		first_fit_test(what_follows_a_small_hole_keeps_its_pages),
 		bare_test(starting_survives_every_refusal),
