@@ -997,6 +997,29 @@ static void small_blocks_that_come_and_go_keep_their_pages(void **state)
 	assert_sound();
 }
 
+/* No more is counted as taken again than was freed: by a block in one leaf, in two, or in many. */
+static void no_more_is_taken_again_than_was_freed(void **state)
+{
+	(void)state;
+	static const struct {
+		size_t before, size;
+	} cases[] = { { 10 * 8, 64 }, { 60 * 8, 64 }, { 10 * 8, PAGE / 2 } };
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		make_large_hole();
+		take(cases[i].before);
+		const uintptr_t pages = take(4 * PAGE);
+		const uintptr_t last = take(8);
+		give_back(pages);
+		give_back(last);
+		const uintptr_t block = take(cases[i].size);
+		assert_true(mems_realloc(at(block), cases[i].size - 8) == at(block));
+		assert_int_equal(os.given_back, 0);
+		assert_sound();
+		mems_finish();
+		mems_init();
+	}
+}
+
 /* Likewise a block that lies in one page or in two. */
 static void a_block_that_comes_and_goes_keeps_its_pages(void **state)
 {
@@ -1295,6 +1318,7 @@ int main(void)
 		first_fit_test(small_blocks_that_come_and_go_keep_their_pages),
 		first_fit_test(a_block_that_comes_and_goes_keeps_its_pages),
 		first_fit_test(small_blocks_that_are_freed_give_pages_back),
+		first_fit_test(no_more_is_taken_again_than_was_freed),
 		first_fit_test(blocks_that_go_on_in_the_next_leaf_are_counted),
 		first_fit_test(small_holes_beyond_a_leaf_do_not_count),
 		first_fit_test(what_follows_a_small_hole_keeps_its_pages),
