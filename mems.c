@@ -28,10 +28,11 @@
  * and each further level the maxima of 64 bytes below; sizes above 254 are written as 255. For
  * those *large* HOLEs group_max[0] has the exact size of the largest in each group (no more than 16
  * fit in), and each further level the maxima of 16 entries. An entry is raised at once when a HOLE
- * grows. When one shrinks or goes, the entries of its leaf and of the group may stay too large, and
- * both are noted in a slot that the group shares with others; they are corrected when another group
- * takes the slot, or when a search finds nothing there. So a HOLE that is carved again and again
- * costs no counting and no climb, and a search looks into at most LAGS groups in vain.
+ * grows. When one shrinks, or goes and is not part of a larger one in its leaf, the entries of the
+ * leaf and of the group may stay too large, and both are noted in a slot that the group shares with
+ * others; they are corrected when another group takes the slot, or when a search finds nothing
+ * there. So a HOLE that is carved again and again costs no counting and no climb, and a search looks
+ * into at most LAGS groups in vain.
  *
  * Invariants; mems_check verifies each of them and names it
  *   I1   top is a whole number of pages within the reservation and the limit, base is aligned,
@@ -1569,7 +1570,7 @@ static inline void contents_forbid(size_t granule, size_t size)
 		contents_tell(granule, size, false);
 }
 
-/* What the OS gave is zero, as the program was told. */
+/* What was cleared, or came from the OS, is zero, as the program was told. */
 static void contents_define(size_t granule, size_t size)
 {
 #ifdef HAS_VALGRIND
@@ -1775,7 +1776,7 @@ static size_t pages_release(size_t start, size_t end, bool is_after_free)
 
 /* Whether the program has filled the heap and freed most of it again, and so took again what had
  * been given back, for the heap has not grown. Some of that may have been gone at any moment. */
-static bool is_steady_round(size_t freed)
+static bool steady_round_ends(size_t freed)
 {
 	heap.trim_filled = max_size(heap.trim_filled, heap.process + freed);
 	if (heap.process >= heap.peak_process / 2)
@@ -1792,7 +1793,7 @@ static bool is_steady_round(size_t freed)
  * then more than was ever gone at one time. */
 static void trim_learn(size_t freed)
 {
-	const bool is_round = is_steady_round(freed);
+	const bool is_round = steady_round_ends(freed);
 	if (!is_round && heap.trim_taken <= heap.trim_given / 8 * 7)
 		return;
 	const size_t more = is_round || heap.top == heap.trim_top ? heap.trim_most + 1 : 0;
@@ -1931,7 +1932,7 @@ static NOINLINE void hole_make(size_t granule, size_t next)
 	hole_enter(start, end, next - granule);
 }
 
-/* ---- The near way: what first fit does most often, within one leaf --------------------------- */
+/* ---- The near way: what first fit does most often, within a leaf or two ---------------------- */
 
 /* Where none of the next size granules is the start of a PROCESS, at most NEAR_SIZES. What has to
  * be known before the next step can begin takes more time than all else here: so there are as few
@@ -1964,8 +1965,9 @@ static NOINLINE size_t block_take_across(size_t leaf, size_t size)
 	if ((starts & (bit_of(end) - 1)) != 0)
 		return NONE;
 	const size_t group = leaf / GROUP_LEAVES;
-	const bool is_touching = !is_touched(granule) || !is_touched(end - 1);
-	if (UNLIKELY(is_touching || group_of(end) != group || heap.lags[group % LAGS].group != group))
+	const bool is_lag_slot = heap.lags[group % LAGS].group == group;
+	/* Where it starts, within a page, it is in memory. */
+	if (UNLIKELY(!is_touched(end - 1) || group_of(end) != group || !is_lag_slot))
 		return block_take_from(hole_at(granule), size);
 	const uint64_t rest = ~starts & bit_of(end);
 	word_store(&words[0].holes, holes ^ bit_of(granule));
@@ -3367,13 +3369,25 @@ void *mems_malloc(size_t size)
 	return block_virtual(granule);
 }
 
+/* Whether none of these pages has come in again, and so all hold zeros. That need not be so where
+ * pages that went back were not cleared: an emulator may only say that it took them. */
+static bool are_out_of_memory(size_t from, size_t to)
+{
+	const size_t page = (size_t)1 << heap.os_page_log2;
+	const size_t first = round_down(from, page);
+	const size_t bytes = (round_up(to, page) - first) << heap.shift;
+	return os_resident_bytes(block_physical(first), bytes) == 0;
+}
+
 /* Zeroes a block, as far as blocks have been there, that is, before used_to, and but for the pages
  * that were not in memory. */
 static void contents_clear(size_t granule, size_t size, size_t used_to, struct range fresh)
 {
 	const size_t end = clamp(used_to, granule, granule + size);
 	const size_t from = clamp(fresh.from, granule, end);
-	const size_t to = clamp(fresh.to, from, end);
+	size_t to = clamp(fresh.to, from, end);
+	if (from != to && !are_out_of_memory(from, to))
+		to = from;
 	memset(block_physical(granule), 0, (from - granule) << heap.shift);
 	memset(block_physical(to), 0, (end - to) << heap.shift);
 	contents_define(granule, size);
