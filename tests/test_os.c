@@ -286,15 +286,22 @@ static bool act_malloc_very_large(void)
 	return mems_malloc(100 * MIB) != NULL;
 }
 
+/* At a virtual address. */
+static void assert_zeros(const void *v_ptr, size_t size)
+{
+	const unsigned char *const bytes = mems_get(v_ptr);
+	assert_non_null(bytes);
+	for (size_t i = 0; i < size; i++)
+		assert_int_equal(bytes[i], 0);
+}
+
 static bool act_calloc(void)
 {
 	enum { SIZE = 2 << 20 };
 	const void *const v_ptr = mems_calloc(2, SIZE / 2);
 	if (v_ptr == NULL)
 		return false;
-	const unsigned char *const bytes = mems_get(v_ptr);
-	for (size_t i = 0; i < SIZE; i++)
-		assert_int_equal(bytes[i], 0);
+	assert_zeros(v_ptr, SIZE);
 	return true;
 }
 
@@ -680,12 +687,9 @@ static void pages_that_are_taken_again_stay(void **state)
 
 static uintptr_t take_zeroed(size_t size)
 {
-	const uintptr_t block = (uintptr_t)mems_calloc(1, size);
-	const char *const bytes = mems_get(at(block));
-	assert_non_null(bytes);
-	for (size_t i = 0; i < size; i++)
-		assert_int_equal(bytes[i], 0);
-	return block;
+	const void *const v_ptr = mems_calloc(1, size);
+	assert_zeros(v_ptr, size);
+	return address_of(v_ptr);
 }
 
 /* Pages that went back hold zeros: they need not be brought in to be cleared. */
@@ -699,7 +703,7 @@ static void clearing_brings_no_pages_in(void **state)
 	const uintptr_t block = take(MIB);
 	fill_block(block, MIB, 1);
 	give_back(block);
-	assert_true((uintptr_t)mems_calloc(MIB / 8, 8) == block);
+	assert_true(address_of(mems_calloc(MIB / 8, 8)) == block);
 	assert_int_equal(__real_mincore(mems_get(at(block)), MIB, in_memory), 0);
 	for (size_t i = 0; i < PAGES; i++)
 		resident += in_memory[i] & 1;
@@ -978,6 +982,18 @@ static void make_large_hole(void)
 	os_refuse(REFUSE_NONE, 0);
 }
 
+enum { SMALL_BLOCKS = GIVEN_AT / 64 };
+
+/* Many small blocks, and before them a HOLE as large as one of them, which is returned. */
+static uintptr_t make_small_hole(uintptr_t blocks[SMALL_BLOCKS])
+{
+	const uintptr_t small = take(64);
+	for (size_t i = 0; i < SMALL_BLOCKS; i++)
+		blocks[i] = take(64);
+	give_back(small);
+	return small;
+}
+
 /* What is taken again soon is not counted as freed, be it more or less than was freed. */
 static void small_blocks_that_come_and_go_keep_their_pages(void **state)
 {
@@ -1040,19 +1056,15 @@ static void a_block_that_comes_and_goes_keeps_its_pages(void **state)
 static void blocks_that_go_on_in_the_next_leaf_are_counted(void **state)
 {
 	(void)state;
-	enum { BLOCKS = GIVEN_AT / 64 };
-	static uintptr_t blocks[BLOCKS];
+	static uintptr_t blocks[SMALL_BLOCKS];
 	make_large_hole();
 	take(60 * 8);
 	give_back(take(4 * PAGE));
-	for (size_t i = 0; i < 3 * BLOCKS; i++)
+	for (size_t i = 0; i < 3 * SMALL_BLOCKS; i++)
 		give_back(take(64));
 	assert_int_equal(os.given_back, 0);
-	const uintptr_t small = take(64);
-	for (size_t i = 0; i < BLOCKS; i++)
-		blocks[i] = take(64);
-	give_back(small);
-	for (size_t i = BLOCKS; i-- > 0;) {
+	const uintptr_t small = make_small_hole(blocks);
+	for (size_t i = SMALL_BLOCKS; i-- > 0;) {
 		give_back(blocks[i]);
 		assert_true(take(64) == small);
 		give_back(small);
@@ -1065,14 +1077,10 @@ static void blocks_that_go_on_in_the_next_leaf_are_counted(void **state)
 static void small_blocks_that_are_freed_give_pages_back(void **state)
 {
 	(void)state;
-	enum { BLOCKS = GIVEN_AT / 64 };
-	static uintptr_t blocks[BLOCKS];
+	static uintptr_t blocks[SMALL_BLOCKS];
 	make_large_hole();
-	const uintptr_t small = take(64);
-	for (size_t i = 0; i < BLOCKS; i++)
-		blocks[i] = take(64);
-	give_back(small);
-	for (size_t i = BLOCKS; i-- > 0;) {
+	const uintptr_t small = make_small_hole(blocks);
+	for (size_t i = SMALL_BLOCKS; i-- > 0;) {
 		assert_int_equal(os.given_back, 0);
 		give_back(blocks[i]);
 		assert_true(take(64) == small);
@@ -1086,15 +1094,11 @@ static void small_blocks_that_are_freed_give_pages_back(void **state)
 static void small_holes_beyond_a_leaf_do_not_count(void **state)
 {
 	(void)state;
-	enum { BLOCKS = GIVEN_AT / 64 };
-	static uintptr_t blocks[BLOCKS];
+	static uintptr_t blocks[SMALL_BLOCKS];
 	make_large_hole();
 	take(60 * 8);
-	const uintptr_t small = take(64);
-	for (size_t i = 0; i < BLOCKS; i++)
-		blocks[i] = take(64);
-	give_back(small);
-	for (size_t i = BLOCKS; i-- > 0;) {
+	const uintptr_t small = make_small_hole(blocks);
+	for (size_t i = SMALL_BLOCKS; i-- > 0;) {
 		give_back(blocks[i]);
 		for (size_t j = 0; j < 8; j++) {
 			assert_true(take(8) == small);
