@@ -357,8 +357,7 @@ static struct {
 	size_t near_top;             /* first fit, and nothing but the books to be done: top; else 0 */
 	size_t near_sizes;           /* likewise, NEAR_SIZES; always, as near_top is */
 	bool is_quick;               /* the policy is MEMS_QUICK_FIT; the rest is used only then */
-	bool is_direct;              /* is_quick, and nothing but the books has to be done; always */
-	size_t direct_sizes;         /* is_direct: blocks of up to so many granules have bins; else 0 */
+	size_t direct_sizes;         /* DIRECT_BINS, if nothing but the books to be done; else 0; always */
 	atomic_word *merged;         /* a word a leaf: the HOLEs that are merged for good */
 	struct bin bins[BINS];
 	uint32_t spare_chunk;        /* the first of a list of chunks given back; 0 for none */
@@ -1257,6 +1256,12 @@ static inline void leaf_raise(size_t leaf, uint8_t least)
 		leaf_max_raise(leaf, least);
 }
 
+/* No HOLE that starts in the leaf is larger. */
+static inline void leaf_lower(size_t leaf, size_t most)
+{
+	heap.leaf_max[0][leaf] = (uint8_t)min_size(heap.leaf_max[0][leaf], most);
+}
+
 /* A HOLE of so many granules has come to be at granule, or has grown to that. */
 static inline void index_add(size_t granule, size_t size)
 {
@@ -1275,16 +1280,21 @@ static inline void leaf_lag(size_t leaf)
 	lag->leaves |= bit_of(leaf);
 }
 
+/* The last HOLE of the leaf begins in another one from now on, or is gone. The bits say so already.
+ * All others end in the leaf. */
+static inline void leaf_lose_last(size_t leaf)
+{
+	leaf_lower(leaf, leaf_merged(leaf) == 0 ? 0 : 63);
+}
+
 /* The HOLE of so many granules at granule has lost its low end. The bits say so already. Where
- * what is left begins in the same leaf, no entry can grow. Where it does not, the leaf has lost its
- * last HOLE, and all others end in it. */
+ * what is left begins in the same leaf, no entry can grow. */
 static inline void index_cut(size_t granule, size_t size, size_t lost)
 {
 	const size_t rest = granule + lost;
 	const size_t leaf = leaf_of(granule);
 	if (leaf_of(rest) != leaf) {
-		uint8_t *entry = &heap.leaf_max[0][leaf];
-		*entry = leaf_merged(leaf) == 0 ? 0 : (uint8_t)min_size(*entry, 63);
+		leaf_lose_last(leaf);
 		index_add(rest, size - lost);
 	}
 	leaf_lag(leaf);
@@ -1514,11 +1524,11 @@ static inline struct hole hole_first(size_t size)
 /* Whether mems_malloc and mems_free may take the direct way to the bins, or the near way. */
 static void direct_update(void)
 {
-	const bool is_plain = heap.is_started && heap.visitors == 0 && heap.record == NULL;
-	heap.is_direct = is_plain && heap.is_quick && !heap.is_watched;
-	heap.near_top = is_plain && !heap.is_quick && !heap.is_watched ? heap.top : 0;
+	const bool is_plain = heap.is_started && heap.visitors == 0 && heap.record == NULL &&
+	                      !heap.is_watched;
+	heap.near_top = is_plain && !heap.is_quick ? heap.top : 0;
 	heap.near_sizes = heap.near_top != 0 ? NEAR_SIZES : 0;
-	heap.direct_sizes = heap.is_direct ? DIRECT_BINS : 0;
+	heap.direct_sizes = is_plain && heap.is_quick ? DIRECT_BINS : 0;
 }
 
 /* ---- Contents: AddressSanitizer and Valgrind are told what the program may use --------------- */
@@ -1715,6 +1725,12 @@ static inline bool is_short_and_touched(size_t start, size_t stop)
 	return (stop - start) >> heap.os_page_log2 == 0 && is_touched(start) && is_touched(stop - 1);
 }
 
+/* So many granules of a large HOLE were taken. */
+static inline void trim_take(size_t granules)
+{
+	heap.trim_freed -= min_size(heap.trim_freed, granules);
+}
+
 /* The program may write to the granules from start to stop from now on. A page that is not in
  * memory lies in one HOLE, so only a HOLE that is as large as a page can have one. */
 static NOINLINE void pages_touch(size_t start, size_t stop)
@@ -1730,8 +1746,7 @@ static NOINLINE void pages_touch(size_t start, size_t stop)
 			heap.fresh = (struct range){ at << heap.os_page_log2, until << heap.os_page_log2 };
 		at = until;
 	}
-	const size_t taken_again = stop - start - min_size(stop - start, fresh);
-	heap.trim_freed -= min_size(heap.trim_freed, taken_again);
+	trim_take(stop - start - min_size(stop - start, fresh));
 	if (fresh == 0)
 		return;
 	heap.trim_taken += bits_count(heap.given, page, end) << heap.os_page_log2;
@@ -1889,7 +1904,7 @@ static inline void hole_take(struct hole hole, size_t size)
 	index_cut(granule, hole.size, size);
 	const bool is_large = hole.size >> heap.os_page_log2 != 0;
 	if (is_large && is_short_and_touched(granule, rest))
-		heap.trim_freed -= min_size(heap.trim_freed, size);
+		trim_take(size);
 	else if (is_large)
 		pages_touch(granule, rest);
 	heap.clean_from = max_size(heap.clean_from, rest);
@@ -1957,31 +1972,24 @@ static inline uint64_t free_for(uint64_t processes, size_t size)
  * known: what is left of it is at most as large as the entry of its leaf says. */
 static NOINLINE size_t block_take_across(size_t leaf, size_t size)
 {
-	struct leaf *words = leaf_at(leaf);
-	const uint64_t holes = word_load(&words[0].holes);
-	const uint64_t starts = word_load(&words[1].starts);
-	const size_t granule = leaf * 64 + highest_bit(holes);
+	const size_t granule = leaf * 64 + highest_bit(leaf_holes(leaf));
 	const size_t end = granule + size;
+	const uint64_t starts = leaf_starts(leaf + 1);
+	const uint8_t most = heap.leaf_max[0][leaf];
 	if ((starts & (bit_of(end) - 1)) != 0)
 		return NONE;
-	const size_t group = leaf / GROUP_LEAVES;
-	const bool is_lag_slot = heap.lags[group % LAGS].group == group;
 	/* Where it starts, within a page, it is in memory. */
-	if (UNLIKELY(!is_touched(end - 1) || group_of(end) != group || !is_lag_slot))
+	if (UNLIKELY(!is_touched(end - 1) || group_of(end) != leaf / GROUP_LEAVES))
 		return block_take_from(hole_at(granule), size);
-	const uint64_t rest = ~starts & bit_of(end);
-	word_store(&words[0].holes, holes ^ bit_of(granule));
-	word_store(&words[1].starts, starts | rest);
-	word_store(&words[1].holes, word_load(&words[1].holes) | rest);
-	if (UNLIKELY(starts == 0))
-		has_start_set(leaf + 1);
-	uint8_t *entries = &heap.leaf_max[0][leaf];
-	if (rest != 0)
-		entries[1] = entries[1] < entries[0] ? entries[0] : entries[1];
-	if (heap.trim_freed != 0 && entries[0] == LARGE)
-		heap.trim_freed -= min_size(heap.trim_freed, size);
-	entries[0] = holes == bit_of(granule) ? 0 : (uint8_t)min_size(entries[0], 63);
-	heap.lags[group % LAGS].leaves |= bit_of(leaf) | bit_of(leaf + 1);
+	const bool is_left = (starts & bit_of(end)) == 0;
+	bits_cut(granule, end, is_left);
+	leaf_lose_last(leaf);
+	leaf_lag(leaf);
+	if (is_left)
+		leaf_raise(leaf + 1, most);
+	leaf_lag(leaf + 1);
+	if (heap.trim_freed != 0 && most == LARGE)
+		trim_take(size);
 	heap.clean_from = max_size(heap.clean_from, end);
 	process_count(size);
 	bounds_raise(size, leaf + 1);
@@ -2025,7 +2033,7 @@ static ALWAYS_INLINE size_t leaf_take(size_t leaf, struct leaf_bits bits, uint64
 	const uint64_t rest = this << size & ~bits.starts;
 	leaf_write(leaf, (struct leaf_bits){ bits.starts | rest, bits.holes ^ (rest | this) });
 	if (heap.trim_freed != 0 && bits.starts >> at == 1 && heap.leaf_max[0][leaf] == LARGE)
-		heap.trim_freed -= min_size(heap.trim_freed, size);
+		trim_take(size);
 	if (UNLIKELY(heap.clean_from < granule + size))
 		heap.clean_from = granule + size;
 	process_count(size);
@@ -2044,9 +2052,9 @@ static NOINLINE size_t block_take_beyond(size_t size, size_t leaf)
 			if (granule != NONE)
 				return granule;
 		}
-		uint8_t *entry = &heap.leaf_max[0][leaf];
-		leaf = leaf_from(leaf + 1, (unsigned)size);
-		*entry = (uint8_t)min_size(*entry, size - 1);
+		const size_t vain = leaf;
+		leaf = leaf_from(vain + 1, (unsigned)size);
+		leaf_lower(vain, size - 1);
 		if (leaf == NONE)
 			return NONE;
 		bits = leaf_read(leaf);
@@ -2058,8 +2066,7 @@ static NOINLINE size_t block_take_beyond(size_t size, size_t leaf)
 	/* Where no second block would fit, the entry says so: else searches look there in vain. */
 	const uint64_t left = (fits & (fits - 1)) | (room & (fits & -fits) << size);
 	const size_t is_full = (left == 0) & !ends_with_hole(bits);
-	const size_t most = (size - 1) | (is_full - 1); /* as a branch it would be guesswork */
-	heap.leaf_max[0][leaf] = (uint8_t)min_size(heap.leaf_max[0][leaf], most);
+	leaf_lower(leaf, (size - 1) | (is_full - 1)); /* as a branch it would be guesswork */
 	const size_t granule = leaf_take(leaf, bits, fits, size);
 	bounds_raise(size, leaf);
 	leaf_lag(leaf);
@@ -3576,7 +3583,7 @@ void mems_free(void *v_ptr)
 		free_any(v_ptr);
 		return;
 	}
-	if (!heap.is_direct) {
+	if (heap.direct_sizes == 0) {
 		free_near(v_ptr);
 		return;
 	}
