@@ -10,7 +10,6 @@ CXX ?= g++
 CLANG ?= clang
 RUN ?=
 CMOCKA ?=
-REPLAYS ?= $(wildcard tests/traces/*.rep ../shared/traces/*.rep)
 export CC RUN
 
 # A variant is another build of the same, in a folder of its own: asan (address and undefined
@@ -35,25 +34,18 @@ variant_flags_strict-clang := -Werror
 variant_flags_strict-m32 := -Werror $(m32)
 variant_flags := $(variant_flags_$(variant))
 
-# The 32-bit cmocka is built from source: a package of it needs a second architecture in dpkg.
-ifneq ($(filter m32 strict-m32,$(variant)$(CMOCKA)),)
-CMOCKA := build/cmocka-m32
-endif
-cmocka_libs := $(if $(CMOCKA),$(CMOCKA)/libcmocka.a,-lcmocka)
-
 warnings := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion \
 	-Wstrict-prototypes -Wmissing-prototypes
-compile = $(CC) -I. -Isample -I$(build)/sample $(if $(CMOCKA),-I$(CMOCKA)/include) \
-	$(CPPFLAGS) $(CFLAGS) -std=$(STD) $(warnings) $(variant_flags) -MMD -MP -c
+compile = $(CC) $(include_folders:%=-I%) $(CPPFLAGS) $(CFLAGS) -std=$(STD) $(warnings) \
+	$(variant_flags) -MMD -MP -c
 link = $(CC) $(CFLAGS) $(variant_flags) $(LDFLAGS)
 
-heaps := $(build)/tests/heaps
-stale := $(build)/tests/stale
-tests := $(patsubst %.c,$(build)/%,$(wildcard tests/test_*.c))
-support := $(patsubst %.c,$(build)/%.o,$(wildcard tests/support.c tests/model.c tests/twins.c))
+# What is in folders is compiled as all else is; their makefiles say what is linked, and where their
+# headers are.
+sources := $(wildcard *.c sample/*/*.c tests/*/*.c)
+include_folders = .
 
-.PHONY: all help test test-browser pictures asan test32 check strict cxx symbols scale clean
-.PHONY: programs all-objects cmocka always
+.PHONY: all help clean always
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -89,14 +81,14 @@ help:
 	@echo
 	@echo 'CC, CXX, AR, CFLAGS, CPPFLAGS, LDFLAGS and LDLIBS are yours: make CFLAGS=-O0'
 	@echo 'Another machine: make test CC=COMPILER RUN=EMULATOR CMOCKA=FOLDER, where FOLDER was'
-	@echo 'made by tests/cmocka.sh FOLDER COMPILER'
+	@echo 'made by tests/platforms/cmocka.sh FOLDER COMPILER'
 
 # ---- The library and the programs ----------------------------------------------------------------
 
 # Holds all that the objects depend on besides their sources; written only when that changes.
 $(build)/flags: export flags = $(compile) $(link) $(LDLIBS) $(AR)
 $(build)/flags: always
-	@mkdir -p $(build)/tests $(build)/sample
+	@mkdir -p $(sort $(dir $(sources:%=$(build)/%)))
 	@printf '%s\n' "$$flags" | cmp -s - $@ || printf '%s\n' "$$flags" >$@
 
 $(build)/%.o: %.c $(build)/flags
@@ -109,120 +101,11 @@ $(library): $(build)/mems.o
 $(example): $(build)/example.o $(library)
 	$(link) $^ $(LDLIBS) -o $@
 
-replay_parts := mems-replay replay svg timeline trace
-$(replay): $(replay_parts:%=$(build)/sample/%.o) $(library)
-	$(link) $^ $(LDLIBS) -o $@
-
-# The page that is built into it.
-$(build)/sample/timeline.o: $(build)/sample/timeline_page.h
-$(build)/sample/timeline_page.h: sample/timeline.html sample/embed.sh $(build)/flags
-	sample/embed.sh $< >$@
-
-$(build)/sample/pictures: $(build)/sample/pictures.o $(build)/sample/svg.o $(library)
-	$(link) $^ $(LDLIBS) -o $@
-
-# The pictures of the README, in the repository.
-pictures: $(build)/sample/pictures $(replay) $(example)
-	@tests/need.sh librsvg2-bin fonts-dejavu-core chromium nodejs
-	@sample/pictures.sh $(build) ./$(example) ./$(replay)
-
-$(build)/tests/scale $(heaps) $(stale): $(build)/tests/%: $(build)/tests/%.o $(library)
-	$(link) $^ $(LDLIBS) -o $@
-
-# ---- The tests -----------------------------------------------------------------------------------
-
-ifeq ($(CMOCKA),)
-cmocka:
-	@tests/need.sh libcmocka-dev
-else
-cmocka: $(CMOCKA)/libcmocka.a
-endif
-
-build/cmocka-m32/libcmocka.a: tests/cmocka.sh
-	@tests/need.sh gcc-multilib
-	tests/cmocka.sh $(@D) $(CC) $(m32)
-
-$(build)/tests/test_%.o: tests/test_%.c $(build)/flags | cmocka
-	$(compile) $< -o $@
-
-$(support): | cmocka
-
-$(build)/tests/test_%: $(build)/tests/test_%.o $(support) $(library)
-	$(link) $^ $(cmocka_libs) $(LDLIBS) -o $@
-
-# Stands between the library and the system, to make each request fail in turn.
-comma := ,
-wrapped := mmap mmap64 munmap mprotect madvise mremap mincore getrlimit getrlimit64 getrusage
-$(build)/tests/test_os: $(build)/tests/test_os.o $(support) $(library)
-	$(link) $(wrapped:%=-Wl$(comma)--wrap=%) $^ $(cmocka_libs) $(LDLIBS) -o $@
-
-# Includes mems.c itself, to damage what only that can see.
-$(build)/tests/test_checker: $(build)/tests/test_checker.o $(support)
-	$(link) $^ $(cmocka_libs) $(LDLIBS) -o $@
-
-programs: $(library) $(example) $(replay) $(heaps) $(stale) $(tests)
-
-# Every C file there is.
-all-objects: $(patsubst %.c,$(build)/%.o,$(wildcard *.c tests/*.c sample/*.c))
-
-test: export EXAMPLE = $(example)
-test: export REPLAY = $(replay)
-test: export HEAPS = $(heaps)
-test: export STALE = $(stale)
-test: export TRACES = $(REPLAYS)
-test: export VARIANT = $(variant)
-test: export VARIANT_FLAGS = $(variant_flags)
-test: programs
-	@tests/run.sh $(build) $(sort $(tests)) $(sort $(wildcard tests/test_*.sh))
-
-# The page that sample/mems-replay --html writes.
-test-browser: export REPLAY = $(replay)
-test-browser: $(replay)
-	@tests/need.sh chromium nodejs fonts-dejavu-core
-	@tests/run.sh $(build)/browser tests/browser/test_timeline.sh
-
-asan:
-	+@$(MAKE) --no-print-directory variant=asan test
-
-# Made here, once, for the two that use it.
-test32 strict: build/cmocka-m32/libcmocka.a
-
-test32:
-	+@$(MAKE) --no-print-directory variant=m32 test
-
-# ---- More checks ---------------------------------------------------------------------------------
-
-check: test asan test32 tsan strict cxx symbols dist-check
-
-# For gcc, gcc in 32 bits, and clang.
-strict:
-	+@$(MAKE) --no-print-directory variant=strict all-objects
-	+@$(MAKE) --no-print-directory variant=strict-m32 all-objects
-	@tests/need.sh $(CLANG)
-	+@$(MAKE) --no-print-directory variant=strict-clang CC=$(CLANG) all-objects
-
-cxx:
-	@mkdir -p build
-	@tests/need.sh $(CXX)
-	printf '#include "mems.h"\nint main() { mems_init(); mems_finish(); }\n' >build/header.cpp
-	$(CXX) -Wall -Wextra -Wpedantic -Werror -I. -fsyntax-only build/header.cpp
-
-symbols: $(library)
-	@nm -g --defined-only $(library) | awk 'NF == 3 && $$3 !~ /^mems_/ { print; bad = 1 } \
-		NF == 3 { found = 1 } END { exit bad || !found }' || \
-		{ echo '$(library) exports other names than mems_*'; exit 1; }
-	@echo '$(library) exports mems_* only'
-
-# Counted as it runs by itself: nothing in it asks whether Valgrind is there.
-scale:
-	@tests/need.sh valgrind
-	+@$(MAKE) --no-print-directory variant=scale build/scale/tests/scale
-	@tests/scale.sh build/scale/tests/scale
-
 clean:
 	rm -rf build libmems.a example sample/mems-replay
 
 include install.mk
-include $(sort $(wildcard tests/*.mk))
+include $(sort $(wildcard sample/*/*.mk))
+include tests/tests.mk $(sort $(wildcard tests/*/*.mk))
 
--include $(wildcard $(build)/*.d $(build)/tests/*.d $(build)/sample/*.d)
+-include $(wildcard $(build)/*.d $(build)/*/*/*.d)

@@ -1,4 +1,4 @@
-# Reads the lines that tests/preload.c left for each process of a run and prints
+# Reads the lines that sample/preload/preload.c left for each process of a run and prints
 #     NAME,POLICY,calls,processes,peak MiB,pages,fragmentation
 # and, behind "! ", each thing that is wrong. Peak, pages and fragmentation are those of the process
 # with the highest peak. wanted: names of processes that must be there.

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Shows that tests/programs.sh can fail: damages tests/preload.c in one way after another and
+# Shows that tests/programs/programs.sh can fail: damages sample/preload/preload.c in one way after another and
 # demands that each is noticed.
 #
 #     tests/programs/sabotage.sh ALLOCATOR MEMS_OBJECT COMPILER...
@@ -7,7 +7,8 @@
 # MEMS_OBJECT is mems.c compiled for the preload; COMPILER... the command that makes an object of C.
 set -eu
 
-here=$(cd "$(dirname "$0")/.." && pwd)
+here=$(cd "$(dirname "$0")" && pwd)
+preload=$here/../../sample/preload/preload.c
 allocator=$1
 mems=$2
 shift 2
@@ -20,8 +21,8 @@ status=0
 damaged() {
 	expression=$1
 	shift
-	sed "$expression" "$here/preload.c" >"$work/preload.c"
-	! cmp -s "$here/preload.c" "$work/preload.c" || { echo "no line for $expression"; return 1; }
+	sed "$expression" "$preload" >"$work/preload.c"
+	! cmp -s "$preload" "$work/preload.c" || { echo "no line for $expression"; return 1; }
 	"$@" -fPIC -fvisibility=hidden -fno-builtin -w "$work/preload.c" -o "$work/preload.o" &&
 		${CC:-cc} -shared "$work/preload.o" "$mems" -o "$work/preload.so"
 }

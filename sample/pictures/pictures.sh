@@ -1,0 +1,27 @@
+#!/bin/sh
+# sample/pictures/pictures.sh BUILD EXAMPLE REPLAY: makes the pictures of the README, sample/1.png to 5.png,
+# from heaps that the programs there make. 5.png is the page of sample/heap.trace in a browser.
+set -eu
+
+build=$1
+example=$2
+replay=$3
+
+# png NUMBER: makes sample/NUMBER.png, twice as wide as it is shown, from build/.../NUMBER.svg.
+png()
+{
+	rsvg-convert --zoom 2 "$build/sample/pictures/$1.svg" -o "sample/$1.png"
+	echo "sample/$1.png"
+}
+
+"$build/sample/pictures/pictures" chains >"$build/sample/pictures/1.svg"
+"$build/sample/pictures/pictures" split >"$build/sample/pictures/2.svg"
+"$build/sample/pictures/pictures" mapping >"$build/sample/pictures/3.svg"
+"$example" | sed '/^Array 3 is freed/,$d' | "$build/sample/pictures/pictures" text >"$build/sample/pictures/4.svg"
+for number in 1 2 3 4; do
+	png $number
+done
+
+"$replay" --html "$build/sample/pictures/5.html" sample/heap.trace >/dev/null
+node tests/replay/browser/screenshot.js "$build/sample/pictures/5.html#11" sample/5.png 1200 1154
+echo sample/5.png

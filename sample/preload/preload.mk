@@ -1,0 +1,18 @@
+# The object that puts a MeMS heap under any program.
+
+preload := $(build)/preload.so
+preload_mems := $(build)/sample/preload/mems.o
+
+.PHONY: preload
+
+# Names of mems.c must not meet those of a program, nor calls be turned into one another.
+$(preload_mems): mems.c $(build)/flags
+	$(compile) -fPIC -fvisibility=hidden $< -o $@
+
+$(build)/sample/preload/preload.o: sample/preload/preload.c $(build)/flags
+	$(compile) -fPIC -fvisibility=hidden -fno-builtin $< -o $@
+
+$(preload): $(build)/sample/preload/preload.o $(preload_mems)
+	$(link) -shared $^ $(LDLIBS) -o $@
+
+preload: $(preload)

@@ -1,0 +1,13 @@
+# mems-replay, which replays recorded calls on a heap.
+
+include_folders += sample/replay $(build)/sample/replay
+
+replay_parts := mems-replay replay svg timeline trace
+$(replay): $(replay_parts:%=$(build)/sample/replay/%.o) $(library)
+	$(link) $^ $(LDLIBS) -o $@
+
+# The page that is built into it.
+$(build)/sample/replay/timeline.o: $(build)/sample/replay/timeline_page.h
+$(build)/sample/replay/timeline_page.h: sample/replay/timeline.html sample/replay/embed.sh \
+		$(build)/flags
+	sample/replay/embed.sh $< >$@

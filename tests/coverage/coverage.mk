@@ -1,0 +1,39 @@
+# Which lines and branches of mems.c the tests reach, as gcov counts them.
+#
+# The library, and tests/checker/test_checker, which includes it, are compiled without optimisation: so what
+# is counted is what is written, line by line and condition by condition. Static and inline functions
+# are kept, so that one that nobody calls counts as not reached. There are no assertions at run time,
+# and nothing is left out of the count. All else is compiled as ever. Two builds are counted, for
+# some lines are there, or are reached, in 32 bits only.
+#
+# GCOV has to be that of CC, which has to be gcc.
+
+GCOV ?= gcov
+
+.PHONY: coverage
+
+counted_flags := -O0 --coverage -fkeep-inline-functions -fkeep-static-functions
+ifneq ($(filter coverage coverage-m32,$(variant)),)
+variant_flags += $(if $(filter coverage-m32,$(variant)),$(m32))
+link += --coverage -Wl,-u,__gcov_dump
+$(build)/mems.o $(build)/tests/checker/test_checker.o: variant_flags += $(counted_flags)
+$(build)/mems.o $(build)/tests/checker/test_checker.o: tests/coverage/coverage.mk
+test: export VARIANT_FLAGS = $(counted_flags)
+# Threads that count at once; test_checker has none.
+$(build)/mems.o: variant_flags += -fprofile-update=atomic
+endif
+
+# It counts between the instructions of a count, which in 32 bits begins anew then, for ever.
+ifeq ($(variant),coverage-m32)
+tests := $(filter-out %/test_steps,$(tests))
+endif
+
+# The counts of earlier runs would be added to. With Valgrind there are a few lines more, and a test
+# that reaches them.
+coverage: build/cmocka-m32/libcmocka.a
+	@tests/need.sh valgrind
+	@rm -f build/coverage/*.gcda build/coverage/*/*/*.gcda
+	@rm -f build/coverage-m32/*.gcda build/coverage-m32/*/*/*.gcda
+	+@$(MAKE) --no-print-directory variant=coverage test
+	+@$(MAKE) --no-print-directory variant=coverage-m32 CMOCKA=build/cmocka-m32 test
+	@GCOV='$(GCOV)' tests/coverage/coverage.sh tests/coverage/coverage.txt build/coverage build/coverage-m32

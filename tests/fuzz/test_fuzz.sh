@@ -1,0 +1,22 @@
+#!/bin/sh
+# The inputs that the fuzz targets have found worth keeping, tests/fuzz/corpus, run as they are by any
+# compiler: fuzz_heap against the model, fuzz_trace on the reader of traces.
+set -u
+
+work=$(mktemp -d) || exit 1
+trap 'rm -rf "$work"' EXIT
+. tests/check.sh
+
+# holds PROGRAM FOLDER: the program runs every input in the folder, of which there are some.
+holds()
+{
+	${RUN:-} "$1" "$2"/* >"$work/out" 2>"$work/err" &&
+		grep -q '^[1-9][0-9]* inputs ran$' "$work/out" && return
+	cat "$work/err"
+	echo "the last input: $(tail -n 1 "$work/out")"
+	return 1
+}
+
+check "calls of the heap" holds "${FUZZ_HEAP:-build/default/tests/fuzz/fuzz_heap}" tests/fuzz/corpus/heap
+check "traces" holds "${FUZZ_TRACE:-build/default/tests/fuzz/fuzz_trace}" tests/fuzz/corpus/trace
+exit $status

@@ -1,0 +1,99 @@
+/*
+ * The slow, obvious twin of MeMS: a plain doubly linked list of main nodes, in each of which a
+ * plain doubly linked list of segments tiles the node. It allocates every segment with malloc,
+ * searches from the first segment on, and keeps the contents of the blocks in buffers of its own.
+ * Nothing here is clever: it is the contract, written down once more. Under quick fit a freed block
+ * stays a segment of its own, in a plain list of the remembered blocks of its size, until all that
+ * is remembered is merged; only what is shown joins it with its neighbours.
+ *
+ * Addresses are numbers. A call that fails returns 0 and leaves its error number in model->error,
+ * which is 0 after a success; a misuse leaves its message in model->message, which is empty
+ * otherwise.
+ */
+#ifndef MODEL_H
+#define MODEL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "mems.h"
+
+struct model_segment {
+	struct model_segment *previous; /* in the same node; NULL for its first */
+	struct model_segment *next;     /* in the same node; NULL for its last */
+	struct model_node *node;
+	enum mems_segment_type type;
+	bool is_remembered;             /* a HOLE that is in a bin, and not yet merged for good */
+	struct model_segment *below;    /* in that bin: the one remembered before; NULL for none */
+	uintptr_t start;                /* first virtual address */
+	size_t size;                    /* bytes */
+	unsigned char *bytes;           /* the contents of a PROCESS segment, NULL for a HOLE */
+};
+
+struct model_node {
+	struct model_node *previous;    /* NULL for the first */
+	struct model_node *next;        /* NULL for the last */
+	struct model_segment *first;
+	uintptr_t start;                /* first virtual address */
+	size_t size;                    /* bytes, whole pages */
+	size_t index;                   /* from 0 */
+};
+
+/* Remembered blocks of one size, the last one on top. */
+struct model_bin {
+	struct model_segment *top;      /* NULL for an empty bin */
+	size_t size;                    /* bytes; 0 before the first block of a bin that is shared */
+	size_t misses;                  /* requests of this size that found the bin empty */
+};
+
+enum {
+	MODEL_OWN_BINS = 1024,          /* for the sizes of 1 to 1024 alignments, one each */
+	MODEL_SHARED_BINS = 128         /* for larger sizes, one size at a time in each */
+};
+
+struct model_options {
+	enum mems_policy policy;
+	size_t alignment;
+	size_t start_address;
+	size_t page_bytes;
+	size_t limit_bytes;             /* 0: no limit */
+};
+
+struct model {
+	struct model_options options;
+	struct model_node *first;       /* NULL while the heap is empty */
+	struct model_node *last;
+	struct model_bin bins[MODEL_OWN_BINS + MODEL_SHARED_BINS]; /* empty but under quick fit */
+	size_t peak_process_bytes;
+	size_t peak_mapped_bytes;
+	int error;
+	char message[200];
+};
+
+/* Starts an empty heap, and frees all that it holds. */
+void model_start(struct model *model, const struct model_options *options);
+void model_finish(struct model *model);
+
+/* The functions of mems.h of the same names. */
+uintptr_t model_malloc(struct model *model, size_t size);
+uintptr_t model_calloc(struct model *model, size_t count, size_t size);
+uintptr_t model_realloc(struct model *model, uintptr_t address, size_t size);
+uintptr_t model_aligned_alloc(struct model *model, size_t alignment, size_t size);
+void model_free(struct model *model, uintptr_t address);
+size_t model_usable_size(struct model *model, uintptr_t address);
+void model_get_stats(const struct model *model, struct mems_stats *stats);
+void model_print(const struct model *model, FILE *out);
+
+/* The bytes of a range that lies in one PROCESS segment, else NULL (EFAULT). */
+unsigned char *model_get_range(struct model *model, uintptr_t address, size_t size);
+
+/* The chain as it is shown: at most capacity segments, without their physical addresses. Returns
+ * how many there are. */
+size_t model_walk(const struct model *model, struct mems_segment *segments, size_t capacity);
+
+/* The segment, as it is shown, that holds the address. */
+bool model_segment_at(struct model *model, uintptr_t address, struct mems_segment *segment);
+
+#endif

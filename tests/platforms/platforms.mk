@@ -1,0 +1,51 @@
+# Other compilers, standards, machines and checkers; and what reads the sources for mistakes.
+
+PLATFORMS ?=
+CLANG_TIDY ?= clang-tidy
+CPPCHECK ?= cppcheck
+
+lint_sources := $(sources)
+lint_folder := build/lint
+
+.PHONY: test-platforms lint lint-tools
+
+# PLATFORMS="gcc-c11-O2 clang qemu" chooses among: lint, gcc, clang (C11 and C17, -O0 to -O3), i386,
+# musl, qemu (aarch64, riscv64, s390x) and valgrind.
+test-platforms:
+	@tests/platforms/platforms.sh $(PLATFORMS)
+
+# The checks are in tests/platforms/clang-tidy.yaml. A file is read again when it or a header changes.
+lint: $(lint_sources:%.c=$(lint_folder)/%.tidy) $(lint_folder)/cppcheck
+	@echo 'clang-tidy and cppcheck find nothing in $(words $(lint_sources)) files'
+
+lint-tools:
+	@tests/need.sh $(CLANG_TIDY) $(CPPCHECK) libcmocka-dev
+
+lint_headers := $(wildcard *.h sample/*/*.h tests/*/*.h)
+$(lint_folder)/%.tidy: %.c tests/platforms/clang-tidy.yaml $(lint_headers) \
+		$(build)/sample/replay/timeline_page.h | lint-tools
+	@mkdir -p $(@D)
+	$(CLANG_TIDY) --quiet --config-file=tests/platforms/clang-tidy.yaml '--checks=$(lint_without)' $< \
+		-- -std=$(STD) $(include_folders:%=-I%) 2>$@.log || { cat $@.log; exit 1; }
+	@mv $@.log $@
+
+# A test that is given NULL or 0 where there should be something ends there, as it should.
+lint_without :=
+$(lint_folder)/tests/%.tidy: lint_without := -clang-analyzer-core.NonNullParamChecker,$\
+	-clang-analyzer-core.NullDereference,-clang-analyzer-core.DivideZero
+# These define functions of the C library, whose header has other names for the parameters.
+lint_without_names := -readability-inconsistent-declaration-parameter-name
+$(lint_folder)/tests/traces/recorder.tidy: lint_without := $(lint_without_names)
+$(lint_folder)/sample/preload/preload.tidy: lint_without := $(lint_without_names)
+# Asks the functions of the C library for what a program should not.
+$(lint_folder)/tests/programs/allocator.tidy: lint_without := -clang-analyzer-unix.Malloc,$\
+	-clang-analyzer-optin.portability.UnixAPI,-clang-analyzer-core.*
+lint_without_leaks := leakReturnValNotUsed memleakOnRealloc
+
+# Style is left to clang-tidy. A preprocessorErrorDirective is what cppcheck makes of __has_include.
+$(lint_folder)/cppcheck: $(lint_sources) $(lint_headers) | lint-tools
+	@mkdir -p $(@D)
+	$(CPPCHECK) --quiet --error-exitcode=1 --std=$(STD) --enable=warning,performance,portability \
+		--suppress=preprocessorErrorDirective $(lint_without_leaks:%=--suppress=%:tests/programs/allocator.c) \
+		--inline-suppr $(filter-out -I$(build)%,$(include_folders:%=-I%)) $(lint_sources)
+	@touch $@

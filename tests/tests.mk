@@ -1,0 +1,83 @@
+# The tests, and all the checks: what the folders have in common. README.md says what is where.
+
+REPLAYS ?= $(wildcard tests/traces/*.rep ../shared/traces/*.rep)
+
+# The 32-bit cmocka is built from source: a package of it needs a second architecture in dpkg.
+ifneq ($(filter m32 strict-m32,$(variant)$(CMOCKA)),)
+CMOCKA := build/cmocka-m32
+endif
+cmocka_libs := $(if $(CMOCKA),$(CMOCKA)/libcmocka.a,-lcmocka)
+
+include_folders += tests/unit tests/model tests/threads $(if $(CMOCKA),$(CMOCKA)/include)
+
+comma := ,
+tests := $(patsubst %.c,$(build)/%,$(wildcard tests/*/test_*.c))
+test_scripts := $(wildcard tests/*/test_*.sh)
+support := $(patsubst %,$(build)/tests/%.o,unit/support model/model model/twins)
+
+.PHONY: test asan test32 check strict cxx symbols programs all-objects cmocka
+
+# ---- The tests -----------------------------------------------------------------------------------
+
+ifeq ($(CMOCKA),)
+cmocka:
+	@tests/need.sh libcmocka-dev
+else
+cmocka: $(CMOCKA)/libcmocka.a
+endif
+
+build/cmocka-m32/libcmocka.a: tests/platforms/cmocka.sh
+	@tests/need.sh gcc-multilib
+	tests/platforms/cmocka.sh $(@D) $(CC) $(m32)
+
+$(tests:%=%.o) $(support): | cmocka
+
+# A folder's makefile says so where one of its tests is linked in another way.
+test_%: test_%.o $(support) $(library)
+	$(link) $^ $(cmocka_libs) $(LDLIBS) -o $@
+
+# Further programs that tests need are named in their folders.
+programs: $(library) $(example) $(replay) $(tests)
+
+# Every C file there is.
+all-objects: $(sources:%.c=$(build)/%.o)
+
+test: export EXAMPLE = $(example)
+test: export REPLAY = $(replay)
+test: export TRACES = $(REPLAYS)
+test: export VARIANT = $(variant)
+test: export VARIANT_FLAGS = $(variant_flags)
+test: programs
+	@tests/run.sh $(build) $(sort $(tests)) $(sort $(test_scripts))
+
+asan:
+	+@$(MAKE) --no-print-directory variant=asan test
+
+# Made here, once, for the two that use it.
+test32 strict: build/cmocka-m32/libcmocka.a
+
+test32:
+	+@$(MAKE) --no-print-directory variant=m32 test
+
+# ---- More checks ---------------------------------------------------------------------------------
+
+check: test asan test32 tsan strict cxx symbols dist-check
+
+# For gcc, gcc in 32 bits, and clang.
+strict:
+	+@$(MAKE) --no-print-directory variant=strict all-objects
+	+@$(MAKE) --no-print-directory variant=strict-m32 all-objects
+	@tests/need.sh $(CLANG)
+	+@$(MAKE) --no-print-directory variant=strict-clang CC=$(CLANG) all-objects
+
+cxx:
+	@mkdir -p build
+	@tests/need.sh $(CXX)
+	printf '#include "mems.h"\nint main() { mems_init(); mems_finish(); }\n' >build/header.cpp
+	$(CXX) -Wall -Wextra -Wpedantic -Werror -I. -fsyntax-only build/header.cpp
+
+symbols: $(library)
+	@nm -g --defined-only $(library) | awk 'NF == 3 && $$3 !~ /^mems_/ { print; bad = 1 } \
+		NF == 3 { found = 1 } END { exit bad || !found }' || \
+		{ echo '$(library) exports other names than mems_*'; exit 1; }
+	@echo '$(library) exports mems_* only'
