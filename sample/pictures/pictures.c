@@ -1,5 +1,7 @@
 /*
- * Draws the pictures of the README, each from a heap that it makes, as SVG on standard output:
+ * Turns heaps that it makes into the pictures of the README. Calls mems, svg; for pictures.sh.
+ *
+ * Each is written as SVG to standard output:
  *
  *   pictures chains     the main chain and the sub-chains
  *   pictures split      a HOLE split into PROCESS and HOLE

@@ -1,6 +1,9 @@
 #!/bin/sh
-# sample/pictures/pictures.sh BUILD EXAMPLE REPLAY: makes the pictures of the README, sample/1.png to 5.png,
-# from heaps that the programs there make. 5.png is the page of sample/heap.trace in a browser.
+# Turns what three programs draw into sample/1.png to 5.png. Calls them; called by pictures.mk:
+# sample/pictures/pictures.sh BUILD EXAMPLE REPLAY
+#
+# 1 to 4 are heaps that pictures and the example make; 5.png is the page that mems-replay makes of
+# sample/heap.trace, in a browser.
 set -eu
 
 build=$1
@@ -17,7 +20,8 @@ png()
 "$build/sample/pictures/pictures" chains >"$build/sample/pictures/1.svg"
 "$build/sample/pictures/pictures" split >"$build/sample/pictures/2.svg"
 "$build/sample/pictures/pictures" mapping >"$build/sample/pictures/3.svg"
-"$example" | sed '/^Array 3 is freed/,$d' | "$build/sample/pictures/pictures" text >"$build/sample/pictures/4.svg"
+"$example" | sed '/^Array 3 is freed/,$d' |
+	"$build/sample/pictures/pictures" text >"$build/sample/pictures/4.svg"
 for number in 1 2 3 4; do
 	png $number
 done

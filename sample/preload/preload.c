@@ -1,5 +1,7 @@
 /*
- * The C library's allocation functions on a MeMS heap, for programs that know nothing of it.
+ * Turns malloc and its kin into calls of MeMS. Calls mems; called by programs under LD_PRELOAD.
+ *
+ * These are the C library's allocation functions, for programs that know nothing of MeMS.
  *
  *     LD_PRELOAD=build/default/preload.so MEMS_PRELOAD_STATS=- perl script.pl
  *

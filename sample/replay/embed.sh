@@ -1,6 +1,8 @@
 #!/bin/sh
-# sample/replay/embed.sh PAGE: writes a page as a C header with two arrays: page_head, what stands before
-# the line @HISTORY@, and page_tail, what stands after it.
+# Turns a page into a C header, for timeline.c. Called by replay.mk: sample/replay/embed.sh PAGE
+#
+# The header has two arrays: page_head, what stands before the line @HISTORY@, and page_tail, what
+# stands after it.
 set -eu
 
 bytes()

@@ -1,6 +1,8 @@
 /*
- * Replays allocation traces on a MeMS heap, checks it, and draws it. What it can do is in the text
- * of --help below; the format of traces is described in trace.h.
+ * Turns traces into a verdict, JSON, SVG or HTML. Calls all files here; the user calls it.
+ *
+ * The main program: it replays allocation traces on a MeMS heap, checks it, and draws it. What it
+ * can do is in the text of --help below; the format of traces is described in trace.h.
  *
  * Exit 0: all well. 1: the heap failed, or a file could not be written. 2: a trace or the command
  * line is wrong.
@@ -12,11 +14,9 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <time.h>
-#include <unistd.h>
 
 #include "mems.h"
+#include "progress.h"
 #include "replay.h"
 #include "svg.h"
 #include "timeline.h"
@@ -81,70 +81,6 @@ struct session {
 	bool is_started;
 	size_t page_size; /* that the heap runs with where no option says another */
 };
-
-/* ---- Progress -------------------------------------------------------------------------------- */
-
-enum {
-	PROGRESS_CALLS = 4096, /* between two looks at the clock */
-	PROGRESS_CELLS = 40,   /* the width of the bar */
-};
-
-static struct {
-	bool is_wanted, is_shown;
-	double began, drawn; /* seconds */
-} progress;
-
-static double seconds_now(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
-}
-
-static void progress_begin(void)
-{
-	progress.is_wanted = isatty(STDERR_FILENO) && !chosen.is_printing;
-	progress.began = seconds_now();
-}
-
-/* Draws the bar, for work that takes a while already. */
-static void progress_draw(double part)
-{
-	double now = seconds_now();
-	int cells = (int)((part > 1 ? 1 : part) * PROGRESS_CELLS);
-
-	if (!progress.is_wanted || now - progress.began < 0.5 || now - progress.drawn < 0.1)
-		return;
-	progress.drawn = now;
-	progress.is_shown = true;
-	fprintf(stderr, "\r[%.*s%*s] %3d %%", cells, "########################################",
-	        PROGRESS_CELLS - cells, "", (int)(part * 100));
-	fflush(stderr);
-}
-
-static void progress_show(size_t done, size_t all)
-{
-	if (done % PROGRESS_CALLS == 0)
-		progress_draw((double)done / (double)all);
-}
-
-static void progress_end(void)
-{
-	if (progress.is_shown)
-		fprintf(stderr, "\r\033[K");
-	progress.is_shown = false;
-}
-
-/* How much of a file was read. */
-static void progress_read(const struct session *session)
-{
-	struct stat file;
-
-	if (session->replay.calls % PROGRESS_CALLS == 0 && fstat(fileno(session->in), &file) == 0 &&
-	    S_ISREG(file.st_mode))
-		progress_draw((double)ftello(session->in) / (double)(file.st_size + 1));
-}
 
 /* ---- Files that are written ------------------------------------------------------------------ */
 
@@ -314,7 +250,7 @@ static int op_visit(const struct trace_op *op, void *context)
 		return EXIT_FAILURE;
 	if (chosen.is_printing)
 		op_print(session, op, v_ptr);
-	progress_read(session);
+	progress_read(session->in, session->replay.calls);
 	return EXIT_SUCCESS;
 }
 
@@ -393,7 +329,6 @@ static int walks_and_page_write(FILE *out, struct session *session)
 		.page_size = option_value(session, MEMS_PAGE_SIZE, session->page_size),
 		.is_quick_fit = option_value(session, MEMS_POLICY, MEMS_FIRST_FIT) != MEMS_FIRST_FIT,
 		.peak_call = session->replay.most_bytes_call,
-		.progress = progress_show,
 	};
 	int result;
 
@@ -514,7 +449,7 @@ static int session_run(const char *path)
 		fprintf(stderr, "%s: %s\n", path, strerror(errno));
 		return EXIT_BAD_USE;
 	}
-	progress_begin();
+	progress_begin(!chosen.is_printing);
 	status = trace_replay(&session);
 	if (status == EXIT_SUCCESS)
 		status = session_finish(&session);

@@ -1,4 +1,4 @@
-/* Replays the operations of a trace. See replay.h. */
+/* Turns operations of a trace into calls of MeMS. See replay.h. */
 #include "replay.h"
 
 #include <errno.h>

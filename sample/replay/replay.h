@@ -1,5 +1,7 @@
 /*
- * Replays the operations of a trace, one by one, on the MeMS heap that is started.
+ * Turns operations of a trace into calls of MeMS. Calls mems; called by mems-replay and timeline.
+ *
+ * The heap is started by the caller, and the operations come one by one.
  *
  * In checking mode every block is filled with a pattern of its own, which is verified at each
  * realloc and free and at the end, translation is tried on every block, and mems_check looks at the

@@ -2,7 +2,7 @@
 
 include_folders += sample/replay $(build)/sample/replay
 
-replay_parts := mems-replay replay svg timeline trace
+replay_parts := mems-replay progress replay svg timeline trace
 $(replay): $(replay_parts:%=$(build)/sample/replay/%.o) $(library)
 	$(link) $^ $(LDLIBS) -o $@
 

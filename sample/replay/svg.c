@@ -1,4 +1,4 @@
-/* Draws the heap as an SVG picture. See svg.h. */
+/* Turns the heap into an SVG picture. See svg.h. */
 #include "svg.h"
 
 #include <inttypes.h>

@@ -1,4 +1,8 @@
-/* Draws the heap as an SVG picture: a row for each main node, its segments to scale. */
+/*
+ * Turns the heap into an SVG picture. Calls mems; called by mems-replay and pictures.
+ *
+ * There is a row for each main node, with its segments to scale.
+ */
 #ifndef SVG_H
 #define SVG_H
 

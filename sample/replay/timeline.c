@@ -1,5 +1,5 @@
 /*
- * Writes the history of a heap as one HTML page. See timeline.h.
+ * Turns a trace into one HTML page that plays it. See timeline.h.
  *
  * The page (timeline.html, which is built in) holds the history as JSON. A step is the state of the
  * heap after one call; a short trace has them all, a long one a sample: runs of RUN_STEPS
@@ -29,6 +29,7 @@
 #include <string.h>
 
 #include "mems.h"
+#include "progress.h"
 #include "replay.h"
 #include "timeline_page.h"
 
@@ -582,7 +583,7 @@ static int steps_write(struct history *history)
 			fprintf(stderr, "%s: no memory for the history of the heap\n", timeline->name);
 			return -1;
 		}
-		timeline->progress(i, trace->count);
+		progress_show(i, trace->count);
 	}
 	return 0;
 }

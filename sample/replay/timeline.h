@@ -1,4 +1,6 @@
-/* Writes the history of a heap as one HTML page that plays it step by step. */
+/*
+ * Turns a trace into one HTML page that plays it. Calls replay, progress; called by mems-replay.
+ */
 #ifndef TIMELINE_H
 #define TIMELINE_H
 
@@ -14,7 +16,6 @@ struct timeline {
 	bool is_quick_fit;
 	size_t peak_call; /* the call with the most bytes in use after it; 0 where there is none */
 	FILE *walks;      /* for tests: what mems_walk said at each step, a line each; or NULL */
-	void (*progress)(size_t done, size_t all); /* called now and then */
 };
 
 /* Replays the trace on the heap that was just started, and writes the page. Where the trace is

@@ -1,4 +1,4 @@
-/* Reads allocation traces. The format is described in trace.h. */
+/* Turns the text of a trace into operations. The format is described in trace.h. */
 #define _POSIX_C_SOURCE 200809L
 
 #include "trace.h"

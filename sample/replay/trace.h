@@ -1,5 +1,7 @@
 /*
- * Reads allocation traces: what a program asked of its allocator, call by call, as text.
+ * Turns the text of a trace into operations. Calls nothing here; called by mems-replay.
+ *
+ * A trace is what a program asked of its allocator, call by call.
  *
  * Four numbers, a line each: unused, the number of ids, the number of operations, unused. They may
  * be left out all together, as recordings do. Then one operation a line:
