@@ -13,7 +13,8 @@ CMOCKA ?=
 export CC RUN
 
 # A variant is another build of the same, in a folder of its own: asan (address and undefined
-# behaviour sanitizers), tsan (thread sanitizer), m32 (32 bits), strict, strict-m32 and strict-clang (warnings are errors).
+# behaviour sanitizers), tsan (thread sanitizer), m32 (32 bits), strict, strict-m32 and strict-clang
+# (warnings are errors).
 variant :=
 build := build$(if $(variant),/$(variant),/default)
 example := $(if $(variant),$(build)/)example

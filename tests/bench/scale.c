@@ -1,5 +1,5 @@
 /*
- * A pattern of calls on a heap with a given number of live blocks, for tests/bench/scale.sh to measure:
+ * A pattern of calls on a heap with a given number of live blocks, for scale.sh to measure:
  *
  *   scale                               lists the patterns: name, most live blocks, description
  *   scale PATTERN LIVE CALLS ROUNDS     prints the calls of a round, and the nanoseconds per

@@ -1,6 +1,6 @@
 #!/bin/sh
-# tests/bench/scale.sh PROGRAM: shows that a call costs the same whatever the size of the heap. Prints
-# two tables for the patterns of tests/bench/scale.c: instructions per call, which Valgrind counts and
+# tests/bench/scale.sh PROGRAM: shows that a call costs the same whatever the size of the heap.
+# Prints two tables for the patterns of scale.c: instructions per call, which Valgrind counts and
 # which are the same in every run, and nanoseconds per call, which depend on machine and moment.
 # Fails if instructions grow by more than half from 1,000 to 1,000,000 live blocks.
 set -eu

@@ -1,4 +1,4 @@
-# Adds up what gcov says of mems.c; see tests/coverage/coverage.sh. Needs list, least_lines and least_branches.
+# Adds up what gcov says of mems.c; see coverage.sh. Needs list, least_lines and least_branches.
 
 function trimmed(text)
 {

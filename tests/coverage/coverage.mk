@@ -1,10 +1,10 @@
 # Which lines and branches of mems.c the tests reach, as gcov counts them.
 #
-# The library, and tests/checker/test_checker, which includes it, are compiled without optimisation: so what
-# is counted is what is written, line by line and condition by condition. Static and inline functions
-# are kept, so that one that nobody calls counts as not reached. There are no assertions at run time,
-# and nothing is left out of the count. All else is compiled as ever. Two builds are counted, for
-# some lines are there, or are reached, in 32 bits only.
+# The library, and test_checker, which includes it, are compiled without optimisation: so what is
+# counted is what is written, line by line and condition by condition. Static and inline functions
+# are kept, so that one that nobody calls counts as not reached. There are no assertions at run
+# time, and nothing is left out of the count. All else is compiled as ever. Two builds are counted,
+# for some lines are there, or are reached, in 32 bits only.
 #
 # GCOV has to be that of CC, which has to be gcc.
 
@@ -36,4 +36,5 @@ coverage: build/cmocka-m32/libcmocka.a
 	@rm -f build/coverage-m32/*.gcda build/coverage-m32/*/*/*.gcda
 	+@$(MAKE) --no-print-directory variant=coverage test
 	+@$(MAKE) --no-print-directory variant=coverage-m32 CMOCKA=build/cmocka-m32 test
-	@GCOV='$(GCOV)' tests/coverage/coverage.sh tests/coverage/coverage.txt build/coverage build/coverage-m32
+	@GCOV='$(GCOV)' tests/coverage/coverage.sh tests/coverage/coverage.txt build/coverage \
+		build/coverage-m32

@@ -1,7 +1,7 @@
 #!/bin/sh
-# tests/coverage/coverage.sh LIST FOLDER...: what the tests reach of mems.c, from the counts that they left in
-# the folders, one for each build. In each, mems.c was compiled twice: for the library, and into
-# tests/checker/test_checker. A line or a branch is reached where either of the two reached it.
+# tests/coverage/coverage.sh LIST FOLDER...: what the tests reach of mems.c, from the counts that
+# they left in the folders, one for each build. In each, mems.c was compiled twice: for the library,
+# and into test_checker. A line or a branch is reached where either of the two reached it.
 #
 # Fails where a build has less than 98 % of the lines or less than 90 % of the branches, and where
 # the LIST does not name exactly the lines that no build reached. In it, an entry is
@@ -36,4 +36,5 @@ counts()
 }
 
 counts "$@" >"$1/coverage.gcov"
-awk -v list="$list" -v least_lines=98 -v least_branches=90 -f tests/coverage/coverage.awk "$1/coverage.gcov"
+awk -v list="$list" -v least_lines=98 -v least_branches=90 -f tests/coverage/coverage.awk \
+	"$1/coverage.gcov"

@@ -1,6 +1,6 @@
 #!/bin/sh
-# The example prints what tests/unit/golden/example.txt holds, and the README shows the example and its
-# output as they are.
+# The example prints what tests/unit/golden/example.txt holds, and the README shows the example and
+# its output as they are.
 set -u
 
 example=$(realpath "${EXAMPLE:-example}")

@@ -1,9 +1,9 @@
 #!/bin/sh
-# tests/fuzz/fuzz.sh FOLDER SECONDS [OPTION...]: runs the fuzz targets, from the inputs in tests/fuzz/corpus
-# on. The heap with AddressSanitizer runs for so many seconds, as it was built in FOLDER; beside it
-# first the reader of traces, then the heap without AddressSanitizer, from FOLDER-direct. The options
-# go to libFuzzer.
-# tests/fuzz/fuzz.sh FOLDER merge: puts what earlier runs found into tests/fuzz/corpus, as few inputs as do
+# tests/fuzz/fuzz.sh FOLDER SECONDS [OPTION...]: runs the fuzz targets, from the inputs in corpus on.
+# The heap with AddressSanitizer runs for so many seconds, as it was built in FOLDER; beside it first
+# the reader of traces, then the heap without AddressSanitizer, from FOLDER-direct. The options go to
+# libFuzzer.
+# tests/fuzz/fuzz.sh FOLDER merge: puts what earlier runs found into corpus, as few inputs as do
 # (with the libFuzzer of clang 14 or a later one).
 #
 # New inputs go to FOLDER/corpus, those that break something to FOLDER/crashes. Exit 1 if there are
@@ -70,8 +70,8 @@ merge()
 	rm -rf "$merged"
 	mkdir -p "$merged"
 	for program in "$@"; do
-		"$program" -only_ascii=1 -rss_limit_mb=0 -max_len=1000 $flag "$merged" "tests/fuzz/corpus/$corpus" \
-			"$folder/corpus/$corpus" >"$folder/merge.log" 2>&1 || {
+		"$program" -only_ascii=1 -rss_limit_mb=0 -max_len=1000 $flag "$merged" \
+			"tests/fuzz/corpus/$corpus" "$folder/corpus/$corpus" >"$folder/merge.log" 2>&1 || {
 			cat "$folder/merge.log"
 			exit 1
 		}

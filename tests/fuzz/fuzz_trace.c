@@ -1,7 +1,7 @@
 /*
- * A fuzz target: the input is a trace, given to the one reader there is (sample/replay/trace.h). What was
- * read keeps the rules of the format, and written out again, with a header and without, it reads
- * the same, but not with a header that claims other numbers or with a bad line at its end; line by
+ * A fuzz target: the input is a trace, given to the one reader there is (sample/replay/trace.h).
+ * What was read keeps the rules of the format, and written out again, with a header and without, it
+ * reads the same, but not with a header that claims other numbers or with a bad line at its end; line by
  * line and with a visitor that ends the reading it is the same as well. A trace that is refused
  * leaves nothing behind but a message that names the line.
  *

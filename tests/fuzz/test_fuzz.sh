@@ -1,5 +1,5 @@
 #!/bin/sh
-# The inputs that the fuzz targets have found worth keeping, tests/fuzz/corpus, run as they are by any
+# The inputs that the fuzz targets have found worth keeping, those in corpus, run as they are by any
 # compiler: fuzz_heap against the model, fuzz_trace on the reader of traces.
 set -u
 
@@ -17,6 +17,7 @@ holds()
 	return 1
 }
 
-check "calls of the heap" holds "${FUZZ_HEAP:-build/default/tests/fuzz/fuzz_heap}" tests/fuzz/corpus/heap
-check "traces" holds "${FUZZ_TRACE:-build/default/tests/fuzz/fuzz_trace}" tests/fuzz/corpus/trace
+built=build/default/tests/fuzz
+check "calls of the heap" holds "${FUZZ_HEAP:-$built/fuzz_heap}" tests/fuzz/corpus/heap
+check "traces" holds "${FUZZ_TRACE:-$built/fuzz_trace}" tests/fuzz/corpus/trace
 exit $status

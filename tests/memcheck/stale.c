@@ -1,5 +1,5 @@
 /*
- * Uses physical addresses that are not the program's any more, for tests/memcheck/test_stale.sh: a memory
+ * Uses physical addresses that are not the program's any more, for test_stale.sh: a memory
  * checker catches each use of them, and none of the uses before.
  *
  *   stale POLICY USE

@@ -1,6 +1,6 @@
 #!/bin/sh
-# tests/platforms/cmocka.sh FOLDER COMPILER [FLAG...]: builds a static cmocka for a platform that has no
-# package of it, from the source package of this system's distribution, as
+# tests/platforms/cmocka.sh FOLDER COMPILER [FLAG...]: builds a static cmocka for a platform that
+# has no package of it, from the source package of this system's distribution, as
 # FOLDER/include/cmocka.h and FOLDER/libcmocka.a.
 #
 # The source is fetched by apt-get, which verifies it, with a list of sources and a state folder of

@@ -14,7 +14,7 @@ lint_folder := build/lint
 test-platforms:
 	@tests/platforms/platforms.sh $(PLATFORMS)
 
-# The checks are in tests/platforms/clang-tidy.yaml. A file is read again when it or a header changes.
+# The checks are in clang-tidy.yaml. A file is read again when it or a header changes.
 lint: $(lint_sources:%.c=$(lint_folder)/%.tidy) $(lint_folder)/cppcheck
 	@echo 'clang-tidy and cppcheck find nothing in $(words $(lint_sources)) files'
 
@@ -46,6 +46,7 @@ lint_without_leaks := leakReturnValNotUsed memleakOnRealloc
 $(lint_folder)/cppcheck: $(lint_sources) $(lint_headers) | lint-tools
 	@mkdir -p $(@D)
 	$(CPPCHECK) --quiet --error-exitcode=1 --std=$(STD) --enable=warning,performance,portability \
-		--suppress=preprocessorErrorDirective $(lint_without_leaks:%=--suppress=%:tests/programs/allocator.c) \
+		--suppress=preprocessorErrorDirective \
+		$(lint_without_leaks:%=--suppress=%:tests/programs/allocator.c) \
 		--inline-suppr $(filter-out -I$(build)%,$(include_folders:%=-I%)) $(lint_sources)
 	@touch $@

@@ -1,8 +1,8 @@
 #!/bin/sh
-# tests/platforms/platforms.sh PLATFORM...: builds MeMS for each platform without a warning and runs the whole
-# test suite there; "lint" reads the sources instead. What is missing is installed. One line says
-# how each went, a table comes last. The output of a platform is in build/NAME/log, and is shown where
-# it failed; NAME is platform-PLATFORM, a folder of its own.
+# tests/platforms/platforms.sh PLATFORM...: builds MeMS for each platform without a warning and runs
+# the whole test suite there; "lint" reads the sources instead. What is missing is installed. One
+# line says how each went, a table comes last. The output of a platform is in build/NAME/log, and is
+# shown where it failed; NAME is platform-PLATFORM, a folder of its own.
 set -u
 
 m32='-m32 -idirafter /usr/include/x86_64-linux-gnu' # see the Makefile

@@ -1,11 +1,11 @@
 #!/bin/sh
-# Debian's programs on a MeMS heap: each does the same work with sample/preload/preload.c and without it, and
+# Debian's programs on a MeMS heap: each does the same work with sample/preload and without it, and
 # must print and write the same.
 #
 #     tests/programs/programs.sh [OPTION...] PRELOAD ALLOCATOR
 #
 # PRELOAD                   the object to preload: build/default/preload.so
-# ALLOCATOR                 the program that asks the functions themselves: .../tests/programs/allocator
+# ALLOCATOR                 the program that asks the functions themselves: .../programs/allocator
 # --only "NAME..."          of allocator sqlite3 python3 perl git gcc xz zstd redis; all of them
 # --policies "NAME..."      of first-fit quick-fit; both
 # --rounds N                how often time is taken, the least counts; 3

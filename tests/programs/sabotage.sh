@@ -1,5 +1,5 @@
 #!/bin/sh
-# Shows that tests/programs/programs.sh can fail: damages sample/preload/preload.c in one way after another and
+# Shows that programs.sh can fail: damages sample/preload/preload.c in one way after another and
 # demands that each is noticed.
 #
 #     tests/programs/sabotage.sh ALLOCATOR MEMS_OBJECT COMPILER...
