@@ -1942,9 +1942,10 @@ static NOINLINE void hole_make(size_t granule, size_t next)
 	bits_join(granule, next, joins_left, joins_right);
 	heap.merged_size += next - granule;
 	contents_forbid(granule, next - granule);
+	/* First: to give a slot to another group counts the levels above, which must know the HOLE. */
+	hole_enter(start, end, next - granule);
 	if (joins_right && leaf_of(next) != leaf_of(start))
 		leaf_lag(leaf_of(next)); /* in one leaf, what it has lost is in the larger HOLE */
-	hole_enter(start, end, next - granule);
 }
 
 /* ---- The near way: what first fit does most often, within a leaf or two ---------------------- */
