@@ -128,9 +128,6 @@
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
 #endif
-#ifndef MREMAP_DONTUNMAP
-#define MREMAP_DONTUNMAP 4
-#endif
 #ifndef MAP_FIXED_NOREPLACE
 #define MAP_FIXED_NOREPLACE 0x100000
 #endif
@@ -158,7 +155,7 @@ enum {
 	DEFAULT_START = 1000,
 	SMALLEST_PAGE = 4096,
 	LARGEST_PAGE = 2 << 20,
-	GROWTH_DIVISOR = 64,    /* a new node has at least this fraction of the pages mapped so far */
+	GROWTH_DIVISOR = 8,     /* a new node has at least this fraction of the pages mapped so far */
 	COMMIT_STEP = 64 << 10, /* bytes of a table that are made writable at once */
 
 	LEAF_LOG2 = 6,          /* granules in a leaf */
@@ -184,7 +181,7 @@ enum {
 	POPULATED_DIVISOR = 64, /* so large a fraction of the OS pages comes into memory at once, */
 	LEAST_POPULATED_PAGES = 32, /* but no fewer: they cost more than they save; */
 	MOST_POPULATED_PAGES = 64, /* and no more */
-	MOVE_BYTES = 256 << 10, /* a block of this size is moved by its pages */
+	MOVE_BYTES = 256 << 10, /* a block of this size is copied in such pieces */
 
 	DIRECT_BINS = 1024,     /* sizes, in granules, that have a bin of their own */
 	BINS = DIRECT_BINS + 128,
@@ -630,22 +627,6 @@ static void os_populate(char *address, size_t bytes)
 	const int error = errno;
 	madvise(address, bytes, MADV_POPULATE_WRITE);
 	errno = error;
-}
-
-/* Moves whole pages to where the contents do not matter; those at from read as zero from then on.
- * False where the kernel cannot. It counts what it needs before it unmaps what was there; where it
- * runs out of its own memory all the same, the pages are mapped again. */
-static bool os_move(char *to, char *from, size_t bytes)
-{
-	const int error = errno;
-	const int flags = MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP;
-	const bool is_done = mremap(from, bytes, bytes, flags, to) != MAP_FAILED;
-	errno = error;
-	if (is_done)
-		os_commit(from, bytes); /* as they are; but qemu-user takes them to be unmapped */
-	else
-		os_mmap(to, bytes, PROT_READ | PROT_WRITE, MAP_FIXED);
-	return is_done;
 }
 
 /* Sleeps until woken, unless the word has another value. May wake for no reason. */
@@ -1652,11 +1633,13 @@ static bool node_append(size_t pages)
 	return true;
 }
 
-/* Asks the OS for a node with room for so many granules, and for more the larger the heap is. */
-static bool node_grow(size_t granules)
+/* Asks the OS for a node with room for so many granules, and for more the larger the heap is; for
+ * half as much again where the block grows, so that it finds room behind it the next time. */
+static bool node_grow(size_t granules, bool is_growing)
 {
 	const size_t needed = page_of(granules) + ((granules & (heap.page_granules - 1)) != 0);
-	const size_t wanted = page_of(heap.top) / GROWTH_DIVISOR;
+	const size_t wanted = max_size(needed + (is_growing ? needed / 2 : 0),
+	                               page_of(heap.top) / GROWTH_DIVISOR);
 	return (wanted > needed && node_append(wanted)) || node_append(needed);
 }
 
@@ -2342,7 +2325,7 @@ static inline size_t block_recall(struct bin *bin, size_t size)
 /* ---- Blocks: what placement gives to the program --------------------------------------------- */
 
 /* Makes room where no HOLE is large enough: merges what is remembered, or asks the OS. */
-static NOINLINE struct hole hole_obtain(size_t size)
+static NOINLINE struct hole hole_obtain(size_t size, bool is_growing)
 {
 	struct hole hole = no_hole;
 	const size_t top = heap.top;
@@ -2354,7 +2337,7 @@ static NOINLINE struct hole hole_obtain(size_t size)
 	}
 	if (hole.start != NONE)
 		return hole;
-	if (node_grow(size)) {
+	if (node_grow(size, is_growing)) {
 		trim_for_growth(heap.top - top);
 		return (struct hole){ top, heap.top - top };
 	}
@@ -2376,15 +2359,15 @@ static size_t run_length(struct bin *bin, size_t size, size_t hole_size)
 }
 
 /* The first HOLE of at least size granules, made where there is none. */
-static inline struct hole hole_for(size_t size)
+static inline struct hole hole_for(size_t size, bool is_growing)
 {
 	const struct hole hole = hole_first(size);
-	return hole.start != NONE ? hole : hole_obtain(size);
+	return hole.start != NONE ? hole : hole_obtain(size, is_growing);
 }
 
 /* [ ------------ hole ------------ ]  =>  [ PROCESS ][ remembered ][ remembered ][ hole? ]
  * Under quick fit: the block that was remembered last, else a run from the first HOLE. */
-static NOINLINE size_t block_take_quick(size_t size)
+static NOINLINE size_t block_take_quick(size_t size, bool is_growing)
 {
 	struct bin *bin = bin_of(size);
 	const size_t granule = block_recall(bin, size);
@@ -2392,7 +2375,7 @@ static NOINLINE size_t block_take_quick(size_t size)
 		process_count(size);
 		return granule;
 	}
-	const struct hole hole = hole_for(size);
+	const struct hole hole = hole_for(size, is_growing);
 	if (hole.start == NONE)
 		return NONE;
 	const size_t end = hole.start + size * run_length(bin, size, hole.size);
@@ -2408,19 +2391,20 @@ static NOINLINE size_t block_take_quick(size_t size)
 }
 
 /* Under first fit. */
-static NOINLINE size_t block_take_first(size_t size)
+static NOINLINE size_t block_take_first(size_t size, bool is_growing)
 {
-	const struct hole hole = hole_for(size);
+	const struct hole hole = hole_for(size, is_growing);
 	return hole.start != NONE ? block_take_from(hole, size) : NONE;
 }
 
-/* Takes a block of so many granules by the policy; NONE where no memory can be had. */
-static size_t block_take(size_t size)
+/* Takes a block of so many granules by the policy, for one that grows or for the program; NONE where
+ * no memory can be had. */
+static size_t block_take(size_t size, bool is_growing)
 {
 	if (heap.is_quick)
-		return block_take_quick(size);
+		return block_take_quick(size, is_growing);
 	const size_t granule = size <= NEAR_SIZES && heap.top != 0 ? block_take_near(size) : NONE;
-	return granule != NONE ? granule : block_take_first(size);
+	return granule != NONE ? granule : block_take_first(size, is_growing);
 }
 
 /* Makes a PROCESS segment a HOLE, for good. */
@@ -2471,7 +2455,7 @@ static bool block_grow(size_t granule, size_t size)
  * As block_take, at a multiple of alignment granules: a power of two that divides a page. */
 static size_t block_take_aligned(size_t size, size_t alignment)
 {
-	struct hole hole = hole_for(size);
+	struct hole hole = hole_for(size, false);
 	size_t block;
 	for (;;) {
 		if (hole.start == NONE)
@@ -2481,7 +2465,7 @@ static size_t block_take_aligned(size_t size, size_t alignment)
 			break;
 		hole = hole_at(hole_after(size, hole.start));
 		if (hole.start == NONE)
-			hole = hole_obtain(size);
+			hole = hole_obtain(size, false);
 	}
 	hole_take(hole, block + size - hole.start);
 	if (block != hole.start) {
@@ -3317,7 +3301,7 @@ static NOINLINE void *malloc_any(size_t size)
 	lock_take();
 	const bool is_valid = request_is_valid(size);
 	if (is_valid)
-		granule = block_take(granules_of(size));
+		granule = block_take(granules_of(size), false);
 	if (UNLIKELY(heap.record != NULL) && granule != NONE)
 		record_new('a', granule, size, 0);
 	lock_give();
@@ -3330,13 +3314,13 @@ static NOINLINE void *malloc_far(size_t size)
 {
 	if (heap.near_top == 0 || size == 0)
 		return malloc_any(size);
-	return block_result(block_take_first(granules_of(size)));
+	return block_result(block_take_first(granules_of(size), false));
 }
 
 static NOINLINE void *malloc_beyond(size_t granules, size_t leaf)
 {
 	const size_t granule = block_take_beyond(granules, leaf);
-	return block_result(granule != NONE ? granule : block_take_first(granules));
+	return block_result(granule != NONE ? granule : block_take_first(granules, false));
 }
 
 /* Under first fit, for a thread that is alone: block_take_near, and nothing beside it that would
@@ -3411,7 +3395,7 @@ void *mems_calloc(size_t count, size_t size)
 	heap.fresh = (struct range){ 0 };
 	const bool is_valid = request_is_valid(overflows ? SIZE_MAX : count * size);
 	if (is_valid && !overflows)
-		granule = block_take(granules);
+		granule = block_take(granules, false);
 	if (UNLIKELY(heap.record != NULL) && granule != NONE)
 		record_new('c', granule, count * size, 0);
 	const struct range fresh = heap.fresh;
@@ -3421,39 +3405,23 @@ void *mems_calloc(size_t count, size_t size)
 	return is_valid ? block_result(granule) : NULL;
 }
 
-/* Moves the contents of a large block to one that is not in memory, and the pages of the old one
- * out of memory, so that not both are there at once. Pages can be moved as they are where both
- * blocks begin at the same place in a page; else they are copied piece by piece. */
+/* Copies a large block to one that is not in memory, piece by piece, and gives the pages of the old
+ * one back behind, so that not both are in memory at once. */
 static void contents_move(size_t to, size_t from, size_t size)
 {
-	const size_t page = (size_t)1 << heap.os_page_log2;
-	const size_t end = from + size;
-	const size_t first = min_size(round_up(from, page), end);
-	const size_t last = max_size(round_down(end, page), first);
-	memcpy(block_physical(to), block_physical(from), (first - from) << heap.shift);
-	char *target = block_physical(first + to - from);
-	const size_t bytes = (last - first) << heap.shift;
-	const bool can_move = (to - from) % page == 0;
-	const bool is_moved = can_move && os_move(target, block_physical(first), bytes);
-	if (is_moved) {
-		pages_give(first >> heap.os_page_log2, last >> heap.os_page_log2);
-		heap.trim_last = last - first;
-	}
 	const size_t step = (size_t)MOVE_BYTES >> heap.shift;
-	for (size_t at = first; !is_moved && at < last; at += step) {
-		const size_t until = min_size(at + step, last);
-		const size_t count = (until - at) << heap.shift;
-		memcpy(block_physical(at + to - from), block_physical(at), count);
-		pages_release(at, until, true);
+	for (size_t done = 0; done < size; done += step) {
+		const size_t piece = min_size(step, size - done);
+		memcpy(block_physical(to + done), block_physical(from + done), piece << heap.shift);
+		pages_release(from + done, from + done + piece, true);
 	}
-	memcpy(block_physical(last + to - from), block_physical(last), (end - last) << heap.shift);
 }
 
 /* Takes a new block, copies the old one, and frees it. */
 static size_t block_move(size_t granule, size_t size)
 {
 	heap.fresh = (struct range){ 0 };
-	const size_t to = block_take(size);
+	const size_t to = block_take(size, true);
 	if (to == NONE)
 		return NONE;
 	const size_t kept = min_size(segment_size(granule), size);
@@ -3508,7 +3476,7 @@ void *mems_aligned_alloc(size_t alignment, size_t size)
 	lock_take();
 	const bool can_go_on = request_is_valid(is_valid ? size : 0);
 	if (can_go_on)
-		granule = multiple <= 1 ? block_take(granules) : block_take_aligned(granules, multiple);
+		granule = multiple <= 1 ? block_take(granules, false) : block_take_aligned(granules, multiple);
 	if (UNLIKELY(heap.record != NULL) && granule != NONE)
 		record_new('m', granule, size, alignment);
 	lock_give();

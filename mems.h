@@ -52,10 +52,10 @@
 #include <stdio.h>
 
 /* The version of this header, the one place where it stands. */
-#define MEMS_VERSION_MAJOR 1
+#define MEMS_VERSION_MAJOR 2
 #define MEMS_VERSION_MINOR 0
 #define MEMS_VERSION_PATCH 0
-#define MEMS_VERSION "1.0.0"
+#define MEMS_VERSION "2.0.0"
 
 #ifdef __cplusplus
 extern "C" {
@@ -144,7 +144,7 @@ int mems_option(enum mems_option option, size_t value);
 
 /* Returns the virtual address of a new PROCESS segment of size bytes, rounded up to a multiple of
  * MEMS_ALIGNMENT, at the low end of the lowest-addressed HOLE that is large enough. Where there is
- * none, maps a new main node of max(pages needed, pages mapped so far / 64) pages. The contents
+ * none, maps a new main node of max(pages needed, pages mapped so far / 8) pages. The contents
  * are not defined. The block is the caller's until mems_free or mems_finish.
  * NULL with the heap unchanged: EPERM no heap, EINVAL size 0, EBUSY in a visitor, ENOMEM no memory
  * (also where size overflows). Cost: O(log heap), and one request to the OS for a new node. */
@@ -157,8 +157,10 @@ void *mems_calloc(size_t count, size_t size);
 /* Changes the size of the block at v_ptr and returns its virtual address, which may be another;
  * the contents are kept up to the smaller size. NULL acts as mems_malloc. Shrinks in place, grows
  * in place where a HOLE directly to the right in the same node has the room; else takes a new
- * block while the old one is still held, copies, and frees the old one. An alignment that came
- * from mems_aligned_alloc is not promised after a move.
+ * block while the old one is still held, copies, and frees the old one. A node that is mapped for
+ * a block that grows has half as many pages again as are needed, so that the next growth finds
+ * room: a buffer that grows in steps of any size is copied O(log size) times. An alignment that
+ * came from mems_aligned_alloc is not promised after a move.
  * NULL with the old block untouched: as mems_malloc, and EINVAL with a report for an address that
  * is not the start of a live block. Cost: O(log heap), and the copy where it moves. */
 void *mems_realloc(void *v_ptr, size_t size);
