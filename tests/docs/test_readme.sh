@@ -87,6 +87,14 @@ has_tests_that_it_names()
 	done <"$work/names"
 }
 
+# tests/README.md has a line for every program of the tests, and for no other.
+lists_every_test()
+{
+	find tests -name '*.c' -o -name '*.sh' -o -name '*.awk' -o -name '*.js' -o -name '*.p[ly]' |
+		sed 's|.*/||' | sort >"$work/programs"
+	sed -n 's/^| `\([^`]*\)` |.*/\1/p' tests/README.md | sort | diff "$work/programs" -
+}
+
 # The example as it is when it follows the block of C that records: what comes there before its
 # comment takes the place of mems_init, the rest that of mems_finish.
 recorded_example()
@@ -162,6 +170,8 @@ check "no command stands in a block that is not run" has_no_other_commands
 check "what the README links to is there" has_what_it_links_to
 
 check "the tests that the README names are there" has_tests_that_it_names
+
+check "tests/README.md has a line for every program of the tests" lists_every_test
 
 blocks=$(grep -c '^```sh$' README.md)
 n=0
