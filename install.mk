@@ -16,7 +16,7 @@ version = $(shell sed -n 's/.*define MEMS_VERSION "\(.*\)"/\1/p' mems.h)
 # Each has a page of its own that leads to mems(3), so that "man mems_malloc" works.
 functions = $(shell sed -nE '/^typedef/d; s/^[a-z].*[ *](mems_[a-z_]+)\(.*\);$$/\1/p' mems.h)
 
-.PHONY: install uninstall dist dist-check
+.PHONY: install uninstall dist
 
 # A directory in mems.pc, in terms of the one that it lies in, so that the tree can be moved.
 below = $(patsubst $($1)/%,$${$1}/%,$(patsubst $($1),$${$1},$2))
@@ -74,7 +74,3 @@ dist:
 	@mv build/dist/$(package).tar.gz build
 	@rm -rf build/dist
 	@echo build/$(package).tar.gz
-
-# Unpacks it somewhere else and runs the tests there.
-dist-check:
-	@tests/dist.sh

@@ -76,12 +76,12 @@ has_tests_that_it_names()
 		tr -d '`' >"$work/names"
 	[ -s "$work/names" ] || return
 	file=
-	while read -r name; do
-		case $name in
-		*.sh) [ -x "$(echo tests/*/"$name")" ] || { echo "README.md names $name"; return 1; } ;;
-		test_* | fuzz_*) file=$(echo tests/*/"$name.c") ;;
-		*) grep -q "^static void $name(" "$file" && grep -q "test.*[( ]$name[,)]" "$file" ||
-			{ echo "README.md names $name of $file"; return 1; } ;;
+	while read -r word; do
+		case $word in
+		*.sh) [ -x "$(echo tests/*/"$word")" ] || { echo "README.md names $word"; return 1; } ;;
+		test_* | fuzz_*) file=$(echo tests/*/"$word.c") ;;
+		*) grep -q "^static void $word(" "$file" && grep -q "test.*[( ]$word[,)]" "$file" ||
+			{ echo "README.md names $word of $file"; return 1; } ;;
 		esac
 		[ -z "$file" ] || [ -s "$file" ] || { echo "README.md names $file"; return 1; }
 	done <"$work/names"

@@ -1,0 +1,6 @@
+# The tarball of a release, unpacked somewhere else, and the tests there.
+
+.PHONY: dist-check
+
+dist-check:
+	@tests/docs/dist.sh
