@@ -120,6 +120,11 @@ static struct model_segment *block_at(const struct model *model, uintptr_t addre
 	return segment;
 }
 
+static size_t larger(size_t a, size_t b)
+{
+	return a > b ? a : b;
+}
+
 /* ---- Counting ---------------------------------------------------------------------------- */
 
 static size_t mapped_bytes(const struct model *model)
@@ -176,14 +181,23 @@ static struct model_segment *node_append(struct model *model, size_t pages)
 	return node->first;
 }
 
-/* [3] A node of max(pages needed, pages mapped / 64), or else of the pages needed: one HOLE. */
-static struct model_segment *heap_grow(struct model *model, size_t size)
+/* What placement is asked for. */
+struct request {
+	size_t alignment;       /* of the physical address */
+	size_t size;            /* bytes, rounded up */
+	bool is_growing;        /* for a block that moves because it grows */
+};
+
+/* [3] A node of the pages needed, half as many again for a block that moves because it grows, or
+ * an eighth of the pages mapped; where that is refused, of the pages needed. One HOLE. */
+static struct model_segment *heap_grow(struct model *model, struct request request)
 {
 	const size_t page = model->options.page_bytes;
-	const size_t needed = size / page + (size % page != 0);
-	const size_t share = mapped_bytes(model) / page / 64;
-	if (share > needed && is_within_limit(model, share))
-		return node_append(model, share);
+	const size_t needed = request.size / page + (request.size % page != 0);
+	size_t wanted = request.is_growing ? needed + needed / 2 : needed;
+	wanted = larger(wanted, mapped_bytes(model) / page / MODEL_GROWTH_DIVISOR);
+	if (wanted > needed && is_within_limit(model, wanted))
+		return node_append(model, wanted);
 	return is_within_limit(model, needed) ? node_append(model, needed) : NULL;
 }
 
@@ -207,15 +221,14 @@ static size_t gap_before(const struct model *model, const struct model_segment *
 }
 
 /* [2] The first HOLE with room for an aligned block of this size. */
-static struct model_segment *hole_first_fit(const struct model *model, size_t alignment,
-                                            size_t size)
+static struct model_segment *hole_first_fit(const struct model *model, struct request request)
 {
 	struct model_segment *segment = segment_first(model);
 	for (; segment != NULL; segment = segment_after(segment)) {
 		if (!is_merged_hole(segment))
 			continue;
-		const size_t gap = gap_before(model, segment, alignment);
-		if (gap <= segment->size && size <= segment->size - gap)
+		const size_t gap = gap_before(model, segment, request.alignment);
+		if (gap <= segment->size && request.size <= segment->size - gap)
 			return segment;
 	}
 	return NULL;
@@ -237,28 +250,19 @@ static void block_end(struct model_segment *block)
 	block->type = MEMS_HOLE;
 }
 
-/* Makes a block of the first size bytes of the HOLE after the gap, which stays a HOLE. */
+/* Makes a block in the HOLE, at its low end; a gap before it stays a HOLE. */
 static struct model_segment *hole_take(struct model *model, struct model_segment *hole,
-                                       size_t gap, size_t size)
+                                       struct request request)
 {
 	struct model_segment *block = hole;
+	const size_t gap = gap_before(model, hole, request.alignment);
 	if (gap != 0) {
 		segment_split(hole, gap);
 		block = hole->next;
 	}
-	segment_split(block, size);
+	segment_split(block, request.size);
 	block_begin(model, block);
 	return block;
-}
-
-static struct model_segment *first_fit_take(struct model *model, size_t alignment, size_t size)
-{
-	struct model_segment *hole = hole_first_fit(model, alignment, size);
-	if (hole == NULL)
-		hole = heap_grow(model, size);
-	if (hole == NULL)
-		return NULL;
-	return hole_take(model, hole, gap_before(model, hole, alignment), size);
 }
 
 /* [4] The block becomes a HOLE and merges at once. */
@@ -357,20 +361,20 @@ static bool is_possible(const struct model *model, size_t size)
 
 /* By first fit; before the OS is asked all that is remembered is merged, if it is much, and after
  * the OS has refused in any case. */
-static struct model_segment *hole_obtain(struct model *model, size_t alignment, size_t size)
+static struct model_segment *hole_obtain(struct model *model, struct request request)
 {
-	struct model_segment *hole = hole_first_fit(model, alignment, size);
-	if (hole == NULL && !is_possible(model, size))
+	struct model_segment *hole = hole_first_fit(model, request);
+	if (hole == NULL && !is_possible(model, request.size))
 		return NULL;
 	if (hole == NULL && is_much_remembered(model)) {
 		bins_merge(model);
-		hole = hole_first_fit(model, alignment, size);
+		hole = hole_first_fit(model, request);
 	}
 	if (hole == NULL)
-		hole = heap_grow(model, size);
+		hole = heap_grow(model, request);
 	if (hole == NULL && remembered_bytes(model) != 0) {
 		bins_merge(model);
-		hole = hole_first_fit(model, alignment, size);
+		hole = hole_first_fit(model, request);
 	}
 	return hole;
 }
@@ -403,20 +407,21 @@ static void run_remember(struct model_bin *bin, struct model_segment *segment, s
 	bin_push(bin, segment);
 }
 
-static struct model_segment *quick_fit_take(struct model *model, size_t size)
+/* The block of this size that was remembered last, else the first of a run. */
+static struct model_segment *quick_fit_take(struct model *model, struct request request)
 {
-	struct model_bin *const bin = bin_of(model, size);
-	struct model_segment *block = has_bin(bin, size) ? bin_pop(bin) : NULL;
+	struct model_bin *const bin = bin_of(model, request.size);
+	struct model_segment *block = has_bin(bin, request.size) ? bin_pop(bin) : NULL;
 	if (block != NULL) {
 		block_begin(model, block);
 		return block;
 	}
-	struct model_segment *const hole = hole_obtain(model, 1, size);
+	struct model_segment *const hole = hole_obtain(model, request);
 	if (hole == NULL)
 		return NULL;
-	const size_t length = run_length(bin, size, hole->size);
-	block = hole_take(model, hole, 0, size);
-	run_remember(bin, block->next, size, length - 1);
+	const size_t length = run_length(bin, request.size, hole->size);
+	block = hole_take(model, hole, request);
+	run_remember(bin, block->next, request.size, length - 1);
 	return block;
 }
 
@@ -441,17 +446,13 @@ static bool is_quick(const struct model *model)
 	return model->options.policy == MEMS_QUICK_FIT;
 }
 
-/* Alignments that every block has need no search of their own. */
-static struct model_segment *block_take(struct model *model, size_t alignment, size_t size)
+/* Under quick fit, alignments that every block has need no search of their own. */
+static struct model_segment *block_take(struct model *model, struct request request)
 {
-	if (!is_quick(model))
-		return first_fit_take(model, alignment, size);
-	if (alignment <= model->options.alignment)
-		return quick_fit_take(model, size);
-	struct model_segment *const hole = hole_obtain(model, alignment, size);
-	if (hole == NULL)
-		return NULL;
-	return hole_take(model, hole, gap_before(model, hole, alignment), size);
+	if (is_quick(model) && request.alignment <= model->options.alignment)
+		return quick_fit_take(model, request);
+	struct model_segment *const hole = hole_obtain(model, request);
+	return hole == NULL ? NULL : hole_take(model, hole, request);
 }
 
 static void block_release(struct model *model, struct model_segment *block)
@@ -496,7 +497,8 @@ static uintptr_t allocate(struct model *model, size_t alignment, size_t size)
 	succeeded(model);
 	if (size == 0)
 		return failed(model, EINVAL);
-	struct model_segment *const block = block_take(model, alignment, rounded_size(model, size));
+	const struct request request = {.alignment = alignment, .size = rounded_size(model, size)};
+	struct model_segment *const block = block_take(model, request);
 	return block == NULL ? failed(model, ENOMEM) : block->start;
 }
 
@@ -548,7 +550,8 @@ static bool block_grow_in_place(struct model *model, struct model_segment *block
 static struct model_segment *block_move(struct model *model, struct model_segment *block,
                                         size_t size)
 {
-	struct model_segment *const moved = block_take(model, 1, size);
+	const struct request request = {.alignment = 1, .size = size, .is_growing = true};
+	struct model_segment *const moved = block_take(model, request);
 	if (moved == NULL)
 		return NULL;
 	memcpy(moved->bytes, block->bytes, block->size);

@@ -49,6 +49,7 @@ struct model_bin {
 };
 
 enum {
+	MODEL_GROWTH_DIVISOR = 8,       /* a node has at least this part of the pages mapped */
 	MODEL_OWN_BINS = 1024,          /* for the sizes of 1 to 1024 alignments, one each */
 	MODEL_SHARED_BINS = 128         /* for larger sizes, one size at a time in each */
 };

@@ -208,8 +208,11 @@ bool is_run_by_valgrind(void)
 	return words != NULL && strstr(words, "valgrind") != NULL;
 }
 
+static enum mems_policy policy_in_force;
+
 static void policy_set(enum mems_policy policy)
 {
+	policy_in_force = policy;
 	assert_int_equal(mems_option(MEMS_POLICY, (size_t)policy), 0);
 }
 
@@ -220,6 +223,12 @@ void options_reset(void)
 	assert_int_equal(mems_option(MEMS_START_ADDRESS, 1000), 0);
 	assert_int_equal(mems_option(MEMS_PAGE_SIZE, PAGE), 0);
 	assert_int_equal(mems_option(MEMS_LIMIT, 0), 0);
+}
+
+void keep_nodes_small(void)
+{
+	if (policy_in_force == MEMS_QUICK_FIT)
+		assert_int_equal(mems_option(MEMS_LIMIT, 15 * PAGE), 0);
 }
 
 int without_heap(void **state)
@@ -240,6 +249,20 @@ int with_heap(void **state)
 	return 0;
 }
 
+int without_small_heap(void **state)
+{
+	without_heap(state);
+	keep_nodes_small();
+	return 0;
+}
+
+int with_small_heap(void **state)
+{
+	without_small_heap(state);
+	mems_init();
+	return 0;
+}
+
 int with_first_fit_heap(void **state)
 {
 	without_heap(state);
@@ -256,6 +279,15 @@ int with_quick_fit_heap(void **state)
 	return 0;
 }
 
+int with_small_quick_fit_heap(void **state)
+{
+	without_heap(state);
+	policy_set(MEMS_QUICK_FIT);
+	keep_nodes_small();
+	mems_init();
+	return 0;
+}
+
 int clean_up(void **state)
 {
 	(void)state;
@@ -268,6 +300,13 @@ int clean_up(void **state)
 
 /* ---- Running ---------------------------------------------------------------------------- */
 
+static bool is_of_another_policy(CMFixtureFunction set_up, bool is_quick)
+{
+	if (is_quick)
+		return set_up == with_first_fit_heap;
+	return set_up == with_quick_fit_heap || set_up == with_small_quick_fit_heap;
+}
+
 int run_heap_tests_of(const char *name, const struct CMUnitTest *tests, size_t count)
 {
 	enum { MAX_TESTS = 100 };
@@ -275,7 +314,7 @@ int run_heap_tests_of(const char *name, const struct CMUnitTest *tests, size_t c
 	const bool is_quick = policy_under_test() == MEMS_QUICK_FIT;
 	size_t chosen_count = 0;
 	for (size_t i = 0; i < count && chosen_count < MAX_TESTS; i++) {
-		if (tests[i].setup_func != (is_quick ? with_first_fit_heap : with_quick_fit_heap))
+		if (!is_of_another_policy(tests[i].setup_func, is_quick))
 			chosen[chosen_count++] = tests[i];
 	}
 	return _cmocka_run_group_tests(name, chosen, chosen_count, NULL, NULL);

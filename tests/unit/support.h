@@ -123,22 +123,35 @@ bool is_run_by_valgrind(void);
 /* Options as they are before the first mems_option, but for the policy. There must be no heap. */
 void options_reset(void);
 
-/* Fixtures: no heap, or an empty one; default options; reports remembered and cleared. */
+/* Under quick fit a node has 16 pages where the limit grants them. In a heap that may have no more
+ * than 15, nodes are of what is needed, as they are under first fit in small heaps. */
+void keep_nodes_small(void);
+
+/* Fixtures: no heap, or an empty one, the small one with keep_nodes_small; default options; reports remembered and cleared. */
 int without_heap(void **state);
 int with_heap(void **state);
+int without_small_heap(void **state);
+int with_small_heap(void **state);
 int with_first_fit_heap(void **state);
 int with_quick_fit_heap(void **state);
+int with_small_quick_fit_heap(void **state);
 int clean_up(void **state);
 
 /* Tests that hold under every policy, */
 #define heap_test(function) cmocka_unit_test_setup_teardown(function, with_heap, clean_up)
+#define small_heap_test(function) \
+	cmocka_unit_test_setup_teardown(function, with_small_heap, clean_up)
 #define bare_test(function) cmocka_unit_test_setup_teardown(function, without_heap, clean_up)
+#define small_bare_test(function) \
+	cmocka_unit_test_setup_teardown(function, without_small_heap, clean_up)
 
 /* and tests that say where one of them puts a block. */
 #define first_fit_test(function) \
 	cmocka_unit_test_setup_teardown(function, with_first_fit_heap, clean_up)
 #define quick_fit_test(function) \
 	cmocka_unit_test_setup_teardown(function, with_quick_fit_heap, clean_up)
+#define small_quick_fit_test(function) \
+	cmocka_unit_test_setup_teardown(function, with_small_quick_fit_heap, clean_up)
 
 /* Runs an array of tests, without those of another policy; the exit status of the program. */
 #define run_heap_tests(name, tests) \

@@ -119,11 +119,11 @@ int main(int argc, char **argv)
 	if (argc > 1)
 		golden_directory = argv[1];
 	const struct CMUnitTest tests[] = {
-		heap_test(addresses_are_those_of_the_example),
-		heap_test(texts_are_those_of_the_example),
+		small_heap_test(addresses_are_those_of_the_example),
+		small_heap_test(texts_are_those_of_the_example),
 		heap_test(a_number_is_written_and_read_back),
 		heap_test(a_finished_heap_prints_as_an_empty_one),
-		heap_test(printing_goes_to_stdout),
+		small_heap_test(printing_goes_to_stdout),
 	};
 	return run_heap_tests("example", tests);
 }

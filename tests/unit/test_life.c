@@ -247,11 +247,11 @@ int main(void)
 		bare_test(before_the_first_init_there_is_no_heap),
 		bare_test(three_hundred_lives_leave_nothing_mapped),
 		bare_test(lives_with_other_options_leave_nothing_mapped),
-		bare_test(a_second_init_changes_nothing),
+		small_bare_test(a_second_init_changes_nothing),
 		bare_test(after_finish_there_is_no_heap),
 		bare_test(a_second_finish_changes_nothing),
-		bare_test(every_life_starts_anew),
-		bare_test(addresses_do_not_outlive_their_heap),
+		small_bare_test(every_life_starts_anew),
+		small_bare_test(addresses_do_not_outlive_their_heap),
 		bare_test(zeroes_in_every_life),
 	};
 	return run_heap_tests("life", tests);

@@ -268,6 +268,7 @@ static void nodes_are_whole_pages_of_the_size_told(void **state)
 	(void)state;
 	for (size_t page = os_page(); page <= LARGEST_PAGE; page *= 2) {
 		assert_allowed(MEMS_PAGE_SIZE, page);
+		assert_allowed(MEMS_LIMIT, 15 * page);
 		mems_init();
 		assert_true(take(1) == 1000);
 		assert_true(address_of(mems_get(at(1000))) % page == 0);
@@ -285,6 +286,7 @@ static void pages_used_counts_pages_of_the_size_told(void **state)
 {
 	(void)state;
 	assert_allowed(MEMS_PAGE_SIZE, 65536);
+	assert_allowed(MEMS_LIMIT, (size_t)15 * 65536);
 	mems_init();
 	take(1000);
 	char *const text = printed_text();
@@ -380,13 +382,13 @@ int main(void)
 		bare_test(limits),
 		bare_test(policies_place_otherwise),
 		bare_test(unknown_options),
-		bare_test(a_refused_value_changes_nothing),
-		bare_test(a_started_heap_makes_options_busy),
+		small_bare_test(a_refused_value_changes_nothing),
+		small_bare_test(a_started_heap_makes_options_busy),
 		bare_test(options_hold_for_every_later_heap),
 		bare_test(blocks_have_the_alignment),
 		first_fit_test(at_alignment_1_segments_are_byte_exact),
-		bare_test(at_alignment_1_every_byte_can_be_a_block),
-		bare_test(the_heap_starts_where_it_is_told),
+		small_bare_test(at_alignment_1_every_byte_can_be_a_block),
+		small_bare_test(the_heap_starts_where_it_is_told),
 		bare_test(nodes_are_whole_pages_of_the_size_told),
 		bare_test(pages_used_counts_pages_of_the_size_told),
 		bare_test(a_limit_below_one_page_maps_nothing),

@@ -346,22 +346,23 @@ static void nodes_grow_with_the_heap(void **state)
 	size_t pages = 0;
 	for (size_t request = 0; pages < 16384; request++) {
 		const size_t needed = request % 7 == 3 ? 5 : 1;
-		const size_t expected = larger(needed, pages / 64);
+		const size_t expected = larger(needed, pages / 8);
 		assert_true(pages_of_new_node(needed * PAGE - request % 2) == expected);
 		pages += expected;
 		fill_largest_hole();
 	}
 }
 
-static void the_64th_part_is_rounded_down(void **state)
+static void the_eighth_is_rounded_down(void **state)
 {
 	(void)state;
-	assert_true(pages_of_new_node(127 * PAGE) == 127);
-	assert_true(pages_of_new_node(PAGE) == 1);
-	assert_true(pages_of_new_node(PAGE) == 2);
+	assert_true(pages_of_new_node(143 * PAGE) == 143);
+	assert_true(pages_of_new_node(PAGE) == 17);
 	fill_largest_hole();
-	assert_true(pages_of_new_node(3 * PAGE) == 3);
-	assert_true(pages_of_new_node(1) == 2);
+	assert_true(pages_of_new_node(PAGE) == 20);
+	fill_largest_hole();
+	assert_true(pages_of_new_node(23 * PAGE) == 23);
+	assert_true(pages_of_new_node(1) == 25);
 }
 
 static void whole_pages_are_not_rounded_further(void **state)
@@ -482,7 +483,7 @@ static void the_counters_count(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		heap_test(the_first_request_maps_one_node),
+		small_heap_test(the_first_request_maps_one_node),
 		first_fit_test(sizes_are_rounded_up_to_the_alignment),
 		first_fit_test(the_lowest_hole_wins_over_a_better_fit),
 		first_fit_test(a_hole_too_small_by_one_granule_is_passed_over),
@@ -493,22 +494,22 @@ int main(void)
 		first_fit_test(a_block_goes_on_in_the_next_leaf),
 		first_fit_test(freed_blocks_are_taken_again_from_the_lowest_up),
 		first_fit_test(every_size_goes_to_its_first_fit),
-		heap_test(a_block_between_blocks_merges_with_nothing),
-		heap_test(a_block_merges_with_the_hole_on_its_left),
-		heap_test(a_block_merges_with_the_hole_on_its_right),
-		heap_test(a_block_merges_with_the_holes_on_both_sides),
-		heap_test(holes_never_merge_across_nodes),
+		small_heap_test(a_block_between_blocks_merges_with_nothing),
+		small_heap_test(a_block_merges_with_the_hole_on_its_left),
+		small_heap_test(a_block_merges_with_the_hole_on_its_right),
+		small_heap_test(a_block_merges_with_the_holes_on_both_sides),
+		small_heap_test(holes_never_merge_across_nodes),
 		first_fit_test(holes_at_a_border_stay_apart_and_serve_alone),
-		heap_test(every_order_of_freeing_ends_in_one_hole),
+		small_heap_test(every_order_of_freeing_ends_in_one_hole),
 		heap_test(nodes_grow_with_the_heap),
-		heap_test(the_64th_part_is_rounded_down),
-		heap_test(whole_pages_are_not_rounded_further),
-		heap_test(a_new_node_does_not_use_the_hole_before_it),
+		heap_test(the_eighth_is_rounded_down),
+		small_heap_test(whole_pages_are_not_rounded_further),
+		small_heap_test(a_new_node_does_not_use_the_hole_before_it),
 		heap_test(growth_falls_back_to_what_is_needed_at_the_limit),
 		heap_test(the_fall_back_is_exactly_what_is_needed),
 		heap_test(nodes_stay_mapped_when_their_blocks_are_freed),
 		heap_test(a_failing_request_changes_nothing),
-		heap_test(the_counters_count),
+		small_heap_test(the_counters_count),
 	};
 	return run_heap_tests("placement", tests);
 }

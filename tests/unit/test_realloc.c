@@ -202,7 +202,7 @@ static void growing_never_crosses_a_node_border(void **state)
 	assert_true(has_filling(9192, PAGE, 10));
 	assert_chain("MAIN[1000:5095] -> HOLE[1000:5095] <-> NULL\n"
 	             "MAIN[5096:9191] -> HOLE[5096:9191] <-> NULL\n"
-	             "MAIN[9192:17383] -> PROCESS[9192:13295] <-> HOLE[13296:17383] <-> NULL\n");
+	             "MAIN[9192:21479] -> PROCESS[9192:13295] <-> HOLE[13296:21479] <-> NULL\n");
 }
 
 /* A HOLE that ends at the border counts only up to the border. */
@@ -362,32 +362,131 @@ static void growing_in_place_counts_once(void **state)
 	assert_true(stats_now().peak_process_bytes == 2000);
 }
 
+/* ---- Room to grow ------------------------------------------------------------------------ */
+
+/* The node that a block moves to when it grows has half as much again as is needed, rounded down;
+ * where the limit refuses that many pages, it has those that are needed. */
+static void a_block_that_grows_gets_half_as_much_room_again(void **state)
+{
+	(void)state;
+	mems_finish();
+	assert_int_equal(mems_option(MEMS_LIMIT, 15 * PAGE), 0);
+	mems_init();
+	assert_true(take(8) == 1000);
+	assert_true(resize(1000, PAGE) == 1000);
+	assert_true(resize(1000, PAGE + 8) == 1000 + PAGE);
+	assert_int_equal(stats_now().pages, 1 + 3);
+	const uintptr_t block = 1000 + 4 * PAGE;
+	assert_true(resize(1000 + PAGE, 3 * PAGE + 8) == block);
+	assert_int_equal(stats_now().pages, 1 + 3 + 6);
+	assert_true(resize(block, 6 * PAGE) == block);
+	mems_finish();
+	mems_init();
+	assert_true(take(10 * PAGE) == 1000);
+	const uintptr_t other = take(PAGE);
+	assert_true(other == 1000 + 10 * PAGE);
+	assert_fails(ENOMEM, mems_realloc(at(other), 4 * PAGE + 1) == NULL);
+	assert_int_equal(stats_now().pages, 11);
+	assert_true(resize(other, 4 * PAGE) == other + PAGE);
+	assert_int_equal(stats_now().pages, 15);
+}
+
+/* The eighth of a large heap counts where it is more. */
+static void a_block_that_grows_gets_its_share_of_a_large_heap(void **state)
+{
+	(void)state;
+	take(797 * PAGE);
+	const uintptr_t small = take(3 * PAGE);
+	const size_t pages = stats_now().pages;
+	take(stats_now().largest_hole);
+	assert_int_equal(pages, 797 + 797 / 8);
+	assert_true(resize(small, 3 * PAGE + 8) == 1000 + pages * PAGE);
+	assert_int_equal(stats_now().pages, pages + pages / 8);
+	take(stats_now().largest_hole);
+	const size_t before = stats_now().pages;
+	resize(small + (pages - 797) * PAGE, 100 * PAGE);
+	assert_int_equal(stats_now().pages, before + 150);
+}
+
+/* As many binary digits as the size has. */
+static size_t log2_of(size_t size)
+{
+	size_t digits = 0;
+	while (size >> digits > 1)
+		digits++;
+	return digits;
+}
+
+/* A heap whose only block grows to so many bytes in such steps. */
+static void expect_few_moves(size_t most, size_t step)
+{
+	const size_t least = (policy_under_test() == MEMS_QUICK_FIT ? 16 : 1) * PAGE;
+	size_t moves = 0;
+	uintptr_t block = take(step);
+	for (size_t size = 2 * step; size <= most; size += step) {
+		const uintptr_t moved = resize(block, size);
+		moves += moved != block;
+		block = moved;
+		assert_true(stats_now().mapped_bytes <= 5 * (size > least ? size : least));
+		assert_true(moves <= 2 * log2_of(size));
+	}
+	assert_sound();
+	mems_finish();
+	mems_init();
+}
+
+static void growing_in_steps_maps_and_copies_little(void **state)
+{
+	(void)state;
+	expect_few_moves(64 * KIB, 8);
+	expect_few_moves(MIB, 1000);
+	expect_few_moves(16 * MIB, PAGE);
+	expect_few_moves(32 * MIB, 65 * KIB + 24);
+	expect_few_moves(96 * MIB, MIB);
+}
+
+/* Blocks one page larger each time. One of k pages needs a new node only where the last, an eighth
+ * of the nodes before, has fewer: less than 9 k are mapped then, and a node adds an eighth. */
+static void rising_sizes_map_little(void **state)
+{
+	(void)state;
+	for (size_t pages = 1; pages <= 2000; pages++) {
+		give_back(take(pages * PAGE));
+		assert_true(8 * stats_now().pages <= 81 * (pages > 16 ? pages : 16));
+	}
+	assert_sound();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		heap_test(null_acts_as_malloc),
+		small_heap_test(null_acts_as_malloc),
 		heap_test(size_0_is_an_error_and_the_block_stays),
-		heap_test(the_same_rounded_size_changes_nothing),
-		heap_test(shrinking_before_a_block_makes_a_hole),
-		heap_test(shrinking_before_a_hole_widens_it),
-		heap_test(shrinking_at_the_end_of_a_node),
+		small_heap_test(the_same_rounded_size_changes_nothing),
+		small_heap_test(shrinking_before_a_block_makes_a_hole),
+		small_heap_test(shrinking_before_a_hole_widens_it),
+		small_heap_test(shrinking_at_the_end_of_a_node),
 		heap_test(shrinking_of_many_pages),
 		first_fit_test(growing_takes_a_part_of_the_hole_on_the_right),
 		first_fit_test(growing_takes_the_whole_hole_on_the_right),
-		heap_test(growing_in_place_goes_before_a_lower_hole),
-		heap_test(a_node_is_filled_in_place_to_its_last_byte),
+		small_heap_test(growing_in_place_goes_before_a_lower_hole),
+		small_heap_test(a_node_is_filled_in_place_to_its_last_byte),
 		first_fit_test(a_hole_too_small_by_one_granule_means_moving),
 		first_fit_test(a_hole_on_the_left_does_not_help),
-		heap_test(a_block_may_move_down),
-		heap_test(growing_never_crosses_a_node_border),
-		heap_test(a_hole_on_the_right_counts_up_to_the_border),
-		heap_test(the_old_block_merges_after_a_move),
+		small_heap_test(a_block_may_move_down),
+		small_heap_test(growing_never_crosses_a_node_border),
+		small_heap_test(a_hole_on_the_right_counts_up_to_the_border),
+		small_heap_test(the_old_block_merges_after_a_move),
 		heap_test(a_large_block_moves_with_its_contents),
 		heap_test(a_large_block_moves_from_and_to_odd_places),
 		heap_test(a_large_block_moves_to_memory_that_is_there),
 		heap_test(a_failing_move_leaves_the_block_untouched),
 		heap_test(a_move_counts_both_blocks_in_the_peak),
 		heap_test(growing_in_place_counts_once),
+		heap_test(a_block_that_grows_gets_half_as_much_room_again),
+		heap_test(a_block_that_grows_gets_its_share_of_a_large_heap),
+		heap_test(growing_in_steps_maps_and_copies_little),
+		heap_test(rising_sizes_map_little),
 	};
 	return run_heap_tests("realloc", tests);
 }
