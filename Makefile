@@ -43,8 +43,8 @@ link = $(CC) $(CFLAGS) $(variant_flags) $(LDFLAGS)
 
 # What is in folders is compiled as all else is; their makefiles say what is linked, and where their
 # headers are.
-sources := $(wildcard *.c sample/*/*.c tests/*/*.c)
-include_folders = .
+sources := $(wildcard *.c sample/*.c sample/*/*.c tests/*/*.c)
+include_folders = . sample
 
 .PHONY: all help clean always
 .DELETE_ON_ERROR:
@@ -109,4 +109,4 @@ include install.mk
 include $(sort $(wildcard sample/*/*.mk))
 include tests/tests.mk $(sort $(wildcard tests/*/*.mk))
 
--include $(wildcard $(build)/*.d $(build)/*/*/*.d)
+-include $(wildcard $(build)/*.d $(build)/*/*.d $(build)/*/*/*.d)

@@ -21,7 +21,7 @@ lint: $(lint_sources:%.c=$(lint_folder)/%.tidy) $(lint_folder)/cppcheck
 lint-tools:
 	@tests/need.sh $(CLANG_TIDY) $(CPPCHECK) libcmocka-dev
 
-lint_headers := $(wildcard *.h sample/*/*.h tests/*/*.h)
+lint_headers := $(wildcard *.h sample/*.h sample/*/*.h tests/*/*.h)
 $(lint_folder)/%.tidy: %.c tests/platforms/clang-tidy.yaml $(lint_headers) \
 		$(build)/sample/replay/timeline_page.h | lint-tools
 	@mkdir -p $(@D)
