@@ -19,6 +19,7 @@ variant :=
 build := build$(if $(variant),/$(variant),/default)
 example := $(if $(variant),$(build)/)example
 library := $(if $(variant),$(build)/)libmems.a
+shared := $(if $(variant),$(build)/)libmems.so
 replay := $(if $(variant),$(build)/)sample/mems-replay
 
 # The headers of the kernel are found even where gcc-multilib, which would bring a link to them, is
@@ -35,6 +36,8 @@ variant_flags_strict-clang := -Werror
 variant_flags_strict-m32 := -Werror $(m32)
 variant_flags := $(variant_flags_$(variant))
 
+version := $(shell sed -n 's/.*define MEMS_VERSION "\(.*\)"/\1/p' mems.h)
+
 warnings := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion \
 	-Wstrict-prototypes -Wmissing-prototypes
 compile = $(CC) $(include_folders:%=-I%) $(CPPFLAGS) $(CFLAGS) -std=$(STD) $(warnings) \
@@ -46,7 +49,7 @@ link = $(CC) $(CFLAGS) $(variant_flags) $(LDFLAGS)
 sources := $(wildcard *.c sample/*.c sample/*/*.c tests/*/*.c)
 include_folders = . sample
 
-.PHONY: all help clean always
+.PHONY: all shared help clean always
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -54,6 +57,7 @@ all: $(library) $(example) $(replay)
 
 help:
 	@echo 'make            libmems.a, ./example and sample/mems-replay'
+	@echo 'make shared     libmems.so, which make install-shared installs as well'
 	@echo 'make test       builds and runs the tests; installs cmocka where it is missing'
 	@echo 'make test-browser'
 	@echo '                tests the page of mems-replay --html in a headless Chromium'
@@ -76,7 +80,8 @@ help:
 	@echo 'make bench      measures MeMS beside other allocators'
 	@echo 'make scale      shows that a call costs the same on a heap a thousand times as large'
 	@echo 'make install    installs to PREFIX, /usr/local by default (make uninstall: removes it);'
-	@echo '                DESTDIR, bindir, libdir, includedir, mandir and pkgconfigdir are yours'
+	@echo '                DESTDIR, bindir, libdir, includedir, mandir and pkgconfigdir are yours;'
+	@echo '                STRIP=: keeps the debug sections'
 	@echo 'make dist       the tarball of a release, build/mems-VERSION.tar.gz'
 	@echo 'make clean      removes all that was made'
 	@echo
@@ -87,7 +92,7 @@ help:
 # ---- The library and the programs ----------------------------------------------------------------
 
 # Holds all that the objects depend on besides their sources; written only when that changes.
-$(build)/flags: export flags = $(compile) $(link) $(LDLIBS) $(AR)
+$(build)/flags: export flags = $(compile) $(pic) $(link) $(LDLIBS) $(AR)
 $(build)/flags: always
 	@mkdir -p $(sort $(dir $(sources:%=$(build)/%)))
 	@printf '%s\n' "$$flags" | cmp -s - $@ || printf '%s\n' "$$flags" >$@
@@ -95,18 +100,32 @@ $(build)/flags: always
 $(build)/%.o: %.c $(build)/flags
 	$(compile) $< -o $@
 
+# The library may go into a shared object wherever programs may lie anywhere, which is the default of
+# most compilers.
+pic := $(if $(filter shared install-shared,$(MAKECMDGOALS))$(shell \
+	echo __PIC__ | $(CC) $(CFLAGS) $(variant_flags) -E -P -x c - 2>&1 | grep -x '[0-9]*'),-fPIC)
+
+$(build)/mems.o: mems.c $(build)/flags
+	$(compile) $(pic) $< -o $@
+
 $(library): $(build)/mems.o
 	rm -f $@
 	$(AR) rcs $@ $^
+
+soname := libmems.so.$(firstword $(subst ., ,$(version)))
+shared: $(shared)
+$(shared): $(build)/mems.o
+	$(link) -shared -pthread -Wl,-soname,$(soname) $^ $(LDLIBS) -o $(@D)/$(soname)
+	ln -sf $(soname) $@
 
 $(example): $(build)/example.o $(library)
 	$(link) $^ $(LDLIBS) -o $@
 
 clean:
-	rm -rf build libmems.a example sample/mems-replay
+	rm -rf build libmems.a libmems.so* example sample/mems-replay
 
-include install.mk
 include $(sort $(wildcard sample/*/*.mk))
+include install.mk
 include tests/tests.mk $(sort $(wildcard tests/*/*.mk))
 
 -include $(wildcard $(build)/*.d $(build)/*/*.d $(build)/*/*/*.d)

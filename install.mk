@@ -11,8 +11,9 @@ datarootdir ?= $(prefix)/share
 mandir ?= $(datarootdir)/man
 pkgconfigdir ?= $(libdir)/pkgconfig
 INSTALL ?= install
+# Objects that are optimised at link time would lose their index with it.
+STRIP ?= $(if $(findstring -flto,$(CFLAGS)),:,$(shell $(CC) -print-prog-name=strip) --strip-debug)
 
-version = $(shell sed -n 's/.*define MEMS_VERSION "\(.*\)"/\1/p' mems.h)
 # Each has a page of its own that leads to mems(3), so that "man mems_malloc" works.
 functions = $(shell sed -nE '/^typedef/d; s/^[a-z].*[ *](mems_[a-z_]+)\(.*\);$$/\1/p' mems.h)
 
@@ -30,7 +31,8 @@ install: $(library) $(replay)
 	$(INSTALL) -d '$(DESTDIR)$(bindir)' '$(DESTDIR)$(libdir)' '$(DESTDIR)$(includedir)' \
 		'$(DESTDIR)$(pkgconfigdir)' '$(DESTDIR)$(mandir)/man3'
 	$(INSTALL) -m 644 mems.h '$(DESTDIR)$(includedir)'
-	$(INSTALL) -m 644 $(library) '$(DESTDIR)$(libdir)'
+	$(INSTALL) -m 644 $(library) '$(DESTDIR)$(libdir)/libmems.a'
+	$(STRIP) '$(DESTDIR)$(libdir)/libmems.a'
 	$(INSTALL) -m 755 $(replay) '$(DESTDIR)$(bindir)'
 	sed '$(mems_pc)' mems.pc.in >$(build)/mems.pc
 	$(INSTALL) -m 644 $(build)/mems.pc '$(DESTDIR)$(pkgconfigdir)'
@@ -40,9 +42,16 @@ install: $(library) $(replay)
 		$(INSTALL) -m 644 $(build)/alias.3 '$(DESTDIR)$(mandir)'/man3/$$name.3 || exit; \
 	done
 
+# The linker prefers it from then on.
+install-shared: install $(shared)
+	$(INSTALL) -m 755 $(dir $(shared))$(soname) '$(DESTDIR)$(libdir)/$(soname)'
+	$(STRIP) '$(DESTDIR)$(libdir)/$(soname)'
+	ln -sf $(soname) '$(DESTDIR)$(libdir)/libmems.so'
+
 # Takes the files away, and leaves the directories.
 uninstall:
 	rm -f '$(DESTDIR)$(includedir)/mems.h' '$(DESTDIR)$(libdir)/libmems.a' \
+		'$(DESTDIR)$(libdir)/libmems.so' '$(DESTDIR)$(libdir)/$(soname)' \
 		'$(DESTDIR)$(pkgconfigdir)/mems.pc' '$(DESTDIR)$(bindir)/mems-replay'
 	for name in mems $(functions); do rm -f '$(DESTDIR)$(mandir)'/man3/$$name.3; done
 

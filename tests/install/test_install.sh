@@ -121,10 +121,39 @@ goes_to_directories()
 		make -s variant="${VARIANT:-}" uninstall "$@" && holds_only "$root" ''
 }
 
+# The shared library comes and goes beside all else.
+shared_is_asked_for()
+{
+	root=$work/shared
+	soname=libmems.so.${version%%.*}
+	make -s variant="${VARIANT:-}" install-shared PREFIX=/p DESTDIR="$root" >"$work/log" &&
+		found "$root/p/lib" | grep libmems >"$work/found" &&
+		printf '%s\n' "644 /libmems.a" "755 /$soname" "777 /libmems.so" | sort |
+			diff - "$work/found" && [ "$(readlink "$root/p/lib/libmems.so")" = "$soname" ] &&
+		make -s variant="${VARIANT:-}" uninstall PREFIX=/p DESTDIR="$root" && holds_only "$root" ''
+}
+
+# has_debug_sections FILE
+has_debug_sections()
+{
+	readelf -SW "$1" | grep -q ' \.debug'
+}
+
+debug_sections_are_asked_for()
+{
+	root=$work/debug
+	make -s variant="${VARIANT:-}" install PREFIX=/p DESTDIR="$root" &&
+		! has_debug_sections "$root/p/lib/libmems.a" &&
+		make -s variant="${VARIANT:-}" install PREFIX=/p DESTDIR="$root" STRIP=: &&
+		cmp "$root/p/lib/libmems.a" "${VARIANT:+build/$VARIANT/}libmems.a"
+}
+
 check "it goes to /usr/local below DESTDIR, and from there again" goes_to_usr_local
 check "it goes to PREFIX" goes_to PREFIX
 check "it goes to prefix" goes_to prefix
 check "each directory can be chosen" goes_to_directories
+check "the shared library is installed where it is asked for" shared_is_asked_for
+check "debug sections are installed where they are asked for" debug_sections_are_asked_for
 
 # ---- A program that uses what is installed -------------------------------------------------------
 

@@ -3,4 +3,4 @@
 .PHONY: dist-check
 
 dist-check:
-	@tests/docs/dist.sh
+	@tests/install/dist.sh
