@@ -54,9 +54,16 @@
 
 #include "mems.h"
 
-enum textbook_policy { FIRST_FIT, NEXT_FIT, BEST_FIT, WORST_FIT, QUICK_FIT, TEXTBOOK_POLICIES };
+enum textbook_policy {
+	FIRST_FIT = MEMS_FIRST_FIT,
+	QUICK_FIT = MEMS_QUICK_FIT,
+	NEXT_FIT,
+	BEST_FIT,
+	WORST_FIT,
+	TEXTBOOK_POLICIES
+};
 
-/* "first_fit", "next_fit", ... */
+/* "first_fit", "quick_fit", ... */
 extern const char *const textbook_policy_names[TEXTBOOK_POLICIES];
 
 /* As mems_option has them, and within its bounds. All in bytes. */

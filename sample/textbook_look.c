@@ -6,7 +6,7 @@
 #include "textbook.h"
 
 const char *const textbook_policy_names[] = {
-	"first_fit", "next_fit", "best_fit", "worst_fit", "quick_fit",
+	"first_fit", "quick_fit", "next_fit", "best_fit", "worst_fit",
 };
 
 static bool is_free(const struct segment *segment)

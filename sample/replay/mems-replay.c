@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine.h"
 #include "mems.h"
 #include "progress.h"
 #include "replay.h"
@@ -50,7 +51,7 @@ static const char help[] =
 	"  --html FILE           write a page for the browser that plays the trace step by step\n"
 	"                        FILE may be \"-\" for standard output\n"
 	"\n"
-	"  --policy first_fit | quick_fit\n"
+	"  --policy first_fit | next_fit | best_fit | worst_fit | quick_fit\n"
 	"  --alignment BYTES\n"
 	"  --page-size BYTES\n"
 	"  --start ADDRESS       the first virtual address\n"
@@ -77,9 +78,9 @@ struct session {
 	const char *name;
 	FILE *in;
 	struct trace trace;
+	struct textbook_options options; /* that the heap runs with */
+	const struct engine *engine;     /* NULL before it is started for the first time */
 	struct replay replay;
-	bool is_started;
-	size_t page_size; /* that the heap runs with where no option says another */
 };
 
 /* ---- Files that are written ------------------------------------------------------------------ */
@@ -123,15 +124,13 @@ static int file_write(const char *path, writer *write_it, struct session *sessio
 
 static int json_write(FILE *out, struct session *session)
 {
-	(void)session;
-	mems_fprint_json(out); /* an error stays in out */
+	session->engine->fprint_json(out); /* an error stays in out */
 	return 0;
 }
 
 static int picture_write(FILE *out, struct session *session)
 {
-	(void)session;
-	svg_write(out);
+	svg_write(out, session->engine);
 	return 0;
 }
 
@@ -149,18 +148,34 @@ static int heap_write(struct session *session)
 
 /* ---- Starting the heap ----------------------------------------------------------------------- */
 
-/* What a trace that says nothing runs with. Returns the page size. */
-static size_t options_reset(void)
+/* Sets an option of the heap, for whatever engine: false where the value is not allowed. */
+static bool option_set(struct textbook_options *options, enum mems_option option, size_t value)
+{
+	bool is_library = option != MEMS_POLICY || value == FIRST_FIT || value == QUICK_FIT;
+
+	if (is_library ? mems_option(option, value) != 0 : value >= TEXTBOOK_POLICIES)
+		return false;
+	switch (option) {
+	case MEMS_POLICY: options->policy = (enum textbook_policy)value; break;
+	case MEMS_ALIGNMENT: options->alignment = value; break;
+	case MEMS_START_ADDRESS: options->start = value; break;
+	case MEMS_PAGE_SIZE: options->page_size = value; break;
+	case MEMS_LIMIT: options->limit = value; break;
+	}
+	return true;
+}
+
+/* What a trace that says nothing runs with. */
+static void options_reset(struct textbook_options *options)
 {
 	size_t bytes = 4096;
 
-	mems_option(MEMS_POLICY, MEMS_FIRST_FIT);
-	mems_option(MEMS_ALIGNMENT, 8);
-	mems_option(MEMS_START_ADDRESS, 1000);
-	mems_option(MEMS_LIMIT, 0);
-	while (mems_option(MEMS_PAGE_SIZE, bytes) != 0 && bytes < 2 << 20)
+	option_set(options, MEMS_POLICY, FIRST_FIT);
+	option_set(options, MEMS_ALIGNMENT, 8);
+	option_set(options, MEMS_START_ADDRESS, 1000);
+	option_set(options, MEMS_LIMIT, 0);
+	while (!option_set(options, MEMS_PAGE_SIZE, bytes) && bytes < 2 << 20)
 		bytes *= 2;
-	return bytes;
 }
 
 static bool is_overruled(enum mems_option option)
@@ -176,11 +191,12 @@ static int options_set(struct session *session)
 {
 	const struct trace *trace = &session->trace;
 
-	session->page_size = options_reset();
+	options_reset(&session->options);
 	for (size_t i = 0; i < trace->option_count; i++) {
 		const struct trace_option *option = &trace->options[i];
 
-		if (!is_overruled(option->option) && mems_option(option->option, option->value) != 0) {
+		if (!is_overruled(option->option) &&
+		    !option_set(&session->options, option->option, option->value)) {
 			fprintf(stderr, "%s:%zu: this value of the option is not allowed: %zu\n",
 			        session->name, option->line, option->value);
 			return EXIT_BAD_USE;
@@ -189,7 +205,7 @@ static int options_set(struct session *session)
 	for (size_t i = 0; i < chosen.option_count; i++) {
 		const struct trace_option *option = &chosen.options[i];
 
-		if (mems_option(option->option, option->value) != 0) {
+		if (!option_set(&session->options, option->option, option->value)) {
 			fprintf(stderr, "mems-replay: %s: this value is not allowed: %zu\n",
 			        chosen.option_words[i], option->value);
 			return EXIT_BAD_USE;
@@ -204,16 +220,22 @@ static int heap_start(struct session *session)
 
 	if (status != EXIT_SUCCESS)
 		return status;
-	session->replay = (struct replay){.name = session->name, .is_checking = chosen.is_checking};
-	session->is_started = true;
-	mems_init();
-	return EXIT_SUCCESS;
+	session->engine = engine_start(&session->options);
+	session->replay = (struct replay){
+		.name = session->name,
+		.engine = session->engine,
+		.is_checking = chosen.is_checking,
+	};
+	if (!chosen.is_checking || session->engine->has_memory)
+		return EXIT_SUCCESS;
+	fprintf(stderr, "mems-replay: --check needs a policy of the library: first_fit or quick_fit\n");
+	return EXIT_BAD_USE;
 }
 
 static void heap_stop(struct session *session)
 {
 	replay_free(&session->replay);
-	mems_finish();
+	session->engine->finish();
 }
 
 /* ---- The first pass: as the trace is read ---------------------------------------------------- */
@@ -228,20 +250,20 @@ static void op_print(const struct session *session, const struct trace_op *op, c
 	if (op->kind == 'm')
 		printf(" %zu", op->alignment);
 	printf(" -> %zu\n", (size_t)(uintptr_t)v_ptr);
-	mems_print_stats();
+	session->engine->fprint_stats(stdout);
 }
 
 /* Makes a call as soon as its line was read: 0, or an exit status. */
 static int op_visit(const struct trace_op *op, void *context)
 {
 	struct session *session = context;
-	int status = session->is_started ? EXIT_SUCCESS : heap_start(session);
+	int status = session->engine != NULL ? EXIT_SUCCESS : heap_start(session);
 	void *v_ptr;
 
 	if (status != EXIT_SUCCESS)
 		return status;
 	if (op->kind == 'p') {
-		mems_print_stats();
+		session->engine->fprint_stats(stdout);
 		fflush(stdout);
 		return EXIT_SUCCESS;
 	}
@@ -265,7 +287,7 @@ static int trace_replay(struct session *session)
 		fprintf(stderr, "%s\n", error);
 		return EXIT_BAD_USE;
 	}
-	if (status == EXIT_SUCCESS && !session->is_started)
+	if (status == EXIT_SUCCESS && session->engine == NULL)
 		status = heap_start(session);
 	if (status != EXIT_SUCCESS)
 		return status;
@@ -307,27 +329,13 @@ static int heap_write_at(struct session *session, size_t peak_call)
 	return status;
 }
 
-/* The value of an option that the heap runs with. */
-static size_t option_value(const struct session *session, enum mems_option option, size_t otherwise)
-{
-	for (size_t i = 0; i < chosen.option_count; i++)
-		if (chosen.options[i].option == option)
-			return chosen.options[i].value;
-	for (size_t i = 0; i < session->trace.option_count; i++)
-		if (session->trace.options[i].option == option)
-			return session->trace.options[i].value;
-	return otherwise;
-}
-
 static int walks_and_page_write(FILE *out, struct session *session)
 {
 	struct timeline timeline = {
 		.name = session->name,
 		.trace = &session->trace,
-		.alignment = option_value(session, MEMS_ALIGNMENT, 8),
-		.start = option_value(session, MEMS_START_ADDRESS, 1000),
-		.page_size = option_value(session, MEMS_PAGE_SIZE, session->page_size),
-		.is_quick_fit = option_value(session, MEMS_POLICY, MEMS_FIRST_FIT) != MEMS_FIRST_FIT,
+		.engine = session->engine,
+		.options = session->options,
 		.peak_call = session->replay.most_bytes_call,
 	};
 	int result;
@@ -421,7 +429,7 @@ static int session_finish(struct session *session)
 	double seconds = 0;
 	int status = EXIT_SUCCESS;
 
-	mems_get_stats(&stats);
+	session->engine->get_stats(&stats);
 	if (!chosen.has_at)
 		status = heap_write(session);
 	heap_stop(session);
@@ -453,7 +461,7 @@ static int session_run(const char *path)
 	status = trace_replay(&session);
 	if (status == EXIT_SUCCESS)
 		status = session_finish(&session);
-	else
+	else if (session.engine != NULL)
 		heap_stop(&session);
 	trace_free(&session.trace);
 	if (session.in != stdin)
@@ -490,11 +498,11 @@ static size_t number_parse(const char *name, const char *text)
 
 static size_t policy_parse(const char *text)
 {
-	if (strcmp(text, "first_fit") == 0 || strcmp(text, "first-fit") == 0)
-		return MEMS_FIRST_FIT;
-	if (strcmp(text, "quick_fit") != 0 && strcmp(text, "quick-fit") != 0)
-		bad_use("--policy", "neither first_fit nor quick_fit", text);
-	return MEMS_QUICK_FIT;
+	size_t policy;
+
+	if (!trace_policy(text, &policy))
+		bad_use("--policy", "none of first_fit, next_fit, best_fit, worst_fit and quick_fit", text);
+	return policy;
 }
 
 /* Notes an option of the heap; the last of the same name wins. */

@@ -141,18 +141,6 @@ static void check_heap(struct replay *replay, const struct trace_op *op)
 
 /* ---- Replaying ------------------------------------------------------------------------------- */
 
-/* Makes the call of an operation: its result, or for a free the address that was freed. */
-static void *op_call(const struct trace_op *op, void *v_ptr)
-{
-	switch (op->kind) {
-	case 'a': return mems_malloc(op->size);
-	case 'c': return mems_calloc(1, op->size);
-	case 'm': return mems_aligned_alloc(op->alignment, op->size);
-	case 'r': return mems_realloc(v_ptr, op->size);
-	default: mems_free(v_ptr); return v_ptr;
-	}
-}
-
 /* The entry of a block, new ones included; NULL without memory. */
 static struct replay_block *block_entry(struct replay *replay, uint32_t block)
 {
@@ -176,7 +164,7 @@ static void block_update(struct replay *replay, const struct trace_op *op,
 	replay->calls++;
 	replay->process_bytes -= old_bytes;
 	if (op->kind == 'f') {
-		if (mems_get(v_ptr) != NULL)
+		if (replay->is_checking && mems_get(v_ptr) != NULL)
 			replay_fail(replay, op, "mems_get still knows a freed block");
 		*block = (struct replay_block){0};
 		return;
@@ -185,7 +173,7 @@ static void block_update(struct replay *replay, const struct trace_op *op,
 	block->size = op->size;
 	if (op->kind != 'r')
 		block->key = op->line;
-	replay->process_bytes += mems_usable_size(v_ptr);
+	replay->process_bytes += replay->engine->usable_size(v_ptr);
 	if (replay->process_bytes > replay->most_bytes) {
 		replay->most_bytes = replay->process_bytes;
 		replay->most_bytes_call = replay->calls;
@@ -205,7 +193,7 @@ void *replay_op(struct replay *replay, const struct trace_op *op)
 	struct replay_block *block = block_entry(replay, op->block);
 	bool is_old = op->kind == 'f' || op->kind == 'r';
 	size_t kept = block != NULL && is_old ? pattern_start(block->size) : 0;
-	size_t old_bytes = block != NULL && is_old ? mems_usable_size(block->v_ptr) : 0;
+	size_t old_bytes = block != NULL && is_old ? replay->engine->usable_size(block->v_ptr) : 0;
 	void *v_ptr;
 
 	if (block == NULL) {
@@ -215,7 +203,7 @@ void *replay_op(struct replay *replay, const struct trace_op *op)
 	if (replay->is_checking && is_old)
 		check_old(replay, op, block);
 	errno = 0;
-	v_ptr = op_call(op, block->v_ptr);
+	v_ptr = replay->engine->call(op, block->v_ptr);
 	if (v_ptr == NULL || errno != 0) {
 		replay_fail(replay, op, errno != 0 ? strerror(errno) : "NULL without an error");
 		return NULL;

@@ -1,5 +1,6 @@
 /*
- * Turns operations of a trace into calls of MeMS. Calls mems; called by mems-replay and timeline.
+ * Turns operations of a trace into calls of a heap. Calls engine, mems; called by mems-replay and
+ * timeline.
  *
  * The heap is started by the caller, and the operations come one by one.
  *
@@ -12,6 +13,7 @@
 
 #include <stdbool.h>
 
+#include "engine.h"
 #include "trace.h"
 
 struct replay_block {
@@ -20,10 +22,11 @@ struct replay_block {
 	size_t key;  /* of its pattern: the line that allocated it */
 };
 
-/* All zero but for name and is_checking: nothing was replayed yet. */
+/* All zero but for name, engine and is_checking: nothing was replayed yet. */
 struct replay {
 	const char *name; /* of the trace, for messages */
-	bool is_checking;
+	const struct engine *engine; /* that was started */
+	bool is_checking; /* for an engine that has memory */
 	bool has_failed;
 	size_t calls;           /* made so far */
 	size_t process_bytes;   /* in live blocks */

@@ -2,8 +2,9 @@
 
 include_folders += sample/replay $(build)/sample/replay
 
-replay_parts := mems-replay progress replay svg timeline trace
-$(replay): $(replay_parts:%=$(build)/sample/replay/%.o) $(library)
+replay_parts := engine mems-replay progress replay svg timeline trace
+textbook := $(build)/sample/textbook.o $(build)/sample/textbook_look.o
+$(replay): $(replay_parts:%=$(build)/sample/replay/%.o) $(textbook) $(library)
 	$(link) $^ $(LDLIBS) -o $@
 
 # The page that is built into it.

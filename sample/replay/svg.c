@@ -6,8 +6,6 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "mems.h"
-
 /* Lengths in the units of the picture, which are pixels where it is shown at its own size. */
 enum {
 	WIDTH = 1000,
@@ -44,6 +42,7 @@ struct group {
 
 struct picture {
 	FILE *out;
+	const struct engine *engine;
 	struct mems_stats stats;
 	size_t nodes_per_row;
 	size_t row_count;
@@ -112,13 +111,13 @@ static double row_longest(const struct picture *picture)
 
 static void picture_measure(struct picture *picture)
 {
-	mems_get_stats(&picture->stats);
+	picture->engine->get_stats(&picture->stats);
 	picture->nodes_per_row = (picture->stats.main_nodes + ROWS_MAX - 1) / ROWS_MAX;
 	if (picture->nodes_per_row == 0)
 		return;
 	picture->row_count = (picture->stats.main_nodes + picture->nodes_per_row - 1) /
 	                     picture->nodes_per_row;
-	mems_walk(row_measure, picture);
+	picture->engine->walk(row_measure, picture);
 	picture->is_one_scale = true;
 	for (size_t i = 0; i < picture->row_count; i++)
 		if (row_bytes(&picture->rows[i]) * SCALE_SHARED_UP_TO < row_longest(picture))
@@ -294,9 +293,11 @@ static void segment_draw(struct picture *picture, bool is_process, const struct 
 	int length = snprintf(text, sizeof text, "%s %zu", name, size);
 	const char *shown = text;
 
-	fprintf(picture->out,
-	        "%s[%" PRIuPTR ":%" PRIuPTR "], %zu bytes, physical 0x%" PRIxPTR "</title></rect>\n",
-	        name, group->start, group->end, size, (uintptr_t)group->physical);
+	fprintf(picture->out, "%s[%" PRIuPTR ":%" PRIuPTR "], %zu bytes", name, group->start,
+	        group->end, size);
+	if (picture->engine->has_memory)
+		fprintf(picture->out, ", physical 0x%" PRIxPTR, (uintptr_t)group->physical);
+	fprintf(picture->out, "</title></rect>\n");
 	if (length * LETTER + 6 > width) {
 		shown = strchr(text, ' ') + 1;
 		length = (int)strlen(shown);
@@ -371,9 +372,11 @@ static void row_begin(struct picture *picture, size_t index)
 		fprintf(picture->out, "Main nodes %zu-%zu</text>\n", row->first_node,
 		        row->first_node + row->nodes - 1);
 	fprintf(picture->out,
-	        "<text x=\"%d\" y=\"%d\">%" PRIuPTR "-%" PRIuPTR "</text>\n"
-	        "<text x=\"%d\" y=\"%d\">at 0x%" PRIxPTR "</text>\n",
-	        MARGIN, y + 15, row->start, row->end, MARGIN, y + 30, (uintptr_t)row->physical);
+	        "<text x=\"%d\" y=\"%d\">%" PRIuPTR "-%" PRIuPTR "</text>\n",
+	        MARGIN, y + 15, row->start, row->end);
+	if (picture->engine->has_memory)
+		fprintf(picture->out, "<text x=\"%d\" y=\"%d\">at 0x%" PRIxPTR "</text>\n", MARGIN,
+		        y + 30, (uintptr_t)row->physical);
 }
 
 /* A thick line where a main node ends that is not the last of its row. */
@@ -406,15 +409,15 @@ static int segment_visit(const struct mems_segment *segment, void *context)
 	return 0;
 }
 
-void svg_write(FILE *out)
+void svg_write(FILE *out, const struct engine *engine)
 {
-	struct picture picture = {.out = out};
+	struct picture picture = {.out = out, .engine = engine};
 
 	picture_measure(&picture);
 	head_write(&picture);
 	if (picture.row_count == 0)
 		fprintf(out, "<text class=\"note\" x=\"%d\" y=\"%d\">The heap is empty: it has no main node."
 		        "</text>\n", MARGIN, ROWS_TOP + BAR_HEIGHT);
-	mems_walk(segment_visit, &picture);
+	engine->walk(segment_visit, &picture);
 	foot_write(&picture);
 }

@@ -28,7 +28,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "mems.h"
 #include "progress.h"
 #include "replay.h"
 #include "timeline_page.h"
@@ -221,9 +220,10 @@ static void entry_change(struct history *history, struct entry *entry)
 
 /* ---- Comparing the copy with the heap -------------------------------------------------------- */
 
-static bool segment_find(uintptr_t address, struct mems_segment *segment)
+static bool segment_find(const struct history *history, uintptr_t address,
+                         struct mems_segment *segment)
 {
-	return mems_segment_at((const void *)address, segment) == 0;
+	return history->replay.engine->segment_at((const void *)address, segment) == 0;
 }
 
 /* Did the last step's chains, as the copy has them, have a border before this address? */
@@ -239,17 +239,17 @@ static bool region_find(const struct history *history, uintptr_t address, uintpt
 {
 	struct mems_segment segment;
 
-	if (!segment_find(address, &segment))
+	if (!segment_find(history, address, &segment))
 		return false;
 	*from = segment.start;
 	*to = segment.end;
 	do {
-		if (*from == history->start || !segment_find(*from - 1, &segment))
+		if (*from == history->start || !segment_find(history, *from - 1, &segment))
 			break;
 		*from = segment.start;
 	} while (!is_border(history, *from));
 	do {
-		if (!segment_find(*to + 1, &segment))
+		if (!segment_find(history, *to + 1, &segment))
 			break;
 		*to = segment.end;
 	} while (!is_border(history, *to + 1));
@@ -308,7 +308,7 @@ static void region_update(struct history *history, const struct trace_op *op, ui
 	uintptr_t at = from;
 	struct mems_segment segment;
 
-	for (; at <= to && segment_find(at, &segment); at = segment.end + 1) {
+	for (; at <= to && segment_find(history, at, &segment); at = segment.end + 1) {
 		bool is_result = segment.start == result && op->kind != 'f';
 		struct entry *entry;
 
@@ -355,7 +355,7 @@ static void chains_update(struct history *history, const struct trace_op *op, ui
 	address_update(history, op, result, result);
 	if (before != 0 && before != result)
 		address_update(history, op, result, before);
-	for (top = history->end; segment_find(top + 1, &segment); top = segment.node_end)
+	for (top = history->end; segment_find(history, top + 1, &segment); top = segment.node_end)
 		address_update(history, op, result, top + 1);
 	history->end = top;
 }
@@ -423,7 +423,8 @@ static void nodes_write(struct history *history)
 	struct mems_segment first;
 	const char *separator = "";
 
-	for (; segment_find(history->nodes_end + 1, &first); history->nodes_end = first.node_end) {
+	for (; segment_find(history, history->nodes_end + 1, &first);
+	     history->nodes_end = first.node_end) {
 		fprintf(history->out, "%s[%" PRIuPTR ",\"0x%" PRIxPTR "\"]", separator, first.node_end,
 		        (uintptr_t)first.physical);
 		separator = ",";
@@ -457,20 +458,22 @@ static int walk_visit(const struct mems_segment *segment, void *context)
 	return 0;
 }
 
-static void walk_write(FILE *out, size_t call, const struct mems_stats *stats)
+static void walk_write(const struct history *history, const struct mems_stats *stats)
 {
+	FILE *out = history->timeline->walks;
+	size_t call = history->call;
 	struct walk walk = {.out = out, .sum = UINT32_C(2166136261)};
 
 	if (out == NULL)
 		return;
-	mems_walk(walk_visit, &walk);
+	history->replay.engine->walk(walk_visit, &walk);
 	fprintf(out, "{\"call\":%zu,\"segments\":%zu,\"sum\":%" PRIu32 ",\"process\":%zu,\"hole\":%zu,"
 	        "\"largest\":%zu,\"mapped\":%zu,\"nodes\":%zu,\"text\":\"", call, walk.segments, walk.sum,
 	        stats->process_bytes, stats->hole_bytes, stats->largest_hole, stats->mapped_bytes,
 	        stats->main_nodes);
 	walk.is_text = true;
 	if (walk.segments <= WALK_TEXT_MAX)
-		mems_walk(walk_visit, &walk);
+		history->replay.engine->walk(walk_visit, &walk);
 	fprintf(out, "\"}\n");
 }
 
@@ -479,7 +482,7 @@ static void step_write(struct history *history, const struct trace_op *op, uintp
 {
 	struct mems_stats stats;
 
-	mems_get_stats(&stats);
+	history->replay.engine->get_stats(&stats);
 	fprintf(history->out, "%s\n[%zu,\"%c\",%zu,%zu,%zu,%" PRIuPTR ",%zu,%zu,\"",
 	        history->steps == 0 ? "" : ",", history->call, op == NULL ? '-' : op->kind,
 	        op == NULL ? 0 : (size_t)op->block, op == NULL ? 0 : op->size,
@@ -489,7 +492,7 @@ static void step_write(struct history *history, const struct trace_op *op, uintp
 	nodes_write(history);
 	fprintf(history->out, "]]");
 	history->steps++;
-	walk_write(history->timeline->walks, history->call, &stats);
+	walk_write(history, &stats);
 }
 
 /* ---- Which states are steps ------------------------------------------------------------------ */
@@ -553,8 +556,8 @@ static void head_write(struct history *history)
 	fprintf(history->out, "{\"name\":");
 	text_write(history->out, timeline->name);
 	fprintf(history->out, ",\"policy\":\"%s\",\"alignment\":%zu,\"start\":%zu,\"page\":%zu,\n",
-	        timeline->is_quick_fit ? "quick_fit" : "first_fit", timeline->alignment,
-	        timeline->start, timeline->page_size);
+	        textbook_policy_names[timeline->options.policy], timeline->options.alignment,
+	        timeline->options.start, timeline->options.page_size);
 	fprintf(history->out, "\"calls\":%zu,\"peak\":%zu,\"sampled\":%s,\n", timeline->trace->count,
 	        timeline->peak_call, is_sampled(timeline) ? "true" : "false");
 	ids_write(history->out, timeline->trace);
@@ -601,11 +604,11 @@ int timeline_write(FILE *out, const struct timeline *timeline)
 	struct history history = {
 		.out = out,
 		.timeline = timeline,
-		.replay = {.name = timeline->name},
-		.alignment = timeline->alignment,
-		.start = timeline->start,
-		.end = timeline->start - 1,
-		.nodes_end = timeline->start - 1,
+		.replay = {.name = timeline->name, .engine = timeline->engine},
+		.alignment = timeline->options.alignment,
+		.start = timeline->options.start,
+		.end = timeline->options.start - 1,
+		.nodes_end = timeline->options.start - 1,
 		.unused = NONE,
 	};
 	int result;

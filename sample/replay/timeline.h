@@ -1,5 +1,6 @@
 /*
- * Turns a trace into one HTML page that plays it. Calls replay, progress; called by mems-replay.
+ * Turns a trace into one HTML page that plays it. Calls replay, engine, progress; called by
+ * mems-replay.
  */
 #ifndef TIMELINE_H
 #define TIMELINE_H
@@ -7,13 +8,14 @@
 #include <stdbool.h>
 #include <stdio.h>
 
+#include "engine.h"
 #include "trace.h"
 
 struct timeline {
 	const char *name; /* of the trace, as the page shows it */
 	const struct trace *trace;
-	size_t alignment, start, page_size; /* the options that the heap runs with */
-	bool is_quick_fit;
+	const struct engine *engine; /* that was started, */
+	struct textbook_options options; /* with these */
 	size_t peak_call; /* the call with the most bytes in use after it; 0 where there is none */
 	FILE *walks;      /* for tests: what mems_walk said at each step, a line each; or NULL */
 };

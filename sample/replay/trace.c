@@ -336,18 +336,25 @@ static int print_visit(struct reader *reader)
 
 /* ---- Options --------------------------------------------------------------------------------- */
 
-/* A policy is named, in either way of writing it, or given by its number. */
+bool trace_policy(const char *name, size_t *policy)
+{
+	for (*policy = 0; *policy < TEXTBOOK_POLICIES; ++*policy) {
+		const char *rest = name, *known = textbook_policy_names[*policy];
+
+		while (*known != '\0' && (*rest == *known || (*rest == '-' && *known == '_'))) {
+			rest++;
+			known++;
+		}
+		if (*rest == '\0' && *known == '\0')
+			return true;
+	}
+	return false;
+}
+
+/* A policy is named or given by its number. */
 static int policy_read(struct reader *reader, size_t *value)
 {
-	static const char *const names[] = {"first-fit", "first_fit", "quick-fit", "quick_fit"};
-
-	for (size_t i = 0; i < 4; i++) {
-		if (strcmp(reader->word[2], names[i]) == 0) {
-			*value = i < 2 ? MEMS_FIRST_FIT : MEMS_QUICK_FIT;
-			return 0;
-		}
-	}
-	return number_read(reader, 2, "VALUE", value);
+	return trace_policy(reader->word[2], value) ? 0 : number_read(reader, 2, "VALUE", value);
 }
 
 /* Finds an option by its name: 0, or -1. */

@@ -22,11 +22,13 @@
 #ifndef TRACE_H
 #define TRACE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 
 #include "mems.h"
+#include "textbook.h"
 
 struct trace_op {
 	char kind;        /* 'a', 'c', 'm', 'r' or 'f'; 'p' for trace_visit alone */
@@ -40,7 +42,7 @@ enum { TRACE_OPTIONS = 5 }; /* the options there are */
 
 struct trace_option {
 	enum mems_option option;
-	size_t value;
+	size_t value; /* for MEMS_POLICY, an enum textbook_policy */
 	size_t line; /* in the file, from 1 */
 };
 
@@ -70,6 +72,10 @@ int trace_read(FILE *in, const char *name, struct trace *trace, char error[TRACE
  * returned, which must not be -1; *trace then holds what was read so far. */
 int trace_visit(FILE *in, const char *name, struct trace *trace, trace_visitor *visit,
                 void *context, char error[TRACE_ERROR_MAX]);
+
+/* The number of a policy (an enum textbook_policy) from its name, with - or _: false where there is
+ * no such policy. */
+bool trace_policy(const char *name, size_t *policy);
 
 /* Releases what trace_read gave. A trace that is all zero is fine. */
 void trace_free(struct trace *trace);

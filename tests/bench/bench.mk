@@ -8,7 +8,7 @@ bench := $(build)/tests/bench/bench
 $(bench).o: tests/bench/bench.c $(build)/flags
 	$(compile) -fno-builtin -fno-plt $< -o $@
 
-$(bench): $(bench).o $(build)/sample/replay/trace.o $(library)
+$(bench): $(bench).o $(build)/sample/replay/trace.o $(build)/sample/textbook_look.o $(library)
 	$(link) $^ $(LDLIBS) -o $@
 
 # BENCH_FLAGS are the options of tests/bench/bench.sh, for instance --quick or --rounds 9.

@@ -26,7 +26,8 @@ $(fuzz_heap).o: | cmocka
 $(fuzz_heap): $(fuzz_heap).o $(fuzz_main) $(support) $(library)
 	$(link) $(fuzz_link) $^ $(cmocka_libs) $(LDLIBS) -o $@
 
-$(fuzz_trace): $(fuzz_trace).o $(fuzz_main) $(build)/sample/replay/trace.o
+$(fuzz_trace): $(fuzz_trace).o $(fuzz_main) $(build)/sample/replay/trace.o \
+		$(build)/sample/textbook_look.o
 	$(link) $(fuzz_link) $^ $(LDLIBS) -o $@
 
 fuzzers: $(fuzz_heap) $(fuzz_trace)

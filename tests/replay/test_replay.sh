@@ -87,7 +87,10 @@ run 2 "mems-replay: unrecognized option '--chek'" --chek "$trace"
 run 2 "mems-replay: invalid option -- 'c'" -c "$trace"
 run 2 "mems-replay: option '--svg' requires an argument" "$trace" --svg
 run 2 "mems-replay: option '--check' doesn't allow an argument" --check=1 "$trace"
-run 2 'mems-replay: --policy: neither first_fit nor quick_fit: best' --policy best "$trace"
+run 2 'mems-replay: --policy: none of first_fit, next_fit, best_fit, worst_fit and quick_fit: best' \
+	--policy best "$trace"
+run 2 'mems-replay: --check needs a policy of the library: first_fit or quick_fit' \
+	--check --policy best_fit "$trace"
 run 2 'mems-replay: --alignment: this value is not allowed: 3' --alignment 3 "$trace"
 run 2 'mems-replay: --alignment: not a number: x' --alignment x "$trace"
 run 2 'mems-replay: --alignment: not a number: ' --alignment '' "$trace"
@@ -203,7 +206,10 @@ option 'o alignment' 'something is missing: the form is o NAME VALUE'
 option 'o alignment 8 8' 'something is left over: the form is o NAME VALUE'
 option 'o colour 8' 'unknown option: colour'
 option 'o alignment x' 'VALUE is not a number: x'
-option 'o policy worst-fit' 'VALUE is not a number: worst-fit'
+option 'o policy worse-fit' 'VALUE is not a number: worse-fit'
+option 'o policy best-fits' 'VALUE is not a number: best-fits'
+option 'o policy best' 'VALUE is not a number: best'
+option 'o policy 5' 'this value of the option is not allowed: 5'
 option 'o alignment 3' 'this value of the option is not allowed: 3'
 option 'o page-size 1' 'this value of the option is not allowed: 1'
 option 'o start' 'something is missing: the form is o NAME VALUE'

@@ -1,0 +1,144 @@
+/* Gives the heaps that a trace can be replayed on one face. See engine.h. */
+#include "engine.h"
+
+#include <errno.h>
+#include <inttypes.h>
+
+/* ---- The library ----------------------------------------------------------------------------- */
+
+static void *library_call(const struct trace_op *op, void *v_ptr)
+{
+	switch (op->kind) {
+	case 'a': return mems_malloc(op->size);
+	case 'c': return mems_calloc(1, op->size);
+	case 'm': return mems_aligned_alloc(op->alignment, op->size);
+	case 'r': return mems_realloc(v_ptr, op->size);
+	default: mems_free(v_ptr); return v_ptr;
+	}
+}
+
+static const struct engine engine_library = {
+	.has_memory = true,
+	.call = library_call,
+	.usable_size = mems_usable_size,
+	.fprint_stats = mems_fprint_stats,
+	.fprint_json = mems_fprint_json,
+	.get_stats = mems_get_stats,
+	.walk = mems_walk,
+	.segment_at = mems_segment_at,
+	.finish = mems_finish,
+};
+
+/* ---- The heap of the textbooks --------------------------------------------------------------- */
+
+static struct textbook *heap;
+
+static uintptr_t book_result(const struct trace_op *op, uintptr_t address)
+{
+	switch (op->kind) {
+	case 'a':
+	case 'c': return textbook_malloc(heap, op->size);
+	case 'm': return textbook_aligned_alloc(heap, op->alignment, op->size);
+	case 'r': return textbook_realloc(heap, address, op->size);
+	default: textbook_free(heap, address); return address;
+	}
+}
+
+static void *book_call(const struct trace_op *op, void *v_ptr)
+{
+	uintptr_t result = book_result(op, (uintptr_t)v_ptr);
+
+	if (heap->error != 0)
+		errno = heap->error;
+	return (void *)result;
+}
+
+static int book_segment_at(const void *v_ptr, struct mems_segment *segment)
+{
+	return textbook_segment_at(heap, (uintptr_t)v_ptr, segment);
+}
+
+static size_t book_usable_size(const void *v_ptr)
+{
+	struct mems_segment segment;
+
+	return book_segment_at(v_ptr, &segment) == 0 ? segment.size : 0;
+}
+
+static void book_fprint_stats(FILE *out)
+{
+	textbook_print_stats(heap, out);
+}
+
+static void book_get_stats(struct mems_stats *stats)
+{
+	textbook_get_stats(heap, stats);
+}
+
+static int book_walk(mems_visitor *visit, void *context)
+{
+	return textbook_walk(heap, visit, context);
+}
+
+static void book_finish(void)
+{
+	textbook_finish(heap);
+	heap = NULL;
+}
+
+static int segment_write(const struct mems_segment *segment, void *context)
+{
+	FILE *out = context;
+	size_t pages = (segment->node_end - segment->node_start + 1) / heap->options.page_size;
+
+	if (segment->start == segment->node_start)
+		fprintf(out, "%s\n{\"start\":%" PRIuPTR ",\"end\":%" PRIuPTR
+		        ",\"pages\":%zu,\"physical\":null,\"sub_chain\":[", segment->node == 0 ? "" : ",",
+		        segment->node_start, segment->node_end, pages);
+	fprintf(out, "\n{\"type\":\"%s\",\"start\":%" PRIuPTR ",\"end\":%" PRIuPTR ",\"size\":%zu}%s",
+	        segment->type == MEMS_PROCESS ? "PROCESS" : "HOLE", segment->start, segment->end,
+	        segment->size, segment->end == segment->node_end ? "]}" : ",");
+	return 0;
+}
+
+/* As mems_fprint_json, in which a physical address is a text. */
+static int book_fprint_json(FILE *out)
+{
+	const struct textbook_options *options = &heap->options;
+	struct mems_stats stats;
+
+	textbook_get_stats(heap, &stats);
+	fprintf(out, "{\"schema\":1,\"page_size\":%zu,\"alignment\":%zu,\"start\":%zu,"
+	        "\"policy\":\"%s\",\n\"main_chain\":[", options->page_size, options->alignment,
+	        options->start, textbook_policy_names[options->policy]);
+	textbook_walk(heap, segment_write, out);
+	fprintf(out, "],\n\"stats\":{\"pages\":%zu,\"mapped_bytes\":%zu,\"process_bytes\":%zu,"
+	        "\"hole_bytes\":%zu,\"largest_hole\":%zu,\"main_nodes\":%zu,"
+	        "\"process_segments\":%zu,\"hole_segments\":%zu,\"peak_process_bytes\":%zu,"
+	        "\"peak_mapped_bytes\":%zu,\"metadata_bytes\":0}}\n", stats.pages, stats.mapped_bytes,
+	        stats.process_bytes, stats.hole_bytes, stats.largest_hole, stats.main_nodes,
+	        stats.process_segments, stats.hole_segments, stats.peak_process_bytes,
+	        stats.peak_mapped_bytes);
+	return fflush(out) == 0 && !ferror(out) ? 0 : -1;
+}
+
+static const struct engine engine_book = {
+	.call = book_call,
+	.usable_size = book_usable_size,
+	.fprint_stats = book_fprint_stats,
+	.fprint_json = book_fprint_json,
+	.get_stats = book_get_stats,
+	.walk = book_walk,
+	.segment_at = book_segment_at,
+	.finish = book_finish,
+};
+
+const struct engine *engine_start(const struct textbook_options *options)
+{
+	if (options->policy == FIRST_FIT || options->policy == QUICK_FIT) {
+		mems_init();
+		return &engine_library;
+	}
+	heap = textbook_start(options);
+	return &engine_book;
+}
