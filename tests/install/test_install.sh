@@ -77,7 +77,7 @@ version_is_one()
 # Where it stands besides, it would be forgotten.
 version_stands_in_the_header()
 {
-	! grep -nF "$version" Makefile ./*.mk ./*.in ./*.c README.md man/* sample/*/*.[ch]
+	! grep -nF "$version" Makefile CMakeLists.txt ./*.mk ./*.in ./*.c README.md man/* sample/*/*.[ch]
 }
 
 check "the version is the same throughout" version_is_one
