@@ -1,21 +1,35 @@
 # The benchmark; and what a call costs on a small heap and on a large one.
 
 bench := $(build)/tests/bench/bench
+bench_parts := bench traces micro memory start translation threads images
+bench_objects := $(bench_parts:%=$(build)/tests/bench/%.o)
+bench_trace := $(build)/sample/replay/trace.o $(build)/sample/textbook_look.o
 
 .PHONY: bench bench-sample scale
 
 # Calls of malloc and free must stay calls, and go straight to the library that defines them.
-$(bench).o: tests/bench/bench.c $(build)/flags
+$(bench_objects): $(build)/tests/bench/%.o: tests/bench/%.c $(build)/flags
 	$(compile) -fno-builtin -fno-plt $< -o $@
 
-$(bench): $(bench).o $(build)/sample/replay/trace.o $(build)/sample/textbook_look.o $(library)
+$(bench): $(bench_objects) $(bench_trace) $(library)
 	$(link) $^ $(LDLIBS) -o $@
 
-# BENCH_FLAGS are the options of tests/bench/bench.sh, for instance --quick or --rounds 9.
+# The worker linked with another mems.c, that of the folder OLD: always compiled, as the folder may
+# be another one now.
+$(build)/tests/bench/old-mems.o: $(OLD)/mems.c always | $(build)/flags
+	$(compile) $< -o $@
+
+$(bench)-old: $(bench_objects) $(bench_trace) $(build)/tests/bench/old-mems.o
+	$(link) $^ $(LDLIBS) -o $@
+
+# BENCH_FLAGS are the options of tests/bench/bench.sh, for instance --quick or --rounds 9;
+# BENCH_ROWS names the rows that are wanted, for instance translation; OLD is a folder with another
+# mems.c to measure beside this one.
 bench: export COMPILER = $(CC)
 bench: export COMPILER_FLAGS = $(CPPFLAGS) $(CFLAGS) -std=c11
-bench: $(bench)
-	@tests/bench/bench.sh $(BENCH_FLAGS) $<
+bench: $(bench) $(if $(OLD),$(bench)-old)
+	@tests/bench/bench.sh $(if $(OLD),--old $(bench)-old) $(if $(BENCH_ROWS),--rows "$(BENCH_ROWS)") \
+		$(BENCH_FLAGS) $<
 
 # Keeps the picture of the last run in the repository.
 bench-sample:

@@ -3,26 +3,30 @@
 #
 #     tests/bench/bench.sh [OPTION...] WORKER
 #
+# --rows "ROWS..."          of replay byte touch memory start micro resident threads translation
+#                           images; all of them
 # --traces "FILE..."        the traces to replay; tests/traces and ../shared/traces where present
-# --allocators "NAME..."    of none mems-first mems-quick mems-first-16 mems-quick-16 glibc jemalloc
-#                           tcmalloc mimalloc; all of them
-# --only "WORK..."          of replay touch memory micro; all of them
+# --allocators "NAME..."    of none old-first old-quick mems-first mems-quick mems-first-16
+#                           mems-quick-16 glibc jemalloc tcmalloc mimalloc; all of them
+# --old WORKER              the worker linked with another mems.c, which old-first and old-quick are
 # --rounds N                how often every measurement is repeated; 5
 # --passes N                passes over a trace in one process; 5
 # --cpu N                   the processor to stay on; the last one. Threads use all
-# --quick                   one round, no cold pass with touching, no long micro-benchmarks
+# --quick                   one round, and what takes long left out
 # --no-install              leave out what is missing instead of installing it
 #
 # Each measurement is a process of its own; a round takes every trace in turn and, for each, every
-# allocator. What is reported is the fastest pass of the fastest round (of memory, the least of
-# three). Writes build/bench-rounds.csv (every measurement), build/bench.csv (one line for each),
-# build/bench.md and build/bench.svg.
+# allocator. What is reported is the median over the rounds, of threads the least. Writes
+# build/bench-rounds.csv (every measurement), build/bench.csv (one line for each), build/bench.md
+# and build/bench.svg.
 set -eu
 
 here=$(dirname "$0")
 traces=
-allocators='none mems-first mems-quick mems-first-16 mems-quick-16 glibc jemalloc tcmalloc mimalloc'
-only='replay touch memory micro'
+allocators='none old-first old-quick mems-first mems-quick mems-first-16 mems-quick-16
+	glibc jemalloc tcmalloc mimalloc'
+rows='replay byte touch memory start micro resident threads translation images'
+old=
 rounds=5
 passes=5
 cpu=$(($(getconf _NPROCESSORS_ONLN) - 1))
@@ -36,9 +40,10 @@ usage() {
 
 while [ $# -gt 1 ]; do
 	case $1 in
+	--rows) rows=$2; shift ;;
 	--traces) traces=$2; shift ;;
 	--allocators) allocators=$2; shift ;;
-	--only) only=$2; shift ;;
+	--old) old=$2; shift ;;
 	--rounds) rounds=$2; shift ;;
 	--passes) passes=$2; shift ;;
 	--cpu) cpu=$2; shift ;;
@@ -60,6 +65,13 @@ mkdir -p build
 say() {
 	echo "bench: $*" >&2
 }
+
+for name in $rows; do
+	case $name in
+	replay | byte | touch | memory | start | micro | resident | threads | translation | images) ;;
+	*) say "there are no rows $name"; usage ;;
+	esac
+done
 
 # ---- The allocators ------------------------------------------------------------------------------
 
@@ -98,24 +110,32 @@ install_package() {
 		install --no-install-recommends "$1" > build/bench-install.log 2>&1
 }
 
-# Installs what is missing, or says that it is left out.
+# Whether it can be measured, after what is missing has been installed; says why not.
+allocator_is_here() {
+	case $1 in
+	none | mems-first | mems-quick | mems-first-16 | mems-quick-16 | glibc) ;;
+	jemalloc | tcmalloc | mimalloc) ;;
+	old-first | old-quick) [ -n "$old" ] || return ;;
+	*) usage ;;
+	esac
+	package=$(package "$1")
+	if [ -n "$package" ] && [ -z "$(library "$1")" ] && [ -n "$is_installing" ]; then
+		install_package "$package" || :
+	fi
+	if [ -n "$package" ] && [ -z "$(library "$1")" ]; then
+		say "$1 is left out: there is no $package"
+		return 1
+	fi
+	if ! run "$1" pair 64 > /dev/null 2>&1; then
+		say "$1 is left out: this build does not have it"
+		return 1
+	fi
+}
+
 allocators_check() {
 	present=
 	for allocator in $allocators; do
-		case $allocator in
-		none | mems-first | mems-quick | mems-first-16 | mems-quick-16 | glibc) ;;
-		jemalloc | tcmalloc | mimalloc) ;;
-		*) usage ;;
-		esac
-		package=$(package "$allocator")
-		if [ -n "$package" ] && [ -z "$(library "$allocator")" ] && [ -n "$is_installing" ]; then
-			install_package "$package" || :
-		fi
-		if [ -n "$package" ] && [ -z "$(library "$allocator")" ]; then
-			say "$allocator is left out: there is no $package"
-		elif ! run "$allocator" pair 64 > /dev/null 2>&1; then
-			say "$allocator is left out: this build does not have it"
-		else
+		if allocator_is_here "$allocator"; then
 			present="$present $allocator"
 		fi
 	done
@@ -124,16 +144,18 @@ allocators_check() {
 
 # ---- One measurement -----------------------------------------------------------------------------
 
-# Prints the worker's line: run ALLOCATOR WORK SUBJECT
+# Prints the worker's lines: run ALLOCATOR WORK SUBJECT
 run() {
 	object=$(library "$1")
+	program=$worker
 	stay="--cpu $cpu"
-	[ "$2" != threads ] || stay=
+	case $1 in old-*) program=$old ;; esac
+	case $2 in own | pairs | mixed | beside) stay= ;; esac
 	# shellcheck disable=SC2086 # two words or none
 	if [ -n "$object" ]; then
-		LD_PRELOAD=$object "$worker" $stay --passes "$passes" "$2" "$3" "$1"
+		LD_PRELOAD=$object "$program" $stay --passes "$passes" "$2" "$3" "$1"
 	else
-		"$worker" $stay --passes "$passes" "$2" "$3" "$1"
+		"$program" $stay --passes "$passes" "$2" "$3" "$1"
 	fi
 }
 
@@ -146,61 +168,95 @@ progress() {
 measure() {
 	progress "round $1 of $rounds: $2 $(basename "$3")"
 	for allocator in $allocators; do
+		# The other alignment is shown for traces alone.
+		case $allocator,$3 in
+		*-16,*.rep) ;;
+		*-16,*) continue ;;
+		esac
 		status=0
-		line=$(run "$allocator" "$2" "$3") || status=$?
+		lines=$(run "$allocator" "$2" "$3") || status=$?
 		case $status in
-		0) echo "$1,$line" ;;
+		0) echo "$lines" | sed "s/^/$1,/" ;;
 		3) ;;
 		*) say "$allocator failed: $2 $3" ;;
 		esac
 	done
 }
 
-is_wanted() {
-	case " $only " in
-	*" $1 "*) ;;
-	*) return 1 ;;
-	esac
+# measure_each ROUND WORK SUBJECT...
+measure_each() {
+	round_number=$1
+	work=$2
+	shift 2
+	for subject; do
+		measure "$round_number" "$work" "$subject"
+	done
 }
 
-round_micro() {
-	for size in 64 1024 4096 65536; do
-		measure "$1" pair $size
+# ---- The rows ------------------------------------------------------------------------------------
+
+# A process for each of ten measurements: they are short, and of new processes alone.
+rows_start() {
+	for repeat in 1 2 3 4 5 6 7 8 9 10; do
+		measure "$1-$repeat" start 100
 	done
+	measure "$1" idle 100
+	measure "$1" pages 100
+}
+
+rows_micro() {
+	measure_each "$1" pair 64 1024 4096 65536
 	measure "$1" lifo 1000
 	measure "$1" fifo 1000
-	for blocks in 100 10000; do
-		measure "$1" churn $blocks
-	done
-	for threads in 1 2 4 8; do
-		measure "$1" threads $threads
-	done
-	for blocks in 1000 100000; do
-		measure "$1" get $blocks
-		measure "$1" inside $blocks
-	done
-	[ -z "$is_quick" ] && [ "$1" -le 2 ] || return 0
+	measure_each "$1" churn 100 10000
+	[ -z "$is_quick" ] && [ "$1" -le 3 ] || return 0
 	measure "$1" churn 1000000
 	measure "$1" growth 2000000
-	measure "$1" get 1000000
-	measure "$1" inside 1000000
+}
+
+rows_resident() {
+	measure "$1" fill 64
+	measure_each "$1" grow 4 1024
+	measure_each "$1" buffer 16 4096 1048576
+	measure "$1" rising 4096
+	[ -z "$is_quick" ] && [ "$1" -le 3 ] || return 0
+	measure "$1" fill 512
+	measure "$1" frees 2000000
+}
+
+rows_threads() {
+	for work in own mixed; do
+		measure_each "$1" "$work" 1 2 4 8
+	done
+	measure_each "$1" pairs 2 4 8
+	measure_each "$1" beside 1 3
+}
+
+rows_translation() {
+	for work in get inside; do
+		measure_each "$1" "$work" 1000 100000 1000000
+	done
+	measure "$1" read 1000
+	measure "$1" array 100000
+	measure "$1" list 1000000
+}
+
+rows_images() {
+	for work in save load map; do
+		measure_each "$1" "$work" 1 64
+		[ -n "$is_quick" ] || [ "$1" -gt 1 ] || measure "$1" "$work" 1024
+	done
 }
 
 round_run() {
 	for trace in $traces; do
-		if is_wanted replay; then
-			measure "$1" replay "$trace"
-		fi
-		if is_wanted touch && [ -z "$is_quick" ]; then
-			measure "$1" touch "$trace"
-		fi
-		if is_wanted memory && [ "$1" -le 3 ]; then
-			measure "$1" memory "$trace"
-		fi
+		for work in replay byte touch memory; do
+			case " $rows " in *" $work "*) measure "$1" "$work" "$trace" ;; esac
+		done
 	done
-	if is_wanted micro && { [ "$1" -le 3 ] || [ "$rounds" -gt 5 ]; }; then
-		round_micro "$1"
-	fi
+	for group in start micro resident threads translation images; do
+		case " $rows " in *" $group "*) rows_$group "$1" ;; esac
+	done
 }
 
 # ---- The machine ---------------------------------------------------------------------------------
@@ -228,26 +284,27 @@ machine() {
 	echo "compiler,$(${COMPILER:-cc} --version 2>/dev/null | head -n 1), ${COMPILER_FLAGS:-}"
 	for allocator in $allocators; do
 		case $allocator in
-		mems* | none) ;;
+		mems* | old* | none) ;;
 		*) echo "$allocator,$(version "$allocator")" ;;
 		esac
 	done
 	echo "rounds,$rounds, each of $passes passes in one process"
+	echo "load,$(cut -d' ' -f1-3 /proc/loadavg) before the first round"
 }
 
 # ---- All of it -----------------------------------------------------------------------------------
 
 began=$(date +%s)
 allocators_check
-echo 'round,work,name,allocator,count,first,best' > build/bench-rounds.csv
+machine > build/bench-machine.csv
+echo 'round,figure,name,allocator,count,first,best' > build/bench-rounds.csv
 round=1
 while [ "$round" -le "$rounds" ]; do
 	round_run "$round" >> build/bench-rounds.csv
 	round=$((round + 1))
 done
 progress ''
-machine > build/bench-machine.csv
-awk -f "$here/bench_best.awk" build/bench-rounds.csv > build/bench.csv
+awk -f "$here/bench_median.awk" build/bench-rounds.csv > build/bench.csv
 awk -f "$here/bench_table.awk" build/bench-machine.csv build/bench.csv | tee build/bench.md
 awk -f "$here/bench_picture.awk" build/bench-machine.csv build/bench.csv > build/bench.svg
 say "$(($(date +%s) - began)) seconds; build/bench.md, build/bench.csv, build/bench.svg"

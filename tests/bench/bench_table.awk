@@ -2,6 +2,8 @@
 BEGIN {
 	FS = ","
 	title["none"] = "empty loop"
+	title["old-first"] = "old first fit"
+	title["old-quick"] = "old quick fit"
 	title["mems-first"] = "MeMS first fit"
 	title["mems-quick"] = "MeMS quick fit"
 	title["mems-first-16"] = "first fit, 16"
@@ -33,13 +35,25 @@ function label(a) {
 	return a in title ? title[a] : a
 }
 
-# The figure of a table: value("replay", "clang", "glibc", "best")
-function value(work, subject, a, field) {
-	return field == "first" ? first[work, subject, a] : best[work, subject, a]
+function is_measured(figure, subject, a) {
+	return (figure, subject, a) in best
 }
 
-function is_measured(work, subject, a) {
-	return (work, subject, a) in best
+# A figure: field is first, best, or net (best, the empty loop taken off) of it; "over" is memory
+# over what is live.
+function value(figure, subject, a, field,    x) {
+	x = field == "first" ? first[figure, subject, a] : best[figure, subject, a]
+	if (field == "net")
+		x -= best[figure, subject, "none"]
+	if (field == "over")
+		x /= count[figure, subject]
+	return x
+}
+
+function has_value(figure, subject, a, field) {
+	if (field == "net" && (a == "none" || !is_measured(figure, subject, "none")))
+		return 0
+	return is_measured(figure, subject, a) && value(figure, subject, a, field) > 0
 }
 
 # Whether a trace counts: which is "real", "all" or "large" (real, and 4 MiB live or more).
@@ -51,169 +65,225 @@ function is_counted(subject, which) {
 	return group[subject] == which
 }
 
-# Geometric mean over the traces; 0 where one has no figure. For memory, of resident over live.
-function mean(work, a, field, which,    i, n, sum, subject) {
-	for (i = 1; i <= names[work]; i++) {
-		subject = name[work, i]
+# Geometric mean over the traces; 0 where one has no figure.
+function mean(figure, a, field, which,    i, n, sum, subject) {
+	for (i = 1; i <= names[figure]; i++) {
+		subject = name[figure, i]
 		if (!is_counted(subject, which))
 			continue
-		if (!is_measured(work, subject, a) || value(work, subject, a, field) <= 0)
+		if (!has_value(figure, subject, a, field))
 			return 0
 		n++
-		sum += log(value(work, subject, a, field) / (work == "memory" ? count[work, subject] : 1))
+		sum += log(value(figure, subject, a, field))
 	}
 	return n ? exp(sum / n) : 0
 }
 
-function number(x) {
-	return x >= 1000 ? sprintf("%.0f", x) : x >= 100 ? sprintf("%.0f", x) : sprintf("%.1f", x)
+function number(x, digits) {
+	if (digits == "")
+		digits = x >= 100 ? 0 : 1
+	return sprintf("%." digits "f", x)
 }
 
-function header(corner, work,    i, line, rule) {
-	rule = corner ~ /\|/ ? "|---|--:|" : "|---|"
-	line = "| " corner " |"
-	for (i = 1; i <= allocators; i++)
-		if (shows(allocator[i], work)) {
-			line = line " " label(allocator[i]) " |"
-			rule = rule "--:|"
-		}
-	print line
-	print rule
-}
-
-function shows(a, work,    i) {
-	for (i = 1; i <= names[work]; i++)
-		if (is_measured(work, name[work, i], a))
-			return 1
+# Whether the column of an allocator is there: it has one of the figures of the table.
+function shows(a, figures, field,    i, j, part, n) {
+	n = split(figures, part, " ")
+	for (i = 1; i <= n; i++)
+		for (j = 1; j <= names[part[i]]; j++)
+			if (has_value(part[i], name[part[i], j], a, field))
+				return 1
 	return 0
 }
 
-# One row; cells with the ratio to glibc in brackets.
-function row(text, work, subject, field,    i, a, line, x, base) {
-	line = "| " text " |"
-	base = is_measured(work, subject, "glibc") ? value(work, subject, "glibc", field) : 0
-	for (i = 1; i <= allocators; i++) {
-		a = allocator[i]
-		if (!shows(a, work))
-			continue
-		x = value(work, subject, a, field)
-		line = line cell(is_measured(work, subject, a), x, a, base)
+# Begins a table of so many leading columns; false where there is nothing for it. The names of the
+# figures that it will have decide which allocators it shows.
+function table_begin(heading, corner, figures, field,    i, n, part, line, rule) {
+	shown = 0
+	for (i = 1; i <= allocators; i++)
+		if (shows(allocator[i], figures, field))
+			column[++shown] = allocator[i]
+	if (!shown)
+		return 0
+	print "\n### " heading "\n"
+	line = "| " corner " |"
+	rule = corner ~ /\|/ ? "|---|--:|" : "|---|"
+	for (i = 1; i <= shown; i++) {
+		line = line " " label(column[i]) " |"
+		rule = rule "--:|"
 	}
 	print line
+	print rule
+	return 1
 }
 
-function cell(has, x, a, base) {
+# A cell with the ratio to glibc in brackets, where there is a base.
+function cell(has, x, a, base, digits) {
 	if (!has)
 		return " |"
 	if (base <= 0 || a == "glibc" || a == "none")
-		return " " number(x) " |"
-	return sprintf(" %s (%.2f) |", number(x), x / base)
+		return " " number(x, digits) " |"
+	return sprintf(" %s (%.2f) |", number(x, digits), x / base)
 }
 
-function row_mean(text, work, field, which,    i, a, line) {
-	line = "| **" text "** |"
-	for (i = 1; i <= allocators; i++) {
-		a = allocator[i]
-		if (shows(a, work))
-			line = line cell(mean(work, a, field, which) > 0, mean(work, a, field, which), a,
-				mean(work, "glibc", field, which))
+# One row; with digits, plain figures of so many.
+function row(text, figure, subject, field, digits,    i, a, line, base) {
+	line = "| " text " |"
+	base = digits == "" && has_value(figure, subject, "glibc", field) ? \
+		value(figure, subject, "glibc", field) : 0
+	for (i = 1; i <= shown; i++) {
+		a = column[i]
+		line = line cell(is_measured(figure, subject, a), value(figure, subject, a, field), a, \
+			base, digits)
 	}
 	print line
 }
 
-function rows_of(work, field, which,    i) {
-	for (i = 1; i <= names[work]; i++)
-		if (group[name[work, i]] == which)
-			row(name[work, i], work, name[work, i], field)
+function rows(text, figure, unit, field, digits,    i) {
+	for (i = 1; i <= names[figure]; i++)
+		row(text name[figure, i] unit, figure, name[figure, i], field, digits)
 }
 
-function traces_table(heading, work, field) {
-	if (!names[work])
-		return
-	print "\n### " heading "\n"
-	header("trace", work)
-	rows_of(work, field, "real")
-	row_mean("real traces", work, field, "real")
-	rows_of(work, field, "generated")
-	row_mean("all traces", work, field, "all")
-}
-
-function memory_row(subject,    i, a, line) {
-	line = sprintf("| %s | %.1f |", subject, count["memory", subject] / 1048576)
-	for (i = 1; i <= allocators; i++) {
-		a = allocator[i]
-		if (!shows(a, "memory"))
-			continue
-		line = line (is_measured("memory", subject, a) ? sprintf(" %.3f |",
-			best["memory", subject, a] / count["memory", subject]) : " |")
+function row_mean(text, figure, field, which, digits,    i, a, line, x) {
+	line = "| " text " |"
+	for (i = 1; i <= shown; i++) {
+		a = column[i]
+		x = mean(figure, a, field, which)
+		line = line cell(x > 0, x, a, digits == "" ? mean(figure, "glibc", field, which) : 0, digits)
 	}
 	print line
 }
 
-function memory_mean(text, which,    i, line) {
-	line = "| **" text "** | |"
-	for (i = 1; i <= allocators; i++)
-		if (shows(allocator[i], "memory"))
-			line = line sprintf(" %.3f |", mean("memory", allocator[i], "best", which))
-	print line
+function rows_of(figure, field, which,    i) {
+	for (i = 1; i <= names[figure]; i++)
+		if (group[name[figure, i]] == which)
+			row(name[figure, i], figure, name[figure, i], field)
 }
 
-function memory_table(    i, line, subject) {
-	if (!names["memory"])
+# ---- The tables ----------------------------------------------------------------------------------
+
+function traces_table(heading, figure, field) {
+	if (!table_begin(heading, "trace", figure, field))
 		return
-	print "\n### Peak resident memory over peak live bytes, every page of every block touched\n"
-	header("trace | live, MiB", "memory")
-	for (i = 1; i <= names["memory"]; i++)
-		if (is_counted(name["memory", i], "large"))
-			memory_row(name["memory", i])
-	memory_mean("real traces of 4 MiB or more", "large")
+	rows_of(figure, field, "real")
+	row_mean("**real traces**", figure, field, "real")
+	rows_of(figure, field, "generated")
+	row_mean("**all traces**", figure, field, "all")
+}
+
+function memory_rows(is_real,    i, subject) {
 	for (i = 1; i <= names["memory"]; i++) {
 		subject = name["memory", i]
-		if (count["memory", subject] >= large && group[subject] != "real")
-			memory_row(subject)
+		if (count["memory", subject] >= large && (group[subject] == "real") == is_real)
+			row(sprintf("%s | %.1f", subject, count["memory", subject] / 1048576), "memory",
+				subject, "over", 3)
 	}
 }
 
-function micro_rows(work, text, unit,    i) {
-	for (i = 1; i <= names[work]; i++)
-		row(text " " name[work, i] unit, work, name[work, i], "best")
+function memory_table() {
+	if (!table_begin("Resident memory over live bytes when the most is live, every page of every " \
+			"block written", "trace | live, MiB", "memory", "over"))
+		return
+	memory_rows(1)
+	row_mean("**real traces of 4 MiB or more** |", "memory", "over", "large", 3)
+	memory_rows(0)
+}
+
+function start_table() {
+	if (table_begin("What a small program pays", "", "start-time start-faults idle pages", "best")) {
+		rows("first block, ", "start-time", " bytes: us", "best")
+		rows("first block, ", "start-faults", " bytes: page faults", "best", 0)
+		rows("idle heap after one block, ", "idle", " bytes: KiB resident", "best", 0)
+		rows("growth by ", "pages", " blocks of a page: us", "best")
+	}
 }
 
 function micro_table() {
-	if (!names["pair"])
-		return
-	print "\n### Micro-benchmarks, ns per call\n"
-	header("", "pair")
-	micro_rows("pair", "allocate and free", " bytes")
-	micro_rows("lifo", "last in, first out:", " blocks")
-	micro_rows("fifo", "first in, first out:", " blocks")
-	micro_rows("churn", "random churn,", " live blocks")
-	micro_rows("threads", "random churn, 1000 live blocks each,", " threads")
-	micro_rows("growth", "growth, first touch:", " blocks of 64 bytes")
-}
-
-function get_rows(work, text, a,    i, subject) {
-	for (i = 1; i <= names[work]; i++) {
-		subject = name[work, i]
-		if (is_measured(work, subject, a))
-			printf "| %s: %s, %s blocks | %.2f | %.2f | %.2f |\n", label(a), text, subject,
-				first[work, subject, a], best[work, subject, a],
-				best[work, subject, a] - first[work, subject, a]
+	if (table_begin("Micro-benchmarks, ns per call", "", "pair lifo fifo churn growth", "best")) {
+		rows("allocate and free ", "pair", " bytes", "best")
+		rows("last in, first out: ", "lifo", " blocks", "best")
+		rows("first in, first out: ", "fifo", " blocks", "best")
+		rows("random churn, 16 to 1,024 bytes, ", "churn", " live blocks", "best")
+		rows("growth, first touch: ", "growth", " blocks of 64 bytes", "best")
 	}
 }
 
-function get_table(    i) {
-	if (!names["get"])
-		return
-	print "\n### mems_get, ns per load of a random byte\n"
-	print "| | plain load | through mems_get | difference |"
-	print "|---|--:|--:|--:|"
-	for (i = 1; i <= allocators; i++)
-		if (allocator[i] == "mems-first" || allocator[i] == "mems-quick") {
-			get_rows("get", "starts", allocator[i])
-			get_rows("inside", "interiors", allocator[i])
+function resident_table() {
+	if (table_begin("Memory that comes and goes", "", "fill-time frees-time grow-time buffer rising",
+			"best")) {
+		rows("rounds that fill and free ", "fill-time", " MiB: ns per call", "best")
+		rows("the same, ", "fill-faults", " MiB: page faults a round from the third on", "best", 0)
+		rows("frees of ", "frees-time", " blocks of 128 bytes in random order: ns", "best")
+		rows("the same, ", "frees-left", " blocks: % still resident", "best", 1)
+		rows("a block grows to 128 MiB by ", "grow-time", " KiB: ms", "best")
+		rows("the same by ", "grow-peak", " KiB: most resident over its size", "best", 2)
+		rows("a buffer grows to 64 MiB by ", "buffer", " bytes: mapped over its size", "best", 2)
+		rows("blocks of 1 to ", "rising", " pages in turn: mapped over the largest", "best", 2)
+	}
+}
+
+function threads_rows(field) {
+	rows("own blocks, ", "own", " threads", field)
+	rows("hand-over in pairs, ", "pairs", " threads", field)
+	rows("blocks in turn in the same lines, ", "mixed", " threads", field)
+}
+
+function threads_table() {
+	if (table_begin("Threads: processor time, ns per call", "", "own pairs mixed", "best"))
+		threads_rows("best")
+	if (table_begin("Threads: time on the wall over all calls, ns per call", "", "own pairs mixed",
+			"first"))
+		threads_rows("first")
+}
+
+# First and best of a figure side by side, for MeMS alone.
+function pair_rows(text, figure, unit, digits,   i, j, a, subject, x, y) {
+	for (i = 1; i <= names[figure]; i++)
+		for (j = 1; j <= allocators; j++) {
+			a = allocator[j]
+			subject = name[figure, i]
+			if (!is_measured(figure, subject, a))
+				continue
+			x = first[figure, subject, a]
+			y = best[figure, subject, a]
+			printf "| %s%s%s | %s | %s | %s | %.2f | %.2f |\n", text, subject, unit, label(a),
+				number(x, digits), number(y, digits), y - x, (x > 0 ? y / x : 0)
 		}
 }
+
+function pair_table(heading, left, right) {
+	print "\n### " heading "\n"
+	print "| | | " left " | " right " | difference | ratio |"
+	print "|---|---|--:|--:|--:|--:|"
+}
+
+function translation_table() {
+	if (!names["get"] && !names["list"])
+		return
+	pair_table("Translation, ns", "pointer", "virtual address")
+	pair_rows("random byte, start of one of ", "get", " blocks", 2)
+	pair_rows("random byte, inside one of ", "inside", " blocks", 2)
+	pair_rows("8 bytes copied from one of ", "read", " blocks", 2)
+	pair_rows("walk over an array of ", "array", " elements", 2)
+	pair_rows("list of ", "list", " nodes in random order", 2)
+}
+
+function beside_table() {
+	if (!names["beside"])
+		return
+	pair_table("mems_get while other threads allocate, ns of processor time", "alone", "beside them")
+	pair_rows("", "beside", " other threads", 2)
+}
+
+function images_table() {
+	if (!names["save"])
+		return
+	pair_table("Images, ms", "the same bytes", "image")
+	pair_rows("save, ", "save", " MiB, beside write, fsync, rename and fsync", 2)
+	pair_rows("load, ", "load", " MiB, beside read", 2)
+	pair_rows("map, ", "map", " MiB, beside touching the pages of the tables", 2)
+}
+
+# ---- The summary ---------------------------------------------------------------------------------
 
 function machine_list(    i, key) {
 	for (i = 1; i <= machines; i++) {
@@ -223,36 +293,71 @@ function machine_list(    i, key) {
 	}
 }
 
-function worst_row(a, work,    i, subject, ratio, worst, at) {
-	for (i = 1; i <= names[work]; i++) {
-		subject = name[work, i]
-		if (!is_measured(work, subject, a) || !is_measured(work, subject, "glibc"))
+# "NAME 0.52", and for the bases that matter the worst trace.
+function ratio_cell(a, base, figure, field, which, has_worst,    i, subject, x, worst, at) {
+	x = mean(figure, a, field, which) / mean(figure, base, field, which)
+	for (i = 1; i <= names[figure]; i++) {
+		subject = name[figure, i]
+		if (!is_counted(subject, which) || !has_value(figure, subject, a, field))
 			continue
-		if (work == "memory" && !is_counted(subject, "large"))
-			continue
-		ratio = best[work, subject, a] / best[work, subject, "glibc"]
-		if (ratio > worst) {
-			worst = ratio
+		x_one = value(figure, subject, a, field) / value(figure, subject, base, field)
+		if (x_one > worst) {
+			worst = x_one
 			at = subject
 		}
 	}
-	if (at != "")
-		printf "- %s, %s: at worst %.2f of glibc (%s)\n", label(a),
-			work == "memory" ? "memory" : "time", worst, at
+	return sprintf("%s %.3f", label(base), x) (has_worst ? sprintf(" (at worst %.2f, %s)", worst, at) : "")
+}
+
+function ratios_row(a, text, figure, field, which,    j, base, line) {
+	if (!mean(figure, a, field, which))
+		return
+	line = ""
+	for (j = 1; j <= allocators; j++) {
+		base = allocator[j]
+		if (base ~ /^(none|mems-.*)$/ || !mean(figure, base, field, which) || is_other_policy(a, base))
+			continue
+		line = line (line == "" ? "" : ", ") ratio_cell(a, base, figure, field, which,
+			base ~ /^(glibc|old-.*)$/)
+	}
+	if (line != "")
+		print "- " label(a) ", " text ": " line
+}
+
+function is_other_policy(a, base) {
+	return base ~ /^old-/ && substr(base, 5) != substr(a, 6)
+}
+
+function ratios(    i, a) {
+	print "\nRatios of MeMS to the others over the real traces, geometric means:\n"
+	for (i = 1; i <= allocators; i++) {
+		a = allocator[i]
+		if (a !~ /^mems-(first|quick)$/)
+			continue
+		ratios_row(a, "net time", "replay", "net", "real")
+		ratios_row(a, "cold, untouched", "replay", "first", "real")
+		ratios_row(a, "cold, first byte written", "byte", "best", "real")
+		ratios_row(a, "cold, every page written", "touch", "best", "real")
+		ratios_row(a, "memory", "memory", "over", "large")
+	}
 }
 
 END {
 	machine_list()
-	print "\nNumbers in brackets are ratios to glibc; means are geometric."
-	for (i = 1; i <= allocators; i++)
-		if (allocator[i] ~ /^mems-(first|quick)$/) {
-			worst_row(allocator[i], "replay")
-			worst_row(allocator[i], "memory")
-		}
+	ratios()
+	print "\nNumbers in brackets are ratios to glibc; means are geometric. Time is processor time."
 	traces_table("Replay, fastest pass: ns per call", "replay", "best")
-	traces_table("Replay, first pass in a new process (cold): ns per call", "replay", "first")
+	traces_table("The same, net (the empty loop taken off): ns per call", "replay", "net")
+	traces_table("Replay, first pass in a new process, the allocator's start included: ns per call",
+		"replay", "first")
+	traces_table("Cold, and the first byte of every block written: ns per call", "byte", "best")
 	traces_table("Cold, and every page of every block written: ns per call", "touch", "best")
 	memory_table()
+	start_table()
 	micro_table()
-	get_table()
+	resident_table()
+	threads_table()
+	beside_table()
+	translation_table()
+	images_table()
 }
