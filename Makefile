@@ -20,7 +20,9 @@ build := build$(if $(variant),/$(variant),/default)
 example := $(if $(variant),$(build)/)example
 library := $(if $(variant),$(build)/)libmems.a
 shared := $(if $(variant),$(build)/)libmems.so
-replay := $(if $(variant),$(build)/)sample/mems-replay
+programs := $(if $(variant),$(build)/)sample
+replay := $(programs)/mems-replay
+record := $(programs)/mems-record
 
 # The headers of the kernel are found even where gcc-multilib, which would bring a link to them, is
 # not: it cannot be installed beside the compilers of other machines, unlike gcc-12-multilib.
@@ -53,10 +55,10 @@ include_folders = . sample
 .DELETE_ON_ERROR:
 .SECONDARY:
 
-all: $(library) $(example) $(replay)
+all: $(library) $(example) $(replay) $(record)
 
 help:
-	@echo 'make            libmems.a, ./example and sample/mems-replay'
+	@echo 'make            libmems.a, ./example, sample/mems-record and sample/mems-replay'
 	@echo 'make shared     libmems.so, which make install-shared installs as well'
 	@echo 'make test       builds and runs the tests; installs cmocka where it is missing'
 	@echo 'make test-browser'
@@ -74,7 +76,7 @@ help:
 	@echo '                and compares (PROGRAMS_FLAGS=--quick: less of each)'
 	@echo 'make test-platforms'
 	@echo '                the tests with other compilers, C libraries, processors and checkers'
-	@echo 'make preload    build/default/preload.so, which puts a MeMS heap under any program'
+	@echo 'make preload    sample/mems-preload, which puts a MeMS heap under any program'
 	@echo 'make check      test, asan, test32, tsan, warnings as errors with gcc and clang, mems.h from'
 	@echo '                C++, the names that the library exports, and the tarball unpacked elsewhere'
 	@echo 'make bench      measures MeMS beside other allocators'
@@ -122,7 +124,7 @@ $(example): $(build)/example.o $(library)
 	$(link) $^ $(LDLIBS) -o $@
 
 clean:
-	rm -rf build libmems.a libmems.so* example sample/mems-replay
+	rm -rf build libmems.a libmems.so* example sample/mems-*
 
 include $(sort $(wildcard sample/*/*.mk))
 include install.mk

@@ -22,20 +22,33 @@ functions = $(shell sed -nE '/^typedef/d; s/^[a-z].*[ *](mems_[a-z_]+)\(.*\);$$/
 # A directory in mems.pc, in terms of the one that it lies in, so that the tree can be moved.
 below = $(patsubst $($1)/%,$${$1}/%,$(patsubst $($1),$${$1},$2))
 
+# Scripts find the objects that they put under a program in a folder: in this tree, and where they are
+# installed. The trees can be moved, but for libdir where it is not below what bindir is in.
+beside := $$(dirname -- "$$(readlink -f -- "$$0")")
+folder_here := $(beside)/..$(if $(variant),,/build/default)
+folder_there = $(if $(filter $(exec_prefix)/bin,$(bindir)),$\
+	$(patsubst $(exec_prefix)/%,$(beside)/../%,$(libdir)),$(libdir))/mems
+script = sed 's|@folder@|$1|; s|@version@|$(version)|'
+
 # What sed does to mems.pc.in; at each install, for the directories may be others than last time.
 mems_pc = s|@prefix@|$(prefix)|; s|@exec_prefix@|$(call below,prefix,$(exec_prefix))|; \
 	s|@libdir@|$(call below,exec_prefix,$(libdir))|; \
 	s|@includedir@|$(call below,prefix,$(includedir))|; s|@version@|$(version)|
 
-install: $(library) $(replay)
-	$(INSTALL) -d '$(DESTDIR)$(bindir)' '$(DESTDIR)$(libdir)' '$(DESTDIR)$(includedir)' \
-		'$(DESTDIR)$(pkgconfigdir)' '$(DESTDIR)$(mandir)/man3'
+install: $(library) $(replay) $(recorder) $(preload)
+	$(INSTALL) -d '$(DESTDIR)$(bindir)' '$(DESTDIR)$(libdir)/mems' '$(DESTDIR)$(includedir)' \
+		'$(DESTDIR)$(pkgconfigdir)' '$(DESTDIR)$(mandir)/man1' '$(DESTDIR)$(mandir)/man3'
 	$(INSTALL) -m 644 mems.h '$(DESTDIR)$(includedir)'
 	$(INSTALL) -m 644 $(library) '$(DESTDIR)$(libdir)/libmems.a'
 	$(STRIP) '$(DESTDIR)$(libdir)/libmems.a'
-	$(INSTALL) -m 755 $(replay) '$(DESTDIR)$(bindir)'
+	$(INSTALL) -m 755 $(recorder) $(preload) '$(DESTDIR)$(libdir)/mems'
+	$(STRIP) '$(DESTDIR)$(libdir)'/mems/*.so
+	$(call script,$(folder_there)) sample/record/mems-record.in >$(build)/mems-record
+	$(call script,$(folder_there)) sample/preload/mems-preload.in >$(build)/mems-preload
+	$(INSTALL) -m 755 $(replay) $(build)/mems-record $(build)/mems-preload '$(DESTDIR)$(bindir)'
 	sed '$(mems_pc)' mems.pc.in >$(build)/mems.pc
 	$(INSTALL) -m 644 $(build)/mems.pc '$(DESTDIR)$(pkgconfigdir)'
+	$(INSTALL) -m 644 man/*.1 '$(DESTDIR)$(mandir)/man1'
 	$(INSTALL) -m 644 man/mems.3 '$(DESTDIR)$(mandir)/man3'
 	echo '.so man3/mems.3' >$(build)/alias.3
 	for name in $(functions); do \
@@ -48,11 +61,16 @@ install-shared: install $(shared)
 	$(STRIP) '$(DESTDIR)$(libdir)/$(soname)'
 	ln -sf $(soname) '$(DESTDIR)$(libdir)/libmems.so'
 
-# Takes the files away, and leaves the directories.
+# Takes the files away, and leaves the directories but for its own.
 uninstall:
 	rm -f '$(DESTDIR)$(includedir)/mems.h' '$(DESTDIR)$(libdir)/libmems.a' \
 		'$(DESTDIR)$(libdir)/libmems.so' '$(DESTDIR)$(libdir)/$(soname)' \
-		'$(DESTDIR)$(pkgconfigdir)/mems.pc' '$(DESTDIR)$(bindir)/mems-replay'
+		'$(DESTDIR)$(libdir)/mems/recorder.so' '$(DESTDIR)$(libdir)/mems/preload.so' \
+		'$(DESTDIR)$(pkgconfigdir)/mems.pc'
+	for name in mems-replay mems-record mems-preload; do \
+		rm -f '$(DESTDIR)$(bindir)'/$$name '$(DESTDIR)$(mandir)'/man1/$$name.1; \
+	done
+	rmdir '$(DESTDIR)$(libdir)/mems' 2>/dev/null || :
 	for name in mems $(functions); do rm -f '$(DESTDIR)$(mandir)'/man3/$$name.3; done
 
 # The files that git tracks, as they lie here, but for those that serve the repository alone (their

@@ -1,6 +1,7 @@
-# The object that puts a MeMS heap under any program.
+# mems-preload, and the object that puts a MeMS heap under any program.
 
 preload := $(build)/preload.so
+preload_script := $(programs)/mems-preload
 preload_mems := $(build)/sample/preload/mems.o
 
 .PHONY: preload
@@ -15,4 +16,8 @@ $(build)/sample/preload/preload.o: sample/preload/preload.c $(build)/flags
 $(preload): $(build)/sample/preload/preload.o $(preload_mems)
 	$(link) -shared $^ $(LDLIBS) -o $@
 
-preload: $(preload)
+$(preload_script): sample/preload/mems-preload.in $(preload)
+	$(call script,$(folder_here)) $< >$@
+	chmod +x $@
+
+preload: $(preload_script)

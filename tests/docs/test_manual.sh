@@ -1,6 +1,7 @@
 #!/bin/sh
-# The manual says what mems.h says: the same functions, types and names, and its example runs. Both
-# formatters of manuals find nothing wrong with it.
+# The manual says what mems.h says: the same functions, types and names, and its example runs. The
+# manuals of the programs say what these say of themselves. Both formatters of manuals find nothing
+# wrong with any.
 # shellcheck disable=SC2016,SC2317 # backquotes are meant; the functions are called by check
 set -u
 
@@ -127,18 +128,56 @@ example_runs()
 		diff -u "$work/expected" "$work/output"
 }
 
+# Each long option of mems-replay, from its help and from its page.
+replay_options()
+{
+	${RUN:-} "$REPLAY" --help | grep -o -e '--[a-z][a-z-]*' | sort -u
+}
+
+manual_replay_options()
+{
+	sed -n 's/^\.It Fl -\([a-z-]*\).*/--\1/p' man/mems-replay.1 | sort -u
+}
+
+# Each variable of mems-preload, from the head of its object and from its page.
+preload_variables()
+{
+	sed '/\*\//q' sample/preload/preload.c | grep -o '^ \*     MEMS_PRELOAD_[A-Z_]*' |
+		sed 's/.* //' | sort
+}
+
+manual_preload_variables()
+{
+	sed -n 's/^\.It Ev //p' man/mems-preload.1 | sort
+}
+
+# The indented command after "usage:" has what the page has.
+says_how_it_is_used()
+{
+	sh "sample/$1/mems-$1.in" --help >"$work/usage" &&
+		usage=$(sed -n 's/^usage: //p' "$work/usage" | tr -d '[]') &&
+		synopsis=$(awk '/^\.Sh/ { inside = $2 == "SYNOPSIS" } inside && /^\.(Fl|Ar|Op)/' \
+			"man/mems-$1.1" | sed '/version/d; s/^\.//; s/Fl /-/; s/Op //; s/Ar //g; s/ \.\.\./.../' |
+			tr '\n' ' ' | tr '[:lower:]' '[:upper:]' | sed 's/-O/-o/; s/ $//') &&
+		[ "$usage" = "mems-$1 $synopsis" ] && return
+	echo "$usage is not mems-$1 $synopsis"
+	return 1
+}
+
 # Whether the pages it refers to are installed is the machine's affair.
 mandoc_is_content()
 {
-	! mandoc -T lint -W style "$manual" 2>/dev/null | grep -v 'referenced manual not found'
+	! mandoc -T lint -W style man/* 2>/dev/null | grep -v 'referenced manual not found'
 }
 
 groff_is_content()
 {
-	LC_ALL=C MANWIDTH=80 man --warnings -l "$manual" >"$work/page" 2>"$work/warnings" &&
-		[ -s "$work/page" ] && [ ! -s "$work/warnings" ] && return
-	cat "$work/warnings"
-	return 1
+	for page in man/*; do
+		LC_ALL=C MANWIDTH=80 man --warnings -l "$page" >"$work/page" 2>"$work/warnings" &&
+			[ -s "$work/page" ] && [ ! -s "$work/warnings" ] && continue
+		cat "$work/warnings"
+		return 1
+	done
 }
 
 check "the library has the functions of mems.h" same sorted_header_functions library_functions
@@ -148,6 +187,12 @@ check "the manual names the functions of mems.h" same header_functions manual_na
 check "the manual describes the functions of mems.h" same header_functions manual_entries
 check "the manual has the constants and fields of mems.h" names_every_word
 check "the example of the manual prints what the manual says" example_runs
-check_with mandoc "mandoc -T lint finds nothing in the manual" mandoc_is_content
-check_with man-db "man --warnings finds nothing in the manual" groff_is_content
+check "mems-replay(1) has the options of mems-replay" same replay_options manual_replay_options
+check "mems-preload(1) has the variables of the object" \
+	same preload_variables manual_preload_variables
+for script in record preload; do
+	check "mems-$script(1) says how it is used" says_how_it_is_used $script
+done
+check_with mandoc "mandoc -T lint finds nothing in the manuals" mandoc_is_content
+check_with man-db "man --warnings finds nothing in the manuals" groff_is_content
 exit $status

@@ -119,7 +119,7 @@ copy=$work/copy
 root=$work/root
 mkdir "$copy" "$root" "$work/bin" "$work/home"
 tar --exclude=./.git --exclude=./build --exclude=./example --exclude='./libmems.*' \
-	--exclude=./sample/mems-replay -cf - . | tar -xf - -C "$copy" || exit 1
+	--exclude='./sample/mems-*' -cf - . | tar -xf - -C "$copy" || exit 1
 recorded_example >"$copy/program.c"
 # For make dist, as there is no .git.
 (cd "$copy" && find . ! -type d ! -path './.*' | sed 's|^./||') >"$work/manifest"

@@ -4,3 +4,8 @@
 
 dist-check:
 	@tests/install/dist.sh
+
+# For test_tools.sh, which has nothing more to say for other variants.
+ifeq ($(variant),)
+programs: $(preload_script)
+endif

@@ -28,8 +28,13 @@ functions()
 expected()
 {
 	{
-		echo "755 $1/mems-replay"
+		for program in mems-preload mems-record mems-replay; do
+			echo "755 $1/$program"
+			echo "644 $4/man1/$program.1"
+		done
 		echo "644 $2/libmems.a"
+		echo "755 $2/mems/preload.so"
+		echo "755 $2/mems/recorder.so"
 		echo "644 $3/mems.h"
 		echo "644 $5/mems.pc"
 		for page in mems $(functions); do
@@ -77,7 +82,7 @@ version_is_one()
 # Where it stands besides, it would be forgotten.
 version_stands_in_the_header()
 {
-	! grep -nF "$version" Makefile CMakeLists.txt ./*.mk ./*.in ./*.c README.md man/* sample/*/*.[ch]
+	! grep -nF "$version" Makefile CMakeLists.txt ./*.mk ./*.in ./*.c README.md man/* sample/*/*.[ch] sample/*/*.in
 }
 
 check "the version is the same throughout" version_is_one
@@ -223,8 +228,11 @@ replay_is_installed()
 	is_the_version "$($run "$home/bin/mems-replay" --version)" 'mems-replay '
 }
 
-man_finds_each_function()
+man_finds_each_page()
 {
+	for page in "$home"/bin/*; do
+		man -M "$home/share/man" 1 "$(basename "$page")" >"$work/page" && [ -s "$work/page" ] || return
+	done
 	for page in $(functions); do
 		[ "$(cat "$home/share/man/man3/$page.3")" = '.so man3/mems.3' ] || return
 	done
@@ -247,7 +255,7 @@ if [ -z "$run" ]; then
 		check_with "pkg-config $cxx" "it is all that a C++ program needs" pkg_config_builds_cxx
 fi
 check "mems-replay is installed" replay_is_installed
-check_with man-db "man finds each function" man_finds_each_function
+check_with man-db "man finds each program and each function" man_finds_each_page
 check "nothing is left" nothing_is_left
 
 # ---- Without installing --------------------------------------------------------------------------

@@ -35,7 +35,7 @@ $(lint_folder)/tests/%.tidy: lint_without := -clang-analyzer-core.NonNullParamCh
 	-clang-analyzer-core.NullDereference,-clang-analyzer-core.DivideZero
 # These define functions of the C library, whose header has other names for the parameters.
 lint_without_names := -readability-inconsistent-declaration-parameter-name
-$(lint_folder)/tests/traces/recorder.tidy: lint_without := $(lint_without_names)
+$(lint_folder)/sample/record/recorder.tidy: lint_without := $(lint_without_names)
 $(lint_folder)/sample/preload/preload.tidy: lint_without := $(lint_without_names)
 # Asks the functions of the C library for what a program should not.
 $(lint_folder)/tests/programs/allocator.tidy: lint_without := -clang-analyzer-unix.Malloc,$\

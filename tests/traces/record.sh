@@ -2,7 +2,7 @@
 # Makes the traces in tests/traces anew: generates the inputs, runs Debian's programs on them under
 # the recorder and tidies what it wrote.
 #
-#     sh tests/traces/record.sh build/recorder.so tests/traces [NAME...]
+#     sh tests/traces/record.sh build/default/recorder.so tests/traces [NAME...]
 #
 # Programs that are missing are left out. Other versions of them give other traces: those in the
 # repository are the yardstick, and a new set is a new yardstick.
@@ -29,7 +29,7 @@ record() {
 	shift
 	env -i PATH=/usr/bin:/bin HOME="$work" LC_ALL=C TERM=dumb PERL_HASH_SEED=0 \
 		PYTHONHASHSEED=0 PYTHONMALLOC=malloc GIT_CONFIG_NOSYSTEM=1 \
-		RECORD="$work/$name.raw" LD_PRELOAD="$recorder" "$@" >/dev/null
+		MEMS_RECORD="$work/$name.raw" LD_PRELOAD="$recorder" "$@" >/dev/null
 }
 
 # Gives the header plain numbers, and cuts after so many operations: tidy NAME [OPERATIONS]

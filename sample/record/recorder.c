@@ -1,12 +1,13 @@
 /*
- * Records what another program asks of its allocator, in the trace format of tests/traces.
+ * record/recorder.c: the calls of malloc and its kin in any program -> a trace (replay/trace.h), the
+ * file that mems-record names.
  *
- *     RECORD=perl.rep LD_PRELOAD=build/recorder.so perl script.pl
+ *     MEMS_RECORD=perl.trace LD_PRELOAD=build/default/recorder.so perl script.pl
  *
- * RECORD   the file to write. Only the process that was started is recorded (an exec in it starts
- *          the recording again), unless the name holds "%p", which is replaced by the process
- *          number: then each child writes a file of its own.
- * RECORD_PID  set by the recorder itself, so that children know that they are not meant.
+ * MEMS_RECORD      the file to write. Only the process that was started is recorded (an exec in it
+ *                  starts the recording again), unless the name holds "%p", which is replaced by the
+ *                  process number: then each child writes a file of its own.
+ * MEMS_RECORD_PID  set by the recorder itself, so that children know that they are not meant.
  *
  * The calls are passed on to glibc by the names under which it also exports them (__libc_malloc
  * and so on), so nothing has to be looked up before the first call can be answered.
@@ -120,7 +121,7 @@ static bool file_append(int flags)
 static void recording_stop(const char *why)
 {
 	recorder.state = OFF;
-	dprintf(STDERR_FILENO, "recorder: %s: %s\n", recorder.path, why);
+	dprintf(STDERR_FILENO, "mems-record: %s: %s\n", recorder.path, why);
 }
 
 static void buffer_flush(void)
@@ -290,7 +291,7 @@ static void record_resize(const void *old, const void *block, size_t size)
 
 /* ---- Start and end --------------------------------------------------------------------------- */
 
-/* Copies RECORD with the directory in front and "%p" replaced. True for a path with "%p". */
+/* Copies MEMS_RECORD with the directory in front and "%p" replaced. True for a path with "%p". */
 static bool path_set(const char *name)
 {
 	const char *mark = strstr(name, "%p");
@@ -310,14 +311,14 @@ static bool path_set(const char *name)
 /* Whether this process, by the mark that the first one left in the environment, is meant. */
 static bool is_meant(bool is_each_process)
 {
-	const char *first = getenv("RECORD_PID");
+	const char *first = getenv("MEMS_RECORD_PID");
 	char number[24];
 
 	if (is_each_process)
 		return true;
 	snprintf(number, sizeof number, "%d", (int)recorder.pid);
 	if (first == NULL)
-		return setenv("RECORD_PID", number, 1) == 0;
+		return setenv("MEMS_RECORD_PID", number, 1) == 0;
 	return strcmp(first, number) == 0;
 }
 
@@ -340,7 +341,7 @@ static void fork_child(void)
 
 static void recording_start(void)
 {
-	const char *name = getenv("RECORD");
+	const char *name = getenv("MEMS_RECORD");
 
 	recorder.state = STARTING;
 	recorder.pid = getpid();

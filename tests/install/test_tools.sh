@@ -1,0 +1,171 @@
+#!/bin/sh
+# mems-record and mems-preload: from any program to a recording that mems-replay plays, and to the
+# chains of its heap; from the folder they were built in, and from where they were installed.
+# shellcheck disable=SC2012,SC2016,SC2317 # the output of ls is compared; the functions are called
+set -u
+
+work=$(mktemp -d) || exit 1
+trap 'rm -rf "$work"' EXIT
+. tests/check.sh
+cc=${CC:-cc}
+
+# They are for programs of this machine and its own C library, built without flags of a variant.
+[ -z "${VARIANT:-}${RUN:-}" ] || skip=1
+unset MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES PREFIX prefix DESTDIR LD_PRELOAD
+
+here=$PWD
+record=$here/sample/mems-record
+preload=$here/sample/mems-preload
+replay=$here/sample/mems-replay
+
+# ---- What is recorded ----------------------------------------------------------------------------
+
+# A program whose calls are known.
+cat >"$work/calls.c" <<'END'
+#include <stdlib.h>
+#include <unistd.h>
+
+int main(int count, char **arguments)
+{
+	volatile char *kept = malloc(1001);
+	char *block = malloc(1002);
+
+	(void)arguments;
+	kept[0] = 1;
+	block = realloc(block, 100003);
+	free(block);
+	free(calloc(7, 143));
+	free(aligned_alloc(128, 1280));
+	if (count > 1 && (chdir("/") != 0 || fork() == 0))
+		free(malloc(1004));
+	return 7;
+}
+END
+
+calls_make()
+{
+	$cc -O0 -fno-builtin "$work/calls.c" -o "$work/calls" && $cc -static -O0 -fno-builtin \
+		"$work/calls.c" -o "$work/static"
+}
+
+# ends_with STATUS COMMAND...
+ends_with()
+{
+	wanted=$1
+	shift
+	"$@" >"$work/said" 2>&1
+	got=$?
+	[ "$got" -eq "$wanted" ] && return
+	cat "$work/said"
+	echo "$1: $got instead of $wanted"
+	return 1
+}
+
+# What the program asked for, with the number of each block replaced by that of its first mention.
+records_each_call()
+{
+	ends_with 7 "$record" -o "$work/calls.trace" "$work/calls" &&
+		awk 'NR > 4 {
+				if ($3 ~ /^100[12]$|^1280$/ || ($1 == "c" && $3 == 1001)) id[$2] = ++ids
+				if ($2 in id) { kind = $1; $2 = id[$2]; print }
+				if (kind == "f" && $1 == "f") for (i in id) if (id[i] == $2) delete id[i]
+			}' "$work/calls.trace" >"$work/calls.found" &&
+		diff - "$work/calls.found" <<-END
+			a 1 1001
+			a 2 1002
+			r 2 100003
+			f 2
+			c 3 1001
+			f 3
+			m 4 1280 128
+			f 4
+		END
+}
+
+# play TRACE: as the README has it.
+play()
+{
+	"$replay" --check "$1" >"$work/said" && grep -q ' [1-9][0-9]* calls' "$work/said" &&
+		"$replay" --html "$work/page.html" "$1" >"$work/said" && grep -q '</html>' "$work/page.html"
+}
+
+records_what_can_be_played()
+{
+	"$record" -o "$work/ls.trace" ls / >"$work/said" && ls / | diff - "$work/said" &&
+		play "$work/ls.trace"
+}
+
+# Not even the child is in it; with %p it has a file of its own, where the program began.
+records_children()
+{
+	(cd "$work" && ends_with 7 "$record" -o one.trace "$work/calls" fork) &&
+		! grep -q 1004 "$work/one.trace" &&
+		(cd "$work" && ends_with 0 "$record" -o all-%p.trace \
+			sh -c '"$0"; "$0"; exit 0' "$work/calls") &&
+		[ "$(grep -l 'r .* 100003' "$work"/all-*.trace | wc -l)" -eq 2 ] &&
+		play "$(grep -l 'r .* 100003' "$work"/all-*.trace | head -n 1)"
+}
+
+# Arguments, input, output and status go through.
+runs_as_ever()
+{
+	echo 'a  line' >"$work/input" &&
+		ends_with 3 "$1" ${2+-o "$2"} sh -c 'cat; echo "$0/$#/$1" >&2; exit 3' 'a name' '*  *' \
+			<"$work/input" && printf 'a  line\na name/1/*  *\n' | diff - "$work/said"
+}
+
+refuses()
+{
+	ends_with 2 "$record" ls && ends_with 2 "$record" -o "$work/x" && ends_with 2 "$record" &&
+		ends_with 2 "$record" -x -o "$work/x" ls &&
+		ends_with 127 "$record" -o "$work/x" "$work/no program" &&
+		ends_with 125 "$record" -o "$work/no/folder" ls && [ ! -e "$work/x" ] &&
+		ends_with 2 "$preload" && ends_with 2 "$preload" -x ls &&
+		ends_with 127 "$preload" "$work/no program"
+}
+
+says_that_nothing_was_recorded()
+{
+	ends_with 125 "$record" -o "$work/x" "$work/static" &&
+		grep -q 'left no recording' "$work/said" && [ ! -e "$work/x" ]
+}
+
+# ---- The heap of a program -----------------------------------------------------------------------
+
+shows_the_chains()
+{
+	MEMS_PRELOAD_STATS=- ends_with 7 "$preload" "$work/calls" &&
+		grep -q '^MAIN\[1000:' "$work/said" && grep -q 'PROCESS.*:' "$work/said" &&
+		grep -q '^Page used: [1-9]' "$work/said"
+}
+
+# ---- Installed, and moved ------------------------------------------------------------------------
+
+# Through a link, too.
+works_where_it_was_moved_to()
+{
+	make -s install PREFIX="$work/first" && mv "$work/first" "$work/second" &&
+		ln -s "$work/second/bin/mems-record" "$work/link" &&
+		record=$work/link records_each_call &&
+		preload=$work/second/bin/mems-preload shows_the_chains
+}
+
+works_where_libdir_is_elsewhere()
+{
+	make -s install PREFIX="$work/third" libdir="$work/lib64" &&
+		record=$work/third/bin/mems-record records_each_call &&
+		preload=$work/third/bin/mems-preload shows_the_chains
+}
+
+check "programs to be recorded are built" calls_make
+check "mems-record records each call" records_each_call
+check "a recording can be checked and played" records_what_can_be_played
+check "children are recorded where they are asked for" records_children
+check "a recorded program runs as ever" runs_as_ever "$record" "$work/as-ever.trace"
+check "a program on a MeMS heap runs as ever" runs_as_ever "$preload"
+check "what cannot be run is refused" refuses
+check "a program that cannot be recorded is told of" says_that_nothing_was_recorded
+check "mems-preload shows the chains of a program" shows_the_chains
+check "both work where they were moved to" works_where_it_was_moved_to
+check "both work where libdir is elsewhere" works_where_libdir_is_elsewhere
+exit $status
