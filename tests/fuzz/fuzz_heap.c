@@ -69,11 +69,11 @@ static size_t page(void)
 static size_t any_hole(size_t choice, uintptr_t *start)
 {
 	struct mems_segment segments[MOST_HOLES];
-	const size_t count = smaller(model_walk(&twins.model, segments, MOST_HOLES), MOST_HOLES);
 	size_t holes = 0;
-	for (size_t i = 0; i < count; i++)
-		if (segments[i].type == MEMS_HOLE)
-			segments[holes++] = segments[i];
+	for (const struct model_segment *segment = model_first(&twins.model);
+	     segment != NULL && holes < MOST_HOLES; segment = model_next(segment))
+		if (segment->type == MEMS_HOLE)
+			segments[holes++] = model_shown(segment);
 	if (holes == 0)
 		return 0;
 	*start = segments[choice % holes].start;
@@ -158,10 +158,10 @@ static uintptr_t any_address(void)
 	case 2: case 3: return twins.live_count == 0 ? first : twins.live[newest(choice)];
 	case 4: return twins.live_count == 0 ? 0
 	               : address_near(twins.live[newest(choice)], kind / 8, number());
-	case 5: return any_hole(choice, &hole) == 0 ? mapped_end() : hole + choice % 9 - choice % 3;
+	case 5: return any_hole(choice, &hole) == 0 ? model_end(&twins.model) : hole + choice % 9 - choice % 3;
 	case 6: return made_up(choice, number());
 	default: return choice % 4 == 0 ? 0 : choice % 4 == 1 ? first - choice
-	                : mapped_end() - 4 + choice % 8;
+	                : model_end(&twins.model) - 4 + choice % 8;
 	}
 }
 
@@ -191,7 +191,7 @@ static int compare_poison(const struct mems_segment *segment, void *context)
 
 static void after_call(void)
 {
-	const size_t granules = (mapped_end() - twins.model.options.start_address) / unit();
+	const size_t granules = (model_end(&twins.model) - twins.model.options.start_address) / unit();
 	fuzz.calls++;
 	fuzz.work += granules / 64 + twins.live_count;
 	compare_chain();
@@ -516,7 +516,7 @@ static void try_virtual(uintptr_t address, bool is_any)
 	const uintptr_t base = address_of(heap_base());
 	const uintptr_t physical = is_any || base == 0 ? address : base + (address - start);
 	const uintptr_t expected = base == 0 ? 0 : physical - base + start;
-	const bool is_known = model_get_range(&twins.model, expected, 1) != NULL;
+	const bool is_known = model_has_range(&twins.model, expected, 1);
 	call_begins("mems_virtual of the place of %" PRIuPTR, expected);
 	const uintptr_t found = address_of(mems_virtual(at(physical)));
 	expect_error(found == (is_known ? expected : 0), is_known ? UNTOUCHED : EFAULT,

@@ -1,6 +1,7 @@
-/* The slow, obvious twin of MeMS; see model.h. Numbers in brackets are rules of placement. */
+/* The obvious twin of MeMS; see model.h. Numbers in brackets are rules of placement. */
 #define _GNU_SOURCE
 #include "model.h"
+#include "tree.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -28,39 +29,50 @@ static void *resized(void *memory, size_t size)
 	return result;
 }
 
-static struct model_segment *segment_new(struct model_node *node, uintptr_t start, size_t size)
+/* A HOLE that lies directly behind another segment, NULL for the first of all. */
+static struct model_segment *segment_new(struct model *model, struct model_node *node,
+                                         uintptr_t start, size_t size,
+                                         struct model_segment *before)
 {
 	struct model_segment *const segment = resized(NULL, sizeof *segment);
 	segment->node = node;
 	segment->type = MEMS_HOLE;
 	segment->start = start;
 	segment->size = size;
+	tree_add(&model->segments, segment, before);
 	return segment;
 }
 
+static void segment_resize(struct model_segment *segment, size_t size)
+{
+	segment->size = size;
+	tree_update(segment);
+}
+
 /* Puts a HOLE behind the segment: all of it from size on. */
-static void segment_split(struct model_segment *segment, size_t size)
+static void segment_split(struct model *model, struct model_segment *segment, size_t size)
 {
 	if (segment->size == size)
 		return;
-	struct model_segment *const rest =
-		segment_new(segment->node, segment->start + size, segment->size - size);
+	struct model_segment *const rest = segment_new(model, segment->node, segment->start + size,
+	                                               segment->size - size, segment);
 	rest->previous = segment;
 	rest->next = segment->next;
 	if (rest->next != NULL)
 		rest->next->previous = rest;
 	segment->next = rest;
-	segment->size = size;
+	segment_resize(segment, size);
 }
 
 /* The segment swallows the one behind it. */
-static void segment_join_next(struct model_segment *segment)
+static void segment_join_next(struct model *model, struct model_segment *segment)
 {
 	struct model_segment *const swallowed = segment->next;
-	segment->size += swallowed->size;
+	tree_remove(&model->segments, swallowed);
 	segment->next = swallowed->next;
 	if (segment->next != NULL)
 		segment->next->previous = segment;
+	segment_resize(segment, segment->size + swallowed->size);
 	free(swallowed);
 }
 
@@ -76,12 +88,12 @@ static bool is_merged_hole(const struct model_segment *segment)
 }
 
 /* [4] Two such HOLEs are never neighbours in one node; the lists of two nodes are not linked. */
-static void hole_merge(struct model_segment *hole)
+static void hole_merge(struct model *model, struct model_segment *hole)
 {
 	if (is_merged_hole(hole->next))
-		segment_join_next(hole);
+		segment_join_next(model, hole);
 	if (is_merged_hole(hole->previous))
-		segment_join_next(hole->previous);
+		segment_join_next(model, hole->previous);
 }
 
 /* The segment after this one, in the next node if need be. */
@@ -103,11 +115,30 @@ static bool segment_contains(const struct model_segment *segment, uintptr_t addr
 	return address >= segment->start && address - segment->start < segment->size;
 }
 
-static struct model_segment *segment_holding(const struct model *model, uintptr_t address)
+/* What a walk finds is what the tree has found. */
+static void must_agree(bool is_same)
+{
+	if (!is_same) {
+		fputs("the model's tree is wrong\n", stderr);
+		abort();
+	}
+}
+
+static struct model_segment *segment_holding_slowly(const struct model *model, uintptr_t address)
 {
 	struct model_segment *segment = segment_first(model);
 	while (segment != NULL && !segment_contains(segment, address))
 		segment = segment_after(segment);
+	return segment;
+}
+
+static struct model_segment *segment_holding(const struct model *model, uintptr_t address)
+{
+	struct model_segment *segment = tree_find(&model->segments, address);
+	if (segment != NULL && !segment_contains(segment, address))
+		segment = NULL;
+	if (model->options.is_doubtful)
+		must_agree(segment == segment_holding_slowly(model, address));
 	return segment;
 }
 
@@ -134,34 +165,42 @@ static size_t mapped_bytes(const struct model *model)
 	return model->last->start + model->last->size - model->first->start;
 }
 
-static size_t process_bytes(const struct model *model)
-{
-	size_t bytes = 0;
-	for (const struct model_segment *segment = segment_first(model); segment != NULL;
-	     segment = segment_after(segment))
-		bytes += is_hole(segment) ? 0 : segment->size;
-	return bytes;
-}
-
 static void peaks_update(struct model *model)
 {
-	const size_t process = process_bytes(model);
-	const size_t mapped = mapped_bytes(model);
-	if (model->peak_process_bytes < process)
-		model->peak_process_bytes = process;
-	if (model->peak_mapped_bytes < mapped)
-		model->peak_mapped_bytes = mapped;
+	model->peak_process_bytes = larger(model->peak_process_bytes, model->process_bytes);
+	model->peak_mapped_bytes = larger(model->peak_mapped_bytes, mapped_bytes(model));
+}
+
+static void must_count(const struct model *model)
+{
+	size_t count = 0, process = 0, remembered = 0;
+	for (const struct model_segment *segment = segment_first(model); segment != NULL;
+	     segment = segment_after(segment), count++) {
+		process += is_hole(segment) ? 0 : segment->size;
+		remembered += segment->is_remembered ? segment->size : 0;
+	}
+	must_agree(count == model->segments.count);
+	must_agree(process == model->process_bytes && remembered == model->remembered_bytes);
 }
 
 /* ---- Growth ------------------------------------------------------------------------------ */
 
-static bool is_within_limit(const struct model *model, size_t pages)
+/* The most that can be mapped: the limit, and no more than positions of 32 bits can tell apart.
+ * The tests ask for far less than half of the address space, or for far more. */
+static size_t most_mapped(const struct model *model)
 {
 	const size_t page = model->options.page_bytes;
-	const size_t limit = model->options.limit_bytes;
-	if (limit == 0)
-		return pages <= SIZE_MAX / 4 / page; /* the test asks for far less or for far more */
-	return pages <= limit / page - mapped_bytes(model) / page;
+	const uint64_t most = (uint64_t)(UINT32_MAX - 4095) * model->options.alignment;
+	size_t bytes = SIZE_MAX / 4;
+	if (model->options.limit_bytes != 0)
+		bytes = model->options.limit_bytes;
+	return (bytes < most ? bytes : (size_t)most) / page * page;
+}
+
+static bool is_within_limit(const struct model *model, size_t pages)
+{
+	const size_t left = most_mapped(model) - mapped_bytes(model);
+	return pages <= left / model->options.page_bytes;
 }
 
 static struct model_segment *node_append(struct model *model, size_t pages)
@@ -169,7 +208,7 @@ static struct model_segment *node_append(struct model *model, size_t pages)
 	struct model_node *const node = resized(NULL, sizeof *node);
 	node->start = model->options.start_address + mapped_bytes(model);
 	node->size = pages * model->options.page_bytes;
-	node->first = segment_new(node, node->start, node->size);
+	node->first = segment_new(model, node, node->start, node->size, tree_last(&model->segments));
 	node->previous = model->last;
 	if (node->previous == NULL) {
 		model->first = node;
@@ -181,6 +220,11 @@ static struct model_segment *node_append(struct model *model, size_t pages)
 	return node->first;
 }
 
+static bool is_quick(const struct model *model)
+{
+	return model->options.policy == MEMS_QUICK_FIT;
+}
+
 /* What placement is asked for. */
 struct request {
 	size_t alignment;       /* of the physical address */
@@ -189,12 +233,14 @@ struct request {
 };
 
 /* [3] A node of the pages needed, half as many again for a block that moves because it grows, or
- * an eighth of the pages mapped; where that is refused, of the pages needed. One HOLE. */
+ * an eighth of the pages mapped, and some under quick fit; where that is refused, of the pages needed. One HOLE. */
 static struct model_segment *heap_grow(struct model *model, struct request request)
 {
 	const size_t page = model->options.page_bytes;
 	const size_t needed = request.size / page + (request.size % page != 0);
 	size_t wanted = request.is_growing ? needed + needed / 2 : needed;
+	if (is_quick(model))
+		wanted = larger(wanted, MODEL_QUICK_PAGES);
 	wanted = larger(wanted, mapped_bytes(model) / page / MODEL_GROWTH_DIVISOR);
 	if (wanted > needed && is_within_limit(model, wanted))
 		return node_append(model, wanted);
@@ -220,34 +266,53 @@ static size_t gap_before(const struct model *model, const struct model_segment *
 	return (alignment - offset % alignment) % alignment;
 }
 
+static bool has_room(const struct model *model, const struct model_segment *segment,
+                     struct request request)
+{
+	const size_t gap = gap_before(model, segment, request.alignment);
+	const size_t room = model_room(segment);
+	return gap <= room && request.size <= room - gap;
+}
+
+static struct model_segment *hole_first_fit_slowly(const struct model *model,
+                                                   struct request request)
+{
+	struct model_segment *segment = segment_first(model);
+	while (segment != NULL && !has_room(model, segment, request))
+		segment = segment_after(segment);
+	return segment;
+}
+
 /* [2] The first HOLE with room for an aligned block of this size. */
 static struct model_segment *hole_first_fit(const struct model *model, struct request request)
 {
-	struct model_segment *segment = segment_first(model);
-	for (; segment != NULL; segment = segment_after(segment)) {
-		if (!is_merged_hole(segment))
-			continue;
-		const size_t gap = gap_before(model, segment, request.alignment);
-		if (gap <= segment->size && request.size <= segment->size - gap)
-			return segment;
-	}
-	return NULL;
+	struct model_segment *hole = tree_first_fit(&model->segments, request.size);
+	while (hole != NULL && !has_room(model, hole, request))
+		hole = tree_next_fit(hole, request.size);
+	if (model->options.is_doubtful)
+		must_agree(hole == hole_first_fit_slowly(model, request));
+	return hole;
 }
 
 /* Hands the segment to the program. */
 static void block_begin(struct model *model, struct model_segment *block)
 {
 	block->type = MEMS_PROCESS;
-	block->bytes = resized(NULL, block->size);
+	if (!model->options.has_no_contents)
+		block->bytes = resized(NULL, block->size);
+	tree_update(block);
+	model->process_bytes += block->size;
 	peaks_update(model);
 }
 
 /* Takes it back: a HOLE, not yet merged with its neighbours. */
-static void block_end(struct model_segment *block)
+static void block_end(struct model *model, struct model_segment *block)
 {
 	free(block->bytes);
 	block->bytes = NULL;
 	block->type = MEMS_HOLE;
+	tree_update(block);
+	model->process_bytes -= block->size;
 }
 
 /* Makes a block in the HOLE, at its low end; a gap before it stays a HOLE. */
@@ -257,36 +322,28 @@ static struct model_segment *hole_take(struct model *model, struct model_segment
 	struct model_segment *block = hole;
 	const size_t gap = gap_before(model, hole, request.alignment);
 	if (gap != 0) {
-		segment_split(hole, gap);
+		segment_split(model, hole, gap);
 		block = hole->next;
 	}
-	segment_split(block, request.size);
+	segment_split(model, block, request.size);
 	block_begin(model, block);
 	return block;
 }
 
 /* [4] The block becomes a HOLE and merges at once. */
-static void first_fit_release(struct model_segment *block)
+static void first_fit_release(struct model *model, struct model_segment *block)
 {
-	block_end(block);
-	hole_merge(block);
+	block_end(model, block);
+	hole_merge(model, block);
 }
 
 /* ---- Quick fit --------------------------------------------------------------------------- */
-
-enum {
-	LARGEST_REMEMBERED = 65536, /* bytes of a block */
-	LONGEST_RUN = 32,           /* blocks, */
-	LARGEST_RUN = 4096,         /* and bytes of them all */
-	LEAST_MERGED = 262144,      /* bytes that must be remembered before merging is worth a try, */
-	MERGED_PART = 16            /* and the part of the mapped bytes */
-};
 
 /* The bin in which blocks of this size are remembered, or NULL where they are not. */
 static struct model_bin *bin_of(struct model *model, size_t size)
 {
 	const size_t units = size / model->options.alignment;
-	if (size > LARGEST_REMEMBERED)
+	if (size > MODEL_LARGEST_REMEMBERED)
 		return NULL;
 	if (units <= MODEL_OWN_BINS) {
 		model->bins[units - 1].size = size;
@@ -297,45 +354,40 @@ static struct model_bin *bin_of(struct model *model, size_t size)
 	return &model->bins[MODEL_OWN_BINS + (fraction * MODEL_SHARED_BINS >> 32)];
 }
 
-static void bin_push(struct model_bin *bin, struct model_segment *segment)
+static void bin_push(struct model *model, struct model_bin *bin, struct model_segment *segment)
 {
 	segment->is_remembered = true;
 	segment->below = bin->top;
 	bin->top = segment;
+	tree_update(segment);
+	model->remembered_bytes += segment->size;
 }
 
 /* The one remembered last, or NULL. */
-static struct model_segment *bin_pop(struct model_bin *bin)
+static struct model_segment *bin_pop(struct model *model, struct model_bin *bin)
 {
 	struct model_segment *const segment = bin->top;
 	if (segment != NULL) {
 		bin->top = segment->below;
 		segment->is_remembered = false;
+		tree_update(segment);
+		model->remembered_bytes -= segment->size;
 	}
 	return segment;
 }
 
 /* Merges for good what one bin remembers. */
-static void bin_merge(struct model_bin *bin)
+static void bin_merge(struct model *model, struct model_bin *bin)
 {
 	struct model_segment *segment;
-	while ((segment = bin_pop(bin)) != NULL)
-		hole_merge(segment);
+	while ((segment = bin_pop(model, bin)) != NULL)
+		hole_merge(model, segment);
 }
 
 static void bins_merge(struct model *model)
 {
 	for (size_t i = 0; i < MODEL_OWN_BINS + MODEL_SHARED_BINS; i++)
-		bin_merge(&model->bins[i]);
-}
-
-static size_t remembered_bytes(const struct model *model)
-{
-	size_t bytes = 0;
-	for (const struct model_segment *segment = segment_first(model); segment != NULL;
-	     segment = segment_after(segment))
-		bytes += segment->is_remembered ? segment->size : 0;
-	return bytes;
+		bin_merge(model, &model->bins[i]);
 }
 
 static size_t smaller(size_t a, size_t b)
@@ -343,20 +395,28 @@ static size_t smaller(size_t a, size_t b)
 	return a < b ? a : b;
 }
 
+/* Whether so much is remembered that merging is worth a try before the OS is asked. */
 static bool is_much_remembered(const struct model *model)
 {
-	const size_t remembered = remembered_bytes(model);
-	return remembered >= LEAST_MERGED && remembered >= mapped_bytes(model) / MERGED_PART;
+	const size_t part = mapped_bytes(model) / MODEL_MERGED_DIVISOR;
+	return model->remembered_bytes >= larger(model->least_merged, part);
+}
+
+/* Such a merge. One that comes while the heap has not grown since the one before shows that merging
+ * is of no use for long: then more has to be remembered before the next. */
+static void bins_merge_before_growth(struct model *model)
+{
+	const size_t mapped = mapped_bytes(model);
+	if (model->merged_at == mapped && model->least_merged < MODEL_MOST_MERGED)
+		model->least_merged *= 2;
+	model->merged_at = mapped;
+	bins_merge(model);
 }
 
 /* Whether an empty heap could hold so many bytes. */
 static bool is_possible(const struct model *model, size_t size)
 {
-	const size_t limit = model->options.limit_bytes;
-	const size_t page = model->options.page_bytes;
-	if (limit != 0)
-		return size <= limit / page * page;
-	return size <= SIZE_MAX / 4 && size / model->options.alignment <= UINT32_MAX - 4095;
+	return size <= most_mapped(model);
 }
 
 /* By first fit; before the OS is asked all that is remembered is merged, if it is much, and after
@@ -367,12 +427,12 @@ static struct model_segment *hole_obtain(struct model *model, struct request req
 	if (hole == NULL && !is_possible(model, request.size))
 		return NULL;
 	if (hole == NULL && is_much_remembered(model)) {
-		bins_merge(model);
+		bins_merge_before_growth(model);
 		hole = hole_first_fit(model, request);
 	}
 	if (hole == NULL)
 		hole = heap_grow(model, request);
-	if (hole == NULL && remembered_bytes(model) != 0) {
+	if (hole == NULL && model->remembered_bytes != 0) {
 		bins_merge(model);
 		hole = hole_first_fit(model, request);
 	}
@@ -390,28 +450,28 @@ static size_t run_length(struct model_bin *bin, size_t size, size_t hole_size)
 {
 	if (!has_bin(bin, size))
 		return 1;
-	bin->misses = smaller(bin->misses + 1, LONGEST_RUN);
-	const size_t most = smaller(hole_size, LARGEST_RUN) / size;
+	bin->misses = smaller(bin->misses + 1, MODEL_LONGEST_RUN);
+	const size_t most = smaller(hole_size, MODEL_LARGEST_RUN) / size;
 	return most == 0 ? 1 : smaller(bin->misses, most);
 }
 
 /* The blocks of the run after the first are remembered, the lowest one last.
  * NOLINTNEXTLINE(misc-no-recursion): a run is short. */
-static void run_remember(struct model_bin *bin, struct model_segment *segment, size_t size,
-                         size_t length)
+static void run_remember(struct model *model, struct model_bin *bin,
+                         struct model_segment *segment, size_t size, size_t length)
 {
 	if (length == 0)
 		return;
-	segment_split(segment, size);
-	run_remember(bin, segment->next, size, length - 1);
-	bin_push(bin, segment);
+	segment_split(model, segment, size);
+	run_remember(model, bin, segment->next, size, length - 1);
+	bin_push(model, bin, segment);
 }
 
 /* The block of this size that was remembered last, else the first of a run. */
 static struct model_segment *quick_fit_take(struct model *model, struct request request)
 {
 	struct model_bin *const bin = bin_of(model, request.size);
-	struct model_segment *block = has_bin(bin, request.size) ? bin_pop(bin) : NULL;
+	struct model_segment *block = has_bin(bin, request.size) ? bin_pop(model, bin) : NULL;
 	if (block != NULL) {
 		block_begin(model, block);
 		return block;
@@ -421,7 +481,7 @@ static struct model_segment *quick_fit_take(struct model *model, struct request 
 		return NULL;
 	const size_t length = run_length(bin, request.size, hole->size);
 	block = hole_take(model, hole, request);
-	run_remember(bin, block->next, request.size, length - 1);
+	run_remember(model, bin, block->next, request.size, length - 1);
 	return block;
 }
 
@@ -429,22 +489,17 @@ static void quick_fit_release(struct model *model, struct model_segment *block)
 {
 	struct model_bin *const bin = bin_of(model, block->size);
 	if (bin == NULL) {
-		first_fit_release(block);
+		first_fit_release(model, block);
 		return;
 	}
 	if (bin->size != block->size)
-		bin_merge(bin);
+		bin_merge(model, bin);
 	bin->size = block->size;
-	block_end(block);
-	bin_push(bin, block);
+	block_end(model, block);
+	bin_push(model, bin, block);
 }
 
 /* ---- Where policies differ: how a block is taken, and what becomes of it ------------------- */
-
-static bool is_quick(const struct model *model)
-{
-	return model->options.policy == MEMS_QUICK_FIT;
-}
 
 /* Under quick fit, alignments that every block has need no search of their own. */
 static struct model_segment *block_take(struct model *model, struct request request)
@@ -460,7 +515,7 @@ static void block_release(struct model *model, struct model_segment *block)
 	if (is_quick(model))
 		quick_fit_release(model, block);
 	else
-		first_fit_release(block);
+		first_fit_release(model, block);
 }
 
 /* ---- Allocation -------------------------------------------------------------------------- */
@@ -525,25 +580,31 @@ uintptr_t model_aligned_alloc(struct model *model, size_t alignment, size_t size
 }
 
 /* The tail becomes a HOLE. */
-static void block_shrink(struct model_segment *block, size_t size)
+static void block_shrink(struct model *model, struct model_segment *block, size_t size)
 {
 	if (block->size == size)
 		return;
-	segment_split(block, size);
-	hole_merge(block->next);
+	model->process_bytes -= block->size - size;
+	segment_split(model, block, size);
+	hole_merge(model, block->next);
 }
 
-static bool block_grow_in_place(struct model *model, struct model_segment *block, size_t size)
+static bool can_grow_in_place(const struct model_segment *block, size_t size)
 {
-	if (!is_merged_hole(block->next) || block->size + block->next->size < size)
-		return false;
+	return is_merged_hole(block->next) && size <= block->size + block->next->size;
+}
+
+static void block_grow_in_place(struct model *model, struct model_segment *block, size_t size)
+{
 	const size_t kept = block->size;
-	segment_join_next(block);
-	segment_split(block, size);
-	block->bytes = resized(block->bytes, size);
-	memset(block->bytes + kept, 0, size - kept);
+	segment_join_next(model, block);
+	segment_split(model, block, size);
+	if (!model->options.has_no_contents) {
+		block->bytes = resized(block->bytes, size);
+		memset(block->bytes + kept, 0, size - kept);
+	}
+	model->process_bytes += size - kept;
 	peaks_update(model);
-	return true;
 }
 
 /* Both blocks count until the contents are copied. */
@@ -554,7 +615,8 @@ static struct model_segment *block_move(struct model *model, struct model_segmen
 	struct model_segment *const moved = block_take(model, request);
 	if (moved == NULL)
 		return NULL;
-	memcpy(moved->bytes, block->bytes, block->size);
+	if (!model->options.has_no_contents)
+		memcpy(moved->bytes, block->bytes, block->size);
 	block_release(model, block);
 	return moved;
 }
@@ -571,8 +633,10 @@ uintptr_t model_realloc(struct model *model, uintptr_t address, size_t size)
 		return failed(model, EINVAL);
 	const size_t rounded = rounded_size(model, size);
 	if (rounded <= block->size)
-		block_shrink(block, rounded);
-	else if (!block_grow_in_place(model, block, rounded))
+		block_shrink(model, block, rounded);
+	else if (can_grow_in_place(block, rounded))
+		block_grow_in_place(model, block, rounded);
+	else
 		block = block_move(model, block, rounded);
 	return block == NULL ? failed(model, ENOMEM) : block->start;
 }
@@ -598,11 +662,23 @@ size_t model_usable_size(struct model *model, uintptr_t address)
 	return block == NULL ? misused(model, "mems_usable_size", address) : block->size;
 }
 
+bool model_is_live(const struct model *model, uintptr_t address)
+{
+	return block_at(model, address) != NULL;
+}
+
+bool model_would_move(const struct model *model, uintptr_t address, size_t size)
+{
+	const struct model_segment *const block = block_at(model, address);
+	const size_t rounded = rounded_size(model, size);
+	return block != NULL && rounded > block->size && !can_grow_in_place(block, rounded);
+}
+
 /* ---- Looking ----------------------------------------------------------------------------- */
 
 /* What is shown: remembered blocks are HOLEs like others, joined with their neighbours. */
 
-static struct mems_segment shown(const struct model_segment *first)
+struct mems_segment model_shown(const struct model_segment *first)
 {
 	const struct model_node *const node = first->node;
 	const struct model_segment *last = first;
@@ -625,24 +701,27 @@ static bool is_continued(const struct model_segment *segment)
 	return is_hole(segment) && is_hole(segment->previous);
 }
 
-/* The first segment of what is shown next, in the next node if need be. */
-static struct model_segment *shown_after(const struct model_segment *segment)
+const struct model_segment *model_first(const struct model *model)
 {
-	struct model_segment *next = segment_after(segment);
+	return segment_first(model);
+}
+
+const struct model_segment *model_next(const struct model_segment *segment)
+{
+	const struct model_segment *next = segment_after(segment);
 	while (next != NULL && is_continued(next))
 		next = segment_after(next);
 	return next;
 }
 
-size_t model_walk(const struct model *model, struct mems_segment *segments, size_t capacity)
+size_t model_largest_room(const struct model *model)
 {
-	size_t count = 0;
-	for (const struct model_segment *segment = segment_first(model); segment != NULL;
-	     segment = shown_after(segment), count++) {
-		if (count < capacity)
-			segments[count] = shown(segment);
-	}
-	return count;
+	return model->segments.root == NULL ? 0 : model->segments.root->largest;
+}
+
+uintptr_t model_end(const struct model *model)
+{
+	return model->options.start_address + mapped_bytes(model);
 }
 
 bool model_segment_at(struct model *model, uintptr_t address, struct mems_segment *segment)
@@ -654,37 +733,44 @@ bool model_segment_at(struct model *model, uintptr_t address, struct mems_segmen
 	}
 	while (is_continued(holder))
 		holder = holder->previous;
-	*segment = shown(holder);
+	*segment = model_shown(holder);
 	return true;
+}
+
+bool model_has_range(struct model *model, uintptr_t address, size_t size)
+{
+	const struct model_segment *const holder = segment_holding(model, address);
+	succeeded(model);
+	if (holder != NULL && !is_hole(holder) && size <= holder->size - (address - holder->start))
+		return true;
+	model->error = EFAULT;
+	return false;
 }
 
 unsigned char *model_get_range(struct model *model, uintptr_t address, size_t size)
 {
+	if (!model_has_range(model, address, size))
+		return NULL;
 	const struct model_segment *const holder = segment_holding(model, address);
-	succeeded(model);
-	if (holder != NULL && !is_hole(holder)) {
-		const size_t offset = address - holder->start;
-		if (size <= holder->size - offset)
-			return holder->bytes + offset;
-	}
-	model->error = EFAULT;
-	return NULL;
+	return holder->bytes + (address - holder->start);
 }
 
 void model_get_stats(const struct model *model, struct mems_stats *stats)
 {
+	if (model->options.is_doubtful)
+		must_count(model);
 	*stats = (struct mems_stats){
 		.pages = mapped_bytes(model) / model->options.page_bytes,
 		.mapped_bytes = mapped_bytes(model),
-		.process_bytes = process_bytes(model),
+		.process_bytes = model->process_bytes,
 		.main_nodes = model->last == NULL ? 0 : model->last->index + 1,
 		.peak_process_bytes = model->peak_process_bytes,
 		.peak_mapped_bytes = model->peak_mapped_bytes,
 	};
 	stats->hole_bytes = stats->mapped_bytes - stats->process_bytes;
 	for (const struct model_segment *segment = segment_first(model); segment != NULL;
-	     segment = shown_after(segment)) {
-		const size_t size = shown(segment).size;
+	     segment = model_next(segment)) {
+		const size_t size = model_shown(segment).size;
 		if (!is_hole(segment))
 			stats->process_segments++;
 		else
@@ -700,9 +786,9 @@ static size_t print_node(const struct model_node *node, FILE *out)
 	fprintf(out, "MAIN[%" PRIuPTR ":%" PRIuPTR "] -> ", node->start,
 	        node->start + node->size - 1);
 	for (const struct model_segment *segment = node->first;
-	     segment != NULL && segment->node == node; segment = shown_after(segment), length++)
+	     segment != NULL && segment->node == node; segment = model_next(segment), length++)
 		fprintf(out, "%s[%" PRIuPTR ":%" PRIuPTR "] <-> ",
-		        is_hole(segment) ? "HOLE" : "PROCESS", segment->start, shown(segment).end);
+		        is_hole(segment) ? "HOLE" : "PROCESS", segment->start, model_shown(segment).end);
 	fputs("NULL\n", out);
 	return length;
 }
@@ -727,7 +813,7 @@ void model_print(const struct model *model, FILE *out)
 
 void model_start(struct model *model, const struct model_options *options)
 {
-	*model = (struct model){.options = *options};
+	*model = (struct model){.options = *options, .least_merged = MODEL_LEAST_MERGED};
 }
 
 static void node_free(struct model_node *node)
@@ -749,4 +835,5 @@ void model_finish(struct model *model)
 		node_free(node);
 	}
 	model->last = NULL;
+	model->segments = (struct tree){0};
 }

@@ -1,10 +1,14 @@
 /*
- * The slow, obvious twin of MeMS: a plain doubly linked list of main nodes, in each of which a
- * plain doubly linked list of segments tiles the node. It allocates every segment with malloc,
- * searches from the first segment on, and keeps the contents of the blocks in buffers of its own.
- * Nothing here is clever: it is the contract, written down once more. Under quick fit a freed block
- * stays a segment of its own, in a plain list of the remembered blocks of its size, until all that
- * is remembered is merged; only what is shown joins it with its neighbours.
+ * The obvious twin of MeMS: a plain doubly linked list of main nodes, in each of which a plain
+ * doubly linked list of segments tiles the node. It allocates every segment with malloc, and keeps
+ * the contents of the blocks in buffers of its own. Nothing here is clever: it is the contract,
+ * written down once more. Under quick fit a freed block stays a segment of its own, in a plain list
+ * of the remembered blocks of its size, until all that is remembered is merged; only what is shown
+ * joins it with its neighbours.
+ *
+ * For heaps of many segments they are in a tree as well (tree.h), which finds a segment by its
+ * address, and the first HOLE that is large enough. With options.is_doubtful every answer of the
+ * tree is compared with that of a walk from the first segment on.
  *
  * Addresses are numbers. A call that fails returns 0 and leaves its error number in model->error,
  * which is 0 after a success; a misuse leaves its message in model->message, which is empty
@@ -30,6 +34,18 @@ struct model_segment {
 	uintptr_t start;                /* first virtual address */
 	size_t size;                    /* bytes */
 	unsigned char *bytes;           /* the contents of a PROCESS segment, NULL for a HOLE */
+
+	struct model_segment *parent;   /* in the tree; NULL for its root */
+	struct model_segment *left;     /* segments of lower addresses, and */
+	struct model_segment *right;    /* of higher ones; NULL for none */
+	uint32_t priority;              /* none below has a higher one */
+	size_t largest;                 /* the most room of a segment here or below */
+};
+
+struct tree {
+	struct model_segment *root;     /* NULL where there is no segment */
+	size_t count;                   /* segments */
+	uint64_t random;                /* for priorities */
 };
 
 struct model_node {
@@ -48,8 +64,16 @@ struct model_bin {
 	size_t misses;                  /* requests of this size that found the bin empty */
 };
 
+/* The numbers of the rules. Sizes are in bytes. */
 enum {
-	MODEL_GROWTH_DIVISOR = 8,       /* a node has at least this part of the pages mapped */
+	MODEL_GROWTH_DIVISOR = 8,       /* a node has at least this part of the pages mapped, */
+	MODEL_QUICK_PAGES = 1,          /* and under quick fit this many */
+	MODEL_LARGEST_REMEMBERED = 64 << 10, /* of one block */
+	MODEL_LONGEST_RUN = 32,         /* blocks, */
+	MODEL_LARGEST_RUN = 4 << 10,    /* and bytes of them all */
+	MODEL_LEAST_MERGED = 256 << 10, /* so much must be remembered before merging is worth a try, */
+	MODEL_MOST_MERGED = 256 << 10,  /* after merges that did not help up to so much, */
+	MODEL_MERGED_DIVISOR = 16,      /* and this part of what is mapped */
 	MODEL_OWN_BINS = 1024,          /* for the sizes of 1 to 1024 alignments, one each */
 	MODEL_SHARED_BINS = 128         /* for larger sizes, one size at a time in each */
 };
@@ -60,13 +84,20 @@ struct model_options {
 	size_t start_address;
 	size_t page_bytes;
 	size_t limit_bytes;             /* 0: no limit */
+	bool has_no_contents;           /* blocks have no buffers: for heaps larger than the memory */
+	bool is_doubtful;               /* compares the tree with a walk, for small heaps */
 };
 
 struct model {
 	struct model_options options;
 	struct model_node *first;       /* NULL while the heap is empty */
 	struct model_node *last;
+	struct tree segments;
 	struct model_bin bins[MODEL_OWN_BINS + MODEL_SHARED_BINS]; /* empty but under quick fit */
+	size_t least_merged;            /* bytes: MODEL_LEAST_MERGED, or more after vain merges */
+	size_t merged_at;               /* bytes mapped at the last of these; 0 before the first */
+	size_t process_bytes;
+	size_t remembered_bytes;
 	size_t peak_process_bytes;
 	size_t peak_mapped_bytes;
 	int error;
@@ -87,12 +118,29 @@ size_t model_usable_size(struct model *model, uintptr_t address);
 void model_get_stats(const struct model *model, struct mems_stats *stats);
 void model_print(const struct model *model, FILE *out);
 
-/* The bytes of a range that lies in one PROCESS segment, else NULL (EFAULT). */
+/* Bytes that placement may use: none in a PROCESS segment or a remembered block. */
+static inline size_t model_room(const struct model_segment *segment)
+{
+	return segment->type == MEMS_HOLE && !segment->is_remembered ? segment->size : 0;
+}
+
+/* The most of it in one HOLE, and where the heap ends. */
+size_t model_largest_room(const struct model *model);
+uintptr_t model_end(const struct model *model);
+
+/* Whether a live block starts at the address, and whether model_realloc would have to move it. */
+bool model_is_live(const struct model *model, uintptr_t address);
+bool model_would_move(const struct model *model, uintptr_t address, size_t size);
+
+/* Whether a range lies in one PROCESS segment, else EFAULT; and its bytes, NULL where it does not. */
+bool model_has_range(struct model *model, uintptr_t address, size_t size);
 unsigned char *model_get_range(struct model *model, uintptr_t address, size_t size);
 
-/* The chain as it is shown: at most capacity segments, without their physical addresses. Returns
- * how many there are. */
-size_t model_walk(const struct model *model, struct mems_segment *segments, size_t capacity);
+/* The chain as it is shown: the first segment of each that is shown, NULL behind the last, and what
+ * is shown then, without the physical address. */
+const struct model_segment *model_first(const struct model *model);
+const struct model_segment *model_next(const struct model_segment *segment);
+struct mems_segment model_shown(const struct model_segment *first);
 
 /* The segment, as it is shown, that holds the address. */
 bool model_segment_at(struct model *model, uintptr_t address, struct mems_segment *segment);

@@ -131,7 +131,7 @@ static size_t below(size_t bound)
 static uintptr_t any_address(void)
 {
 	const uintptr_t start = twins.model.options.start_address;
-	const size_t extent = mapped_end() - start;
+	const size_t extent = model_end(&twins.model) - start;
 	const size_t index = twins.live_count == 0 ? 0 : below(twins.live_count);
 	const uintptr_t block = twins.live_count == 0 ? start : twins.live[index];
 	switch (below(8)) {
@@ -146,7 +146,7 @@ static uintptr_t any_address(void)
 	case 4:
 		return start - 8 + below(extent + 16);
 	case 5:
-		return mapped_end() - 2 + below(4);
+		return model_end(&twins.model) - 2 + below(4);
 	case 6:
 		return (uintptr_t)random_next(&twins.random) >> below(8 * sizeof(uintptr_t));
 	default:
@@ -445,6 +445,7 @@ static void heap_start(const struct character *character, size_t calls)
 {
 	struct model_options options = character->options;
 	options.policy = policy_under_test();
+	options.is_doubtful = true;
 	plan.character = character;
 	plan.calls = calls;
 	plan.comparisons = 0;

@@ -4,8 +4,6 @@
 
 #include <inttypes.h>
 
-enum { MAX_SEGMENTS = 32768 };
-
 struct twins twins;
 
 size_t smaller(size_t a, size_t b)
@@ -49,9 +47,7 @@ void expect(bool condition, const char *what)
 /* ---- Comparing --------------------------------------------------------------------------- */
 
 struct comparison {
-	const struct mems_segment *expected;
-	size_t count;
-	size_t index;
+	const struct model_segment *expected; /* NULL behind the last */
 	const char *base;
 	const char *problem; /* NULL while there is none */
 };
@@ -63,31 +59,35 @@ static bool is_same_segment(const struct mems_segment *a, const struct mems_segm
 	       a->node_end == b->node_end;
 }
 
+static const char *difference(const struct mems_segment *segment, const char *base,
+                              const struct model_segment *first)
+{
+	if (first == NULL)
+		return "too many segments";
+	const struct mems_segment expected = model_shown(first);
+	if (!is_same_segment(segment, &expected))
+		return "another chain";
+	const size_t offset = segment->start - twins.model.options.start_address;
+	return (const char *)segment->physical == base + offset ? NULL : "another place";
+}
+
 static int compare_segment(const struct mems_segment *segment, void *context)
 {
 	struct comparison *const comparison = context;
-	const size_t index = comparison->index++;
-	if (index == 0)
+	if (comparison->base == NULL)
 		comparison->base = segment->physical;
-	const size_t offset = segment->start - twins.model.options.start_address;
-	if (index >= comparison->count)
-		comparison->problem = "too many segments";
-	else if (!is_same_segment(segment, &comparison->expected[index]))
-		comparison->problem = "another chain";
-	else if ((const char *)segment->physical != comparison->base + offset)
-		comparison->problem = "another place";
+	comparison->problem = difference(segment, comparison->base, comparison->expected);
+	if (comparison->problem == NULL)
+		comparison->expected = model_next(comparison->expected);
 	return comparison->problem != NULL;
 }
 
 void compare_chain(void)
 {
-	static struct mems_segment expected[MAX_SEGMENTS];
-	struct comparison comparison = {.expected = expected};
-	comparison.count = model_walk(&twins.model, expected, MAX_SEGMENTS);
-	expect(comparison.count <= MAX_SEGMENTS, "more segments than the test has room for");
+	struct comparison comparison = {.expected = model_first(&twins.model)};
 	mems_walk(compare_segment, &comparison);
 	expect(comparison.problem == NULL, comparison.problem);
-	expect(comparison.index == comparison.count, "too few segments");
+	expect(comparison.expected == NULL, "too few segments");
 	expect((uintptr_t)comparison.base % twins.model.options.page_bytes == 0,
 	       "the first node is not aligned to the page");
 }
@@ -322,15 +322,9 @@ size_t live_index(uintptr_t address)
 	return index;
 }
 
-uintptr_t mapped_end(void)
-{
-	const struct model_node *const last = twins.model.last;
-	return last == NULL ? twins.model.options.start_address : last->start + last->size;
-}
-
 void try_misuse(uintptr_t address, size_t size)
 {
-	if (address != 0 && live_index(address) == twins.live_count) {
+	if (address != 0 && !model_is_live(&twins.model, address)) {
 		call_begins("mems_free(%" PRIuPTR ")", address);
 		mems_free(at(address));
 		const int error = errno;
@@ -371,7 +365,7 @@ void try_translate(uintptr_t address, size_t size)
 	call_begins("translation of %" PRIuPTR ", range %zu", address, size);
 	char *const physical = mems_get(at(address));
 	const int error = errno;
-	const bool is_known = model_get_range(&twins.model, address, 1) != NULL;
+	const bool is_known = model_has_range(&twins.model, address, 1);
 	expect((physical != NULL) == is_known, "another answer of mems_get");
 	expect(error == (is_known ? UNTOUCHED : EFAULT), "another error number of mems_get");
 	if (is_known) {
@@ -382,7 +376,7 @@ void try_translate(uintptr_t address, size_t size)
 	errno = UNTOUCHED;
 	char *const range = mems_get_range(at(address), size);
 	const int range_error = errno;
-	const bool is_range = model_get_range(&twins.model, address, size) != NULL;
+	const bool is_range = model_has_range(&twins.model, address, size);
 	expect(range == (is_range ? physical : NULL), "another answer of mems_get_range");
 	expect(range_error == (is_range ? UNTOUCHED : EFAULT), "another error number");
 	try_segment_at(address);

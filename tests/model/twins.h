@@ -56,9 +56,6 @@ void compare_chain(void);
 void compare_counters(void);
 void compare_everything(void);
 
-/* Where the last node ends: the first address behind the heap. */
-uintptr_t mapped_end(void);
-
 /* The index of a live block, or live_count. */
 size_t live_index(uintptr_t address);
 
