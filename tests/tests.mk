@@ -13,7 +13,7 @@ include_folders += tests/unit tests/model tests/threads $(if $(CMOCKA),$(CMOCKA)
 comma := ,
 tests := $(patsubst %.c,$(build)/%,$(wildcard tests/*/test_*.c))
 test_scripts := $(wildcard tests/*/test_*.sh)
-support := $(patsubst %,$(build)/tests/%.o,unit/support model/model model/tree model/twins)
+support := $(patsubst %,$(build)/tests/%.o,unit/support model/model model/tree model/twins model/mix model/sweep)
 
 .PHONY: test asan test32 check strict cxx symbols programs all-objects cmocka
 

@@ -622,6 +622,7 @@ static struct model_options any_options(void)
 		.start_address = start,
 		.page_bytes = page_bytes,
 		.limit_bytes = pages * page_bytes + (pages != 0 && last / 16 % 2 == 1 ? 77 : 0),
+		.is_doubtful = true,
 	};
 }
 

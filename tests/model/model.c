@@ -232,8 +232,9 @@ struct request {
 	bool is_growing;        /* for a block that moves because it grows */
 };
 
-/* [3] A node of the pages needed, half as many again for a block that moves because it grows, or
- * an eighth of the pages mapped, and some under quick fit; where that is refused, of the pages needed. One HOLE. */
+/* [3] A node of the pages needed, of half as many again for a block that moves because it grows,
+ * or of an eighth of the pages mapped, and not of few pages under quick fit; where so many are
+ * refused, of the pages needed. One HOLE. */
 static struct model_segment *heap_grow(struct model *model, struct request request)
 {
 	const size_t page = model->options.page_bytes;

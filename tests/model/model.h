@@ -132,7 +132,8 @@ uintptr_t model_end(const struct model *model);
 bool model_is_live(const struct model *model, uintptr_t address);
 bool model_would_move(const struct model *model, uintptr_t address, size_t size);
 
-/* Whether a range lies in one PROCESS segment, else EFAULT; and its bytes, NULL where it does not. */
+/* Whether a range lies in one PROCESS segment, else EFAULT; and its bytes, NULL where it does
+ * not. */
 bool model_has_range(struct model *model, uintptr_t address, size_t size);
 unsigned char *model_get_range(struct model *model, uintptr_t address, size_t size);
 

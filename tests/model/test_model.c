@@ -12,7 +12,7 @@
 #define _GNU_SOURCE
 #include <inttypes.h>
 
-#include "twins.h"
+#include "mix.h"
 
 enum {
 	DEFAULT_CALLS = 240000,
@@ -30,11 +30,6 @@ enum sizes {
 	RISING,     /* larger and larger */
 	CROWDED,    /* some share a bin under quick fit, some are just too large to be remembered */
 	HUGE_SIZES  /* up to some MiB */
-};
-
-/* How often each kind of call is made, relative to the others. */
-struct mix {
-	unsigned malloc, calloc, realloc, aligned, free, translate, copy, misuse;
 };
 
 struct character {
@@ -120,45 +115,6 @@ static void failed(void)
 	fail();
 }
 
-/* ---- Any address, any size --------------------------------------------------------------- */
-
-static size_t below(size_t bound)
-{
-	return random_below(&twins.random, bound);
-}
-
-/* The start of a block, its inside, its neighbourhood, a stale one, a made-up one. */
-static uintptr_t any_address(void)
-{
-	const uintptr_t start = twins.model.options.start_address;
-	const size_t extent = model_end(&twins.model) - start;
-	const size_t index = twins.live_count == 0 ? 0 : below(twins.live_count);
-	const uintptr_t block = twins.live_count == 0 ? start : twins.live[index];
-	switch (below(8)) {
-	case 0:
-		return block;
-	case 1:
-		return block + below(64);
-	case 2:
-		return block - 1 - below(16);
-	case 3:
-		return twins.stale[below(STALE)];
-	case 4:
-		return start - 8 + below(extent + 16);
-	case 5:
-		return model_end(&twins.model) - 2 + below(4);
-	case 6:
-		return (uintptr_t)random_next(&twins.random) >> below(8 * sizeof(uintptr_t));
-	default:
-		return block + ((uintptr_t)1 << below(8 * sizeof(uintptr_t)));
-	}
-}
-
-static size_t any_size(void)
-{
-	return (size_t)random_next(&twins.random) >> below(8 * sizeof(size_t));
-}
-
 /* ---- Random mixes ------------------------------------------------------------------------ */
 
 static size_t size_about(size_t size)
@@ -208,96 +164,12 @@ static size_t size_next(void)
 	return size_spread(22);
 }
 
-static size_t alignment_next(void)
-{
-	size_t largest = 0;
-	while ((size_t)1 << (largest + 1) <= twins.model.options.page_bytes)
-		largest++;
-	if (below(30) == 0)
-		return any_size();
-	return (size_t)1 << below(largest + 1);
-}
-
-/* More than any machine has, so that the model needs to know none. */
-static size_t absurd_size(void)
-{
-	return SIZE_MAX / (1 + below(2)) - below(5000);
-}
-
-/* The order in which random numbers are drawn is not left to the compiler. */
-static void try_translate_any(void)
-{
-	const uintptr_t address = any_address();
-	try_translate(address, below(2) == 0 ? below(200) : any_size());
-}
-
-static void try_write_and_read_any(void)
-{
-	const uintptr_t address = any_address();
-	try_write_and_read(address, below(200));
-}
-
-static void try_misuse_any(void)
-{
-	const uintptr_t address = any_address();
-	try_misuse(address, below(3) == 0 ? 0 : any_size());
-}
-
-static void try_realloc_any(void)
-{
-	if (twins.live_count == 0 || below(20) == 0) {
-		try_realloc_null(size_next());
-		return;
-	}
-	const size_t index = below(twins.live_count);
-	const size_t size = model_usable_size(&twins.model, twins.live[index]);
-	const size_t unit = twins.model.options.alignment;
-	switch (below(6)) {
-	case 0:
-		try_realloc_live(index, size + below(4 * unit));
-		break;
-	case 1:
-		try_realloc_live(index, size - below(size));
-		break;
-	case 2:
-		try_realloc_live(index, below(8) == 0 ? absurd_size() : size);
-		break;
-	default:
-		try_realloc_live(index, size_next());
-	}
-}
-
 /* Blocks come and go so that about as many are live as the character wants, in waves. */
 static bool is_time_to_free(void)
 {
 	const size_t wave = twins.calls / 500 % 4;
 	const size_t wanted = plan.character->live * (1 + wave) / 3;
 	return twins.live_count > 0 && twins.live_count > below(2 * wanted + 1);
-}
-
-static void one_random_call(void)
-{
-	const struct mix *const mix = &plan.character->mix;
-	const unsigned total = mix->malloc + mix->calloc + mix->realloc + mix->aligned + mix->free +
-	                       mix->translate + mix->copy + mix->misuse;
-	size_t choice = below(total);
-	const bool frees = is_time_to_free();
-	if (choice < mix->translate)
-		try_translate_any();
-	else if ((choice -= mix->translate) < mix->copy)
-		try_write_and_read_any();
-	else if ((choice -= mix->copy) < mix->misuse)
-		try_misuse_any();
-	else if ((choice -= mix->misuse) < mix->realloc)
-		try_realloc_any();
-	else if (frees)
-		try_free_live(below(twins.live_count));
-	else if ((choice -= mix->realloc) < mix->calloc)
-		try_calloc(below(20) == 0 ? absurd_size() : 1 + below(4), size_next());
-	else if (choice - mix->calloc < mix->aligned)
-		try_aligned_alloc(alignment_next(), size_next());
-	else
-		try_malloc(below(100) == 0 ? absurd_size() : size_next());
 }
 
 /* ---- Adversarial scripts ----------------------------------------------------------------- */
@@ -469,7 +341,7 @@ static void run_heap(const struct character *character, size_t calls, bool is_sc
 		if (is_scripted && below(100) == 0)
 			scripts[below(sizeof scripts / sizeof scripts[0])]();
 		else
-			one_random_call();
+			mix_call(&plan.character->mix, size_next, is_time_to_free());
 	}
 	heap_finish();
 }

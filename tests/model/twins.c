@@ -118,13 +118,45 @@ static void compare_bytes(uintptr_t address, size_t size)
 	expect(memcmp(bytes, expected, size) == 0, "other contents");
 }
 
+/* ---- Marks where the model has no contents ----------------------------------------------- */
+
+/* Eight of the bytes that a block at the address holds, again and again. */
+static uint64_t mark_of(uintptr_t address)
+{
+	uint64_t state = address;
+	return random_next(&state);
+}
+
+static void mark_write(uintptr_t address, size_t size)
+{
+	const uint64_t mark = mark_of(address);
+	char *const bytes = mems_get_range(at(address), size);
+	expect(bytes != NULL, "a new block is refused");
+	for (size_t i = 0; i < size; i += sizeof mark)
+		memcpy(bytes + i, &mark, smaller(sizeof mark, size - i));
+}
+
+/* At the address are so many bytes of a block that was marked at another one. */
+static void mark_compare(uintptr_t address, uintptr_t marked_at, size_t size)
+{
+	const uint64_t mark = mark_of(marked_at);
+	const char *const bytes = mems_get_range(at(address), size);
+	expect(bytes != NULL, "a live block is refused");
+	for (size_t i = 0; i < size; i += sizeof mark)
+		expect(memcmp(bytes + i, &mark, smaller(sizeof mark, size - i)) == 0, "other contents");
+}
+
 /* The marked bytes at both ends of a block. */
 static void compare_block(uintptr_t address)
 {
 	const size_t size = model_usable_size(&twins.model, address);
 	const size_t marked = smaller(size, MARKED);
-	compare_bytes(address, marked);
-	compare_bytes(address + size - marked, marked);
+	if (!twins.model.options.has_no_contents) {
+		compare_bytes(address, marked);
+		compare_bytes(address + size - marked, marked);
+	} else if (size <= MARKED) {
+		mark_compare(address, address, size);
+	}
 }
 
 void compare_everything(void)
@@ -174,6 +206,11 @@ static void block_mark(uintptr_t address)
 {
 	const size_t size = model_usable_size(&twins.model, address);
 	const size_t marked = smaller(size, MARKED);
+	if (twins.model.options.has_no_contents) {
+		if (size <= MARKED)
+			mark_write(address, size);
+		return;
+	}
 	for (size_t part = 0; part < 2; part++) {
 		const uintptr_t start = part == 0 ? address : address + size - marked;
 		unsigned char *const copy = model_get_range(&twins.model, start, marked);
@@ -234,8 +271,16 @@ static bool is_zeroed(const unsigned char *bytes, size_t size)
 	return bytes[0] == 0 && memcmp(bytes, bytes + 1, size - 1) == 0;
 }
 
+/* Whether a call would clear or copy more than is wanted. */
+static bool is_too_much(size_t size)
+{
+	return twins.largest_touched != 0 && size > twins.largest_touched;
+}
+
 void try_calloc(size_t count, size_t size)
 {
+	if (is_too_much(size) && count <= SIZE_MAX / size)
+		return;
 	call_begins("mems_calloc(%zu, %zu)", count, size);
 	const uintptr_t result = address_of(mems_calloc(count, size));
 	call_ends(result, model_calloc(&twins.model, count, size));
@@ -258,20 +303,26 @@ void try_aligned_alloc(size_t alignment, size_t size)
 }
 
 /* Of the kept bytes only the marked ones are the same in both heaps. */
-static void compare_kept(uintptr_t address, size_t old_size)
+static void compare_kept(uintptr_t address, uintptr_t old_address, size_t old_size)
 {
 	const size_t size = model_usable_size(&twins.model, address);
-	compare_bytes(address, smaller(smaller(size, old_size), MARKED));
-	if (old_size <= size) {
-		const size_t marked = smaller(old_size, MARKED);
-		compare_bytes(address + old_size - marked, marked);
+	const size_t marked = smaller(old_size, MARKED);
+	if (twins.model.options.has_no_contents) {
+		if (old_size <= MARKED)
+			mark_compare(address, old_address, smaller(size, old_size));
+		return;
 	}
+	compare_bytes(address, smaller(size, marked));
+	if (old_size <= size)
+		compare_bytes(address + old_size - marked, marked);
 }
 
 void try_realloc_live(size_t index, size_t size)
 {
 	const uintptr_t address = twins.live[index];
 	const size_t old_size = model_usable_size(&twins.model, address);
+	if (is_too_much(old_size) && model_would_move(&twins.model, address, size))
+		return;
 	call_begins("mems_realloc(%" PRIuPTR ", %zu)", address, size);
 	const uintptr_t result = address_of(mems_realloc(at(address), size));
 	const int error = errno;
@@ -279,7 +330,7 @@ void try_realloc_live(size_t index, size_t size)
 	if (result == expected && result != 0) {
 		twins.live[index] = result;
 		record("r %" PRIu32 " %zu\n", twins.ids[index], size);
-		compare_kept(result, old_size);
+		compare_kept(result, address, old_size);
 		block_mark(result);
 	}
 	errno = error;

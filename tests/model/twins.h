@@ -4,7 +4,8 @@
  * chooses the calls, at random or from the bytes of a fuzzer, uses these.
  *
  * The first bytes and the last of each live block (MARKED at either end) hold random bytes, in
- * both heaps the same.
+ * both heaps the same. Where the model has no contents, small blocks (up to MARKED bytes) hold
+ * bytes that follow from their address.
  */
 #ifndef TWINS_H
 #define TWINS_H
@@ -13,7 +14,7 @@
 #include "support.h"
 
 enum {
-	MAX_LIVE = 8192,
+	MAX_LIVE = 1 << 18,
 	STALE = 64,
 	MARKED = 2048       /* bytes at either end of a block whose contents are compared */
 };
@@ -29,6 +30,7 @@ struct twins {
 	char call[120];             /* the last one, for the report of a failure */
 	FILE *calls_log;            /* where every call is written before it is made, or NULL */
 	const char *name;           /* what a failure is reported of */
+	size_t largest_touched;     /* no more is cleared or copied by one call; 0: any */
 	void (*after_call)(void);   /* looks at the whole heap, as often as is wanted */
 	void (*failed)(void);       /* says how to repeat it; does not return */
 	FILE *record;               /* what a recording should hold; NULL while there is none */

@@ -1,5 +1,7 @@
 /* What the test programs share; see support.h. */
 #define _GNU_SOURCE
+#include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -182,6 +184,57 @@ uint64_t random_next(uint64_t *state)
 size_t random_below(uint64_t *state, size_t bound)
 {
 	return (size_t)(random_next(state) % bound);
+}
+
+/* ---- What the machine gives --------------------------------------------------------------- */
+
+size_t status_kib(const char *file, const char *name)
+{
+	char line[500];
+	size_t kib = 0;
+	FILE *const in = fopen(file, "r");
+	if (in == NULL)
+		return 0;
+	while (fgets(line, sizeof line, in) != NULL) {
+		if (strncmp(line, name, strlen(name)) == 0)
+			kib += (size_t)strtoull(line + strlen(name), NULL, 10);
+	}
+	fclose(in);
+	return kib;
+}
+
+bool is_address_space_limited(void)
+{
+	struct rlimit limit;
+	return getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY;
+}
+
+bool is_overcommit_refused(void)
+{
+	FILE *const in = fopen("/proc/sys/vm/overcommit_memory", "r");
+	if (in == NULL)
+		return false;
+	const int mode = fgetc(in);
+	fclose(in);
+	return mode == '2';
+}
+
+size_t resident_kib(void)
+{
+	return status_kib("/proc/self/smaps", "Anonymous:");
+}
+
+bool is_reserving_dear(void)
+{
+	enum { TRIAL_KIB = 256 << 10 };
+	const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+	const size_t before = resident_kib();
+	void *const memory = mmap(NULL, TRIAL_KIB * KIB, PROT_NONE, flags, -1, 0);
+	if (memory == MAP_FAILED)
+		return false;
+	const size_t after = resident_kib();
+	munmap(memory, TRIAL_KIB * KIB);
+	return after > before + TRIAL_KIB / KIB;
 }
 
 /* ---- Fixtures --------------------------------------------------------------------------- */

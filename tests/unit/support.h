@@ -120,6 +120,21 @@ bool is_run_by_another(void);
 /* By Valgrind? It reports what a program should not do, which some tests do on purpose. */
 bool is_run_by_valgrind(void);
 
+/* The sum of what the lines of a file under /proc that begin with this name say, in KiB; and the
+ * memory of this process that is resident and its own. 0 where the OS does not tell. */
+size_t status_kib(const char *file, const char *name);
+size_t resident_kib(void);
+
+/* Is there a limit on address space (RLIMIT_AS)? */
+bool is_address_space_limited(void);
+
+/* Does even untouched memory have to be there, as without overcommit? */
+bool is_overcommit_refused(void);
+
+/* An emulator may keep books of its own on every page that is reserved. The library reserves less
+ * there, unless it is asked for more. */
+bool is_reserving_dear(void);
+
 /* Options as they are before the first mems_option, but for the policy. There must be no heap. */
 void options_reset(void);
 

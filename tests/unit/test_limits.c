@@ -72,59 +72,6 @@ static void products_that_overflow(void **state)
 
 /* ---- Large blocks ------------------------------------------------------------------------ */
 
-static size_t status_kib(const char *file, const char *name)
-{
-	char line[500];
-	size_t kib = 0;
-	FILE *const in = fopen(file, "r");
-	if (in == NULL)
-		return 0;
-	while (fgets(line, sizeof line, in) != NULL) {
-		if (strncmp(line, name, strlen(name)) == 0)
-			kib += (size_t)strtoull(line + strlen(name), NULL, 10);
-	}
-	fclose(in);
-	return kib;
-}
-
-static bool is_address_space_limited(void)
-{
-	struct rlimit limit;
-	return getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY;
-}
-
-/* Without overcommit even untouched memory has to be there. */
-static bool is_overcommit_refused(void)
-{
-	FILE *const in = fopen("/proc/sys/vm/overcommit_memory", "r");
-	if (in == NULL)
-		return false;
-	const int mode = fgetc(in);
-	fclose(in);
-	return mode == '2';
-}
-
-/* Memory of this process that is resident and its own, in KiB; 0 where the OS does not tell. */
-static size_t resident_kib(void)
-{
-	return status_kib("/proc/self/smaps", "Anonymous:");
-}
-
-/* An emulator may keep books of its own on every page that is reserved. The library reserves less
- * there, unless it is asked for more. */
-static bool is_reserving_dear(void)
-{
-	enum { TRIAL_KIB = 256 << 10 };
-	const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
-	const size_t before = resident_kib();
-	void *const memory = mmap(NULL, TRIAL_KIB * KIB, PROT_NONE, flags, -1, 0);
-	if (memory == MAP_FAILED)
-		return false;
-	const size_t after = resident_kib();
-	munmap(memory, TRIAL_KIB * KIB);
-	return after > before + TRIAL_KIB / KIB;
-}
-
 static void eight_untouched_gibibytes(void **state)
 {
 	(void)state;
