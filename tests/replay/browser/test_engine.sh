@@ -1,0 +1,7 @@
+#!/bin/sh
+# What stands behind the page, without a browser: its heap, in engine.js.
+set -u
+
+driver=${TEXTBOOK_DRIVER:-build/default/tests/replay/textbook_driver}
+
+timeout 200 node tests/replay/browser/engine.js "$driver"
