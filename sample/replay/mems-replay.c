@@ -27,6 +27,7 @@ enum { EXIT_BAD_USE = 2 };
 
 static const char help[] =
 	"usage: mems-replay [OPTIONS] TRACE...\n"
+	"       mems-replay [OPTIONS] --html FILE\n"
 	"\n"
 	"Replays what a program asked of its allocator, call by call, on a MeMS heap. A TRACE is a\n"
 	"file, or \"-\" for standard input, which may be typed by hand:\n"
@@ -48,7 +49,9 @@ static const char help[] =
 	"  --svg FILE            draw the heap as a picture\n"
 	"  --at N | --at peak    for these two: after call N, or where most bytes are in use, and\n"
 	"                        not at the end\n"
-	"  --html FILE           write a page for the browser that plays the trace step by step\n"
+	"  --html FILE           write a page for the browser that plays the trace call by call,\n"
+	"                        compares policies, and asks what comes next; without a TRACE, a\n"
+	"                        heap to play on\n"
 	"                        FILE may be \"-\" for standard output\n"
 	"\n"
 	"  --policy first_fit | next_fit | best_fit | worst_fit | quick_fit\n"
@@ -365,6 +368,14 @@ static int page_write(struct session *session, size_t peak_call)
 	return status;
 }
 
+/* Writes a page without a trace, to play on: an exit status. */
+static int empty_page_write(void)
+{
+	struct session session = {.name = ""};
+
+	return page_write(&session, 0);
+}
+
 /* ---- Statistics ------------------------------------------------------------------------------ */
 
 /* Seconds for each call of the whole trace, measured in a pass that does nothing else. */
@@ -600,7 +611,7 @@ static const char *command_line_fault(int traces)
 {
 	bool has_state = chosen.json != NULL || chosen.svg != NULL;
 
-	if (traces == 0)
+	if (traces == 0 && (chosen.html == NULL || has_state))
 		return "no trace is named (try mems-replay --help)";
 	if (traces > 1 && (has_state || chosen.html != NULL))
 		return "--json, --svg and --html take one trace at a time";
@@ -622,6 +633,8 @@ int main(int argc, char **argv)
 		fprintf(stderr, "mems-replay: %s\n", fault);
 		return EXIT_BAD_USE;
 	}
+	if (optind == argc)
+		worst = empty_page_write();
 	for (int i = optind; i < argc; i++) {
 		int status = session_run(argv[i]);
 

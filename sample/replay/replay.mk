@@ -4,11 +4,13 @@ include_folders += sample/replay $(build)/sample/replay
 
 replay_parts := engine mems-replay progress replay svg timeline trace
 textbook := $(build)/sample/textbook.o $(build)/sample/textbook_look.o
+exercises := $(sort $(wildcard sample/exercises/*.trace))
+
 $(replay): $(replay_parts:%=$(build)/sample/replay/%.o) $(textbook) $(library)
 	$(link) $^ $(LDLIBS) -o $@
 
 # The page that is built into it.
 $(build)/sample/replay/timeline.o: $(build)/sample/replay/timeline_page.h
-$(build)/sample/replay/timeline_page.h: sample/replay/timeline.html sample/replay/embed.sh \
-		$(build)/flags
-	sample/replay/embed.sh $< >$@
+$(build)/sample/replay/timeline_page.h: $(wildcard sample/replay/page/*) $(exercises) \
+		sample/replay/embed.sh $(build)/flags
+	sample/replay/embed.sh sample/replay/page $(exercises) >$@

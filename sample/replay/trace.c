@@ -92,13 +92,16 @@ static int line_read(struct reader *reader)
 	return byte == '\n' || length > 0;
 }
 
-/* Cuts text into words at blanks (a carriage return is one: files travel): 0, or -1. */
+/* Cuts text into words at blanks (a carriage return is one: files travel), a comment into none: 0,
+ * or -1. */
 static int line_split(struct reader *reader)
 {
 	const char *blanks = " \t\r";
 	char *rest;
 
 	reader->words = 0;
+	if (reader->text[0] == '#')
+		return 0;
 	for (char *word = strtok_r(reader->text, blanks, &rest); word != NULL;
 	     word = strtok_r(NULL, blanks, &rest)) {
 		if (reader->words == WORD_MAX)
@@ -108,7 +111,7 @@ static int line_split(struct reader *reader)
 	return 0;
 }
 
-/* Reads and splits the next line that is not empty: 1, or 0 at the end of the file, or -1. */
+/* Reads and splits the next line that is neither empty nor a comment: 1, or 0 at the end of the file, or -1. */
 static int line_next(struct reader *reader)
 {
 	int found;

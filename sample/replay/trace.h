@@ -16,7 +16,8 @@
  * used again after it was freed.
  * Before the first operation there may be lines "o NAME VALUE": the options of MeMS to run with,
  * where NAME is alignment, page-size, start, policy or limit. A SIZE of 0 is replayed as 1.
- * Empty lines are skipped. Where a program reads the trace line by line, "p" asks it to print the
+ * Empty lines are skipped, and so are those that begin with "#": sample/exercises/ has words there for
+ * the page that shows them. Where a program reads the trace line by line, "p" asks it to print the
  * heap.
  */
 #ifndef TRACE_H

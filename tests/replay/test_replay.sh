@@ -62,6 +62,8 @@ good '\n\na 18446744073709551615 10\n' \
 	'TRACE: 1 calls, 1 blocks left, at most 16 bytes in blocks, 4096 mapped, all checked'
 good 'o alignment 1\no start 7\na 5 10\nr 5 12\nf 5\na 5 3\n' \
 	'TRACE: 4 calls, 1 blocks left, at most 12 bytes in blocks, 4096 mapped, all checked'
+good '# A title\na 0 10\n# and more words than a line of a trace may have\nf 0\n' \
+	'TRACE: 2 calls, 0 blocks left, at most 16 bytes in blocks, 4096 mapped, all checked'
 good '0\n1\n2\n1\na 0 10\nf 0' \
 	'TRACE: 2 calls, 0 blocks left, at most 16 bytes in blocks, 4096 mapped, all checked'
 good '0\r\n1\r\n2\r\n1\r\n\r\n a\t0  0 \r\n\nr 0 5000\r\n' \

@@ -98,11 +98,21 @@ class Browser {
 			{width, height, deviceScaleFactor: scale, mobile: false});
 	}
 
-	/* Opens a file and waits until it is loaded. Returns how many milliseconds that took. */
-	async open(file) {
+	/* Opens a file and waits until it is loaded. Returns how many milliseconds that took. hash: what
+	 * follows "#" in its address. */
+	async open(file, hash = '') {
 		const began = Date.now();
 		const loaded = new Promise(resolve => { this.loaded = resolve; });
-		await this.send('Page.navigate', {url: `file://${path.resolve(file)}`});
+		await this.send('Page.navigate', {url: 'about:blank'});
+		await loaded;
+		this.requests.length = 0;
+		return this.navigate(file, hash, began);
+	}
+
+	async navigate(file, hash, began) {
+		const loaded = new Promise(resolve => { this.loaded = resolve; });
+		await this.send('Page.navigate',
+			{url: `file://${path.resolve(file)}${hash && `#${hash}`}`});
 		await loaded;
 		return Date.now() - began;
 	}
@@ -117,10 +127,11 @@ class Browser {
 	}
 
 	async press(key) {
-		const codes = {ArrowLeft: 37, ArrowUp: 38, ArrowRight: 39, ArrowDown: 40, Home: 36, End: 35,
+		const codes = {PageUp: 33, PageDown: 34, ArrowLeft: 37, ArrowUp: 38, ArrowRight: 39, ArrowDown: 40, Home: 36, End: 35,
 			Tab: 9, Enter: 13, ' ': 32};
-		const event = {key, code: key === ' ' ? 'Space' : key, windowsVirtualKeyCode: codes[key]};
-		const letter = {Enter: '\r', ' ': ' '}[key];
+		const event = {key, code: key === ' ' ? 'Space' : key,
+			windowsVirtualKeyCode: codes[key] || key.charCodeAt(0)};
+		const letter = key.length === 1 ? key : {Enter: '\r'}[key];
 		await this.send('Input.dispatchKeyEvent',
 			{type: letter ? 'keyDown' : 'rawKeyDown', text: letter, ...event});
 		await this.send('Input.dispatchKeyEvent', {type: 'keyUp', ...event});

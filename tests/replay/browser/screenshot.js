@@ -1,5 +1,5 @@
-/* node screenshot.js PAGE PNG WIDTH HEIGHT [SCALE [dark]]: takes a picture of a page; the part of
- * its address after "#" may follow the name of the page. */
+/* node screenshot.js PAGE PNG WIDTH HEIGHT [SCALE [dark|light [SCRIPT]]]: takes a picture of a page,
+ * as it is when SCRIPT was run in it; the part of its address after "#" may follow its name. */
 'use strict';
 
 const fs = require('fs');
@@ -8,7 +8,8 @@ const {Browser} = require('./browser.js');
 async function main([page, png, width, height, scale, scheme, script]) {
 	const browser = await Browser.start(Number(width), Number(height), scheme === 'dark');
 	await browser.resize(Number(width), Number(height), Number(scale || 1));
-	await browser.open(page);
+	const [file, hash] = page.split('#');
+	await browser.open(file, hash);
 	if (script)
 		await browser.get(script);
 	fs.writeFileSync(png, await browser.picture());

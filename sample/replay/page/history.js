@@ -1,0 +1,277 @@
+/*
+ * What happened to a heap, call by call: reads what timeline.c wrote, and goes to the state after
+ * any call. Depends on engine.js.
+ */
+'use strict';
+
+/* ---- Calls ----------------------------------------------------------------------------------- */
+
+/* A list of calls in columns. The call with number n, from 1, is get(n). */
+class Calls {
+	constructor() {
+		this.kind = [];
+		this.block = [];
+		this.size = [];
+		this.alignment = new Map(); /* by number, of those that have one */
+		this.label = new Map();
+		this.blocks = 0;            /* how many numbers of blocks were used */
+	}
+
+	get count() {
+		return this.kind.length;
+	}
+
+	add(kind, block, size, alignment) {
+		this.kind.push(kind);
+		this.block.push(block);
+		this.size.push(size);
+		if (alignment)
+			this.alignment.set(this.count, alignment);
+		this.blocks = Math.max(this.blocks, block + 1);
+	}
+
+	get(number) {
+		const i = number - 1;
+		return {number, kind: this.kind[i], block: this.block[i], size: this.size[i],
+			alignment: this.alignment.get(number) || 0, label: this.label.get(number)};
+	}
+
+	/* Forgets all calls after a number. */
+	cut(count) {
+		this.kind.length = this.block.length = this.size.length = count;
+		for (const map of [this.alignment, this.label])
+			for (const number of [...map.keys()])
+				if (number > count)
+					map.delete(number);
+		this.blocks = this.block.reduce((most, block) => Math.max(most, block + 1), 0);
+	}
+
+	/* The first calls of another list. */
+	static from(calls, count) {
+		const copy = new Calls();
+		for (let number = 1; number <= count; number++) {
+			const {kind, block, size, alignment, label} = calls.get(number);
+			copy.add(kind, block, size, alignment);
+			if (label !== undefined)
+				copy.label.set(number, label);
+		}
+		return copy;
+	}
+}
+
+/* ---- Reading --------------------------------------------------------------------------------- */
+
+const DIGITS = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+-';
+const VALUES = new Uint8Array(128).map((_, code) => DIGITS.indexOf(String.fromCharCode(code)));
+const KIND_LETTERS = 'acmrf';
+
+/* Reads numbers from the text that timeline.c describes. */
+class Numbers {
+	constructor(text) {
+		this.text = text;
+		this.at = 0;
+	}
+
+	get isAtEnd() {
+		return this.at >= this.text.length;
+	}
+
+	next() {
+		let value = 0, weight = 1;
+		for (;;) {
+			const digit = VALUES[this.text.charCodeAt(this.at++)];
+			value += (digit & 31) * weight;
+			if (digit < 32)
+				return value;
+			weight *= 32;
+		}
+	}
+
+	/* A number that may be negative. */
+	signed() {
+		const value = this.next();
+		return value % 2 ? -(value + 1) / 2 : value / 2;
+	}
+
+	/* The same, however large. */
+	signedLarge() {
+		let value = 0n;
+		for (let shift = 0n; ; shift += 5n) {
+			const digit = VALUES[this.text.charCodeAt(this.at++)];
+			value += BigInt(digit & 31) << shift;
+			if (digit < 32)
+				return value & 1n ? -(value >> 1n) - 1n : value >> 1n;
+		}
+	}
+}
+
+/* Which block a call is about: a new one, or one counted back from the newest. */
+function blockOf(code, isNew, calls) {
+	if (!isNew)
+		return calls.blocks - 1 - code;
+	return code === 0 ? calls.blocks : calls.blocks - code;
+}
+
+/* The calls of a page, and the addresses that they gave where these were recorded. */
+function callsRead(data) {
+	const numbers = new Numbers(data.calls);
+	const calls = new Calls();
+	const results = data.recorded ? [0] : null;
+	let last = data.start;
+	while (!numbers.isAtEnd) {
+		const head = numbers.next();
+		const kind = KIND_LETTERS[head % 5];
+		const block = blockOf(Math.floor(head / 5), 'acm'.includes(kind), calls);
+		const size = kind === 'f' ? 0 : numbers.next();
+		calls.add(kind, block, size, kind === 'm' ? 2 ** numbers.next() : 0);
+		if (!results)
+			continue;
+		if (kind !== 'f')
+			last += numbers.signed() * data.alignment;
+		results.push(kind === 'f' ? 0 : last);
+	}
+	for (const [number, label] of data.labels || [])
+		calls.label.set(number, label);
+	return {calls, results};
+}
+
+/* The names that a trace gives to its blocks, as texts. */
+function idsRead(text) {
+	const numbers = new Numbers(text);
+	const ids = [];
+	let last = -1n;
+	while (!numbers.isAtEnd) {
+		last = BigInt.asUintN(64, last + 1n + numbers.signedLarge());
+		ids.push(String(last));
+	}
+	return ids;
+}
+
+/* ---- Runs ------------------------------------------------------------------------------------ */
+
+const KEYFRAMES = 64; /* states that are kept, at even distances */
+const STRIDE_LEAST = 64;
+const SLICE_CALLS = 64; /* between two looks at the clock */
+
+/* Calls on a heap. Knows what each call gave, and what the heap measured after it. */
+class Run {
+	/* recorded: {results, nodes: [[call, pages]]} where the library made the calls, or null. Its
+	 * quick fit has rules of its own, which the policy "recorded" stands for. */
+	constructor(calls, options, recorded) {
+		this.calls = calls;
+		this.options = recorded && options.policy === 'quick_fit' ?
+			{...options, policy: 'recorded'} : options;
+		this.recorded = recorded || null;
+		this.front = new Heap(this.options); /* after the last call that was made */
+		this.views = [null, null];           /* before and after the call that is looked at */
+		this.stride = Math.max(STRIDE_LEAST, Math.ceil(calls.count / KEYFRAMES));
+		this.keyframes = [this.front.save()];
+		this.result = [0];
+		this.looked = [0];
+		this.process = [0];
+		this.mapped = [0];
+		this.holes = [0];
+		this.largest = [0];
+		this.nodes = [0];
+		this.newPages = new Map(recorded ? recorded.nodes.reduce((map, [call, pages]) =>
+			map.set(call, [...(map.get(call) || []), pages]), new Map()) : []);
+	}
+
+	/* How many calls were made. */
+	get done() {
+		return this.front.calls;
+	}
+
+	get isDone() {
+		return this.done >= this.calls.count;
+	}
+
+	/* Makes the next call on a heap. */
+	make(heap) {
+		const number = heap.calls + 1;
+		const recorded = this.recorded && {address: this.recorded.results[number],
+			pages: [...(this.newPages.get(number) || [])]};
+		return heap.call(this.calls.get(number), recorded);
+	}
+
+	note(heap, result) {
+		const number = heap.calls;
+		this.result[number] = result;
+		this.looked[number] = heap.looked;
+		this.process[number] = heap.process;
+		this.mapped[number] = heap.mapped;
+		this.holes[number] = heap.holes.count + heap.quickBlocks;
+		this.largest[number] = heap.holes.largest();
+		this.nodes[number] = heap.nodes.length;
+	}
+
+	/* Makes calls up to a number, or until a time: has it come so far? */
+	advance(number, deadline = Infinity) {
+		const heap = this.front;
+		const until = Math.min(number, this.calls.count);
+		while (heap.calls < until) {
+			this.note(heap, this.make(heap));
+			if (heap.calls % this.stride === 0)
+				this.keyframes.push(heap.save());
+			if (heap.calls % SLICE_CALLS === 0 && performance.now() > deadline)
+				break;
+		}
+		return heap.calls >= until;
+	}
+
+	/* A heap in the state after a call: this one, if it is not beyond, or one from a keyframe. */
+	forward(heap, number) {
+		const frame = this.keyframes[Math.floor(number / this.stride)];
+		if (!heap || heap.calls > number || heap.calls < frame.calls)
+			heap = Heap.load(this.options, frame);
+		while (heap.calls < number)
+			this.make(heap);
+		return heap;
+	}
+
+	/* The heaps before and after a call; before the first it is null. They must not be changed,
+	 * and stay so until the next call of this function. */
+	around(number) {
+		let [before, after] = this.views;
+		this.advance(number);
+		if (before && before.calls === number)
+			[before, after] = [after, before];
+		this.views = [number > 0 ? this.forward(before, number - 1) : null,
+			this.forward(after, number)];
+		return this.views;
+	}
+
+	/* The heap after a call, likewise. */
+	at(number) {
+		return this.around(number)[1];
+	}
+
+	/* Forgets all calls after a number; the list of calls was cut, or will be. */
+	cut(number) {
+		if (number < this.done) {
+			this.keyframes.length = Math.floor(number / this.stride) + 1;
+			this.front = this.forward(null, number);
+			this.views = [null, null];
+		}
+		for (const column of [this.result, this.looked, this.process, this.mapped, this.holes,
+			this.largest, this.nodes])
+			column.length = number + 1;
+	}
+}
+
+/* Compares two runs after a call: the blocks that lie elsewhere, or are only in one. */
+function differences(one, other) {
+	const found = [];
+	one.blocks.forEach((segment, block) => {
+		const there = other.blocks[block];
+		if (segment && (!there || there.start !== segment.start))
+			found.push(block);
+	});
+	return found;
+}
+
+if (typeof module !== 'undefined') {
+	const engine = require('./engine.js');
+	Object.assign(globalThis, engine);
+	module.exports = {Calls, Numbers, Run, callsRead, idsRead, differences};
+}

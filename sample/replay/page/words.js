@@ -1,0 +1,50 @@
+/* How the page says things. Depends on engine.js. */
+'use strict';
+
+/* A whole number with commas. (toLocaleString takes fifty times as long.) */
+const many = number => String(number).replace(/\B(?=(\d{3})+$)/g, ',');
+const plural = (number, word) => `${many(number)} ${word}${number === 1 ? '' : 's'}`;
+const bytes = number => plural(number, 'byte');
+const percent = (part, whole) => whole ? Math.round(part / whole * 100) : 0;
+const escapeHtml = text => String(text).replace(/[&<>"]/g, c => `&#${c.charCodeAt(0)};`);
+
+const POLICY_NAMES = {first_fit: 'first fit', next_fit: 'next fit', best_fit: 'best fit',
+	worst_fit: 'worst fit', quick_fit: 'quick fit', recorded: 'as recorded'};
+
+/* A copy of a segment that stays as it is. QUICK is a HOLE that is remembered. */
+function copyOf(segment) {
+	const {kind, start, size, block, call} = segment;
+	return {kind, start, size, block, call, end: start + size - 1, node: segment.node.index};
+}
+
+const endOf = segment => segment.start + segment.size - 1;
+const typeOf = segment => segment.kind === PROCESS ? 'PROCESS' : 'HOLE';
+const textOf = segment => `${typeOf(segment)}[${segment.start}:${endOf(segment)}]`;
+
+/* A call as in C. nameOf gives the name of a block. */
+function callText(call, nameOf) {
+	switch (call.kind) {
+	case 'a': return `mems_malloc(${call.size})`;
+	case 'c': return `mems_calloc(1, ${call.size})`;
+	case 'm': return `mems_aligned_alloc(${call.alignment}, ${call.size})`;
+	case 'r': return `mems_realloc(block ${nameOf(call.block)}, ${call.size})`;
+	default: return `mems_free(block ${nameOf(call.block)})`;
+	}
+}
+
+/* Which call made a segment what it is. */
+function madeText(segment, calls, nameOf) {
+	if (segment.call === 0)
+		return '';
+	const call = calls.get(segment.call);
+	const text = callText(call, nameOf);
+	const label = call.label === undefined ? '' : ` (${call.label})`;
+	const isNew = segment.kind === PROCESS && 'acm'.includes(call.kind);
+	const isRest = segment.kind !== PROCESS && call.kind !== 'f';
+	return `${isRest ? 'left by ' : ''}call ${many(segment.call)}: ${text}` +
+		`${isNew || isRest && call.kind !== 'r' ? `, block ${nameOf(call.block)}` : ''}${label}`;
+}
+
+if (typeof module !== 'undefined')
+	module.exports = {many, plural, bytes, percent, escapeHtml, POLICY_NAMES, copyOf, endOf, typeOf,
+		textOf, callText, madeText};
