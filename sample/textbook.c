@@ -138,15 +138,14 @@ static struct segment *node_append(struct textbook *heap, size_t size)
 /* Bytes from the start of a HOLE to an aligned place. The heap itself starts at one. */
 static size_t gap_before(const struct textbook *heap, const struct segment *hole, size_t alignment)
 {
-	return (alignment - (hole->start - heap->options.start) % alignment) % alignment;
+	return (heap->options.start - hole->start) & (alignment - 1);
 }
 
 static bool is_fit(const struct textbook *heap, const struct segment *hole,
                    const struct request *request)
 {
-	size_t gap = gap_before(heap, hole, request->alignment);
-
-	return gap <= hole->size && request->size <= hole->size - gap;
+	return request->size <= hole->size &&
+	       gap_before(heap, hole, request->alignment) <= hole->size - request->size;
 }
 
 /* Where in the ring the search begins: at the head, or at the first HOLE behind the rover. */

@@ -31,9 +31,7 @@ static const struct engine engine_library = {
 
 /* ---- The heap of the textbooks --------------------------------------------------------------- */
 
-static struct textbook *heap;
-
-static uintptr_t book_result(const struct trace_op *op, uintptr_t address)
+uintptr_t textbook_call(struct textbook *heap, const struct trace_op *op, uintptr_t address)
 {
 	switch (op->kind) {
 	case 'a':
@@ -44,18 +42,20 @@ static uintptr_t book_result(const struct trace_op *op, uintptr_t address)
 	}
 }
 
+static struct textbook *book; /* the one heap that is started */
+
 static void *book_call(const struct trace_op *op, void *v_ptr)
 {
-	uintptr_t result = book_result(op, (uintptr_t)v_ptr);
+	uintptr_t result = textbook_call(book, op, (uintptr_t)v_ptr);
 
-	if (heap->error != 0)
-		errno = heap->error;
+	if (book->error != 0)
+		errno = book->error;
 	return (void *)result;
 }
 
 static int book_segment_at(const void *v_ptr, struct mems_segment *segment)
 {
-	return textbook_segment_at(heap, (uintptr_t)v_ptr, segment);
+	return textbook_segment_at(book, (uintptr_t)v_ptr, segment);
 }
 
 static size_t book_usable_size(const void *v_ptr)
@@ -67,29 +67,29 @@ static size_t book_usable_size(const void *v_ptr)
 
 static void book_fprint_stats(FILE *out)
 {
-	textbook_print_stats(heap, out);
+	textbook_print_stats(book, out);
 }
 
 static void book_get_stats(struct mems_stats *stats)
 {
-	textbook_get_stats(heap, stats);
+	textbook_get_stats(book, stats);
 }
 
 static int book_walk(mems_visitor *visit, void *context)
 {
-	return textbook_walk(heap, visit, context);
+	return textbook_walk(book, visit, context);
 }
 
 static void book_finish(void)
 {
-	textbook_finish(heap);
-	heap = NULL;
+	textbook_finish(book);
+	book = NULL;
 }
 
 static int segment_write(const struct mems_segment *segment, void *context)
 {
 	FILE *out = context;
-	size_t pages = (segment->node_end - segment->node_start + 1) / heap->options.page_size;
+	size_t pages = (segment->node_end - segment->node_start + 1) / book->options.page_size;
 
 	if (segment->start == segment->node_start)
 		fprintf(out, "%s\n{\"start\":%" PRIuPTR ",\"end\":%" PRIuPTR
@@ -104,14 +104,14 @@ static int segment_write(const struct mems_segment *segment, void *context)
 /* As mems_fprint_json, in which a physical address is a text. */
 static int book_fprint_json(FILE *out)
 {
-	const struct textbook_options *options = &heap->options;
+	const struct textbook_options *options = &book->options;
 	struct mems_stats stats;
 
-	textbook_get_stats(heap, &stats);
+	textbook_get_stats(book, &stats);
 	fprintf(out, "{\"schema\":1,\"page_size\":%zu,\"alignment\":%zu,\"start\":%zu,"
 	        "\"policy\":\"%s\",\n\"main_chain\":[", options->page_size, options->alignment,
 	        options->start, textbook_policy_names[options->policy]);
-	textbook_walk(heap, segment_write, out);
+	textbook_walk(book, segment_write, out);
 	fprintf(out, "],\n\"stats\":{\"pages\":%zu,\"mapped_bytes\":%zu,\"process_bytes\":%zu,"
 	        "\"hole_bytes\":%zu,\"largest_hole\":%zu,\"main_nodes\":%zu,"
 	        "\"process_segments\":%zu,\"hole_segments\":%zu,\"peak_process_bytes\":%zu,"
@@ -139,6 +139,6 @@ const struct engine *engine_start(const struct textbook_options *options)
 		mems_init();
 		return &engine_library;
 	}
-	heap = textbook_start(options);
+	book = textbook_start(options);
 	return &engine_book;
 }

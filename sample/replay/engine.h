@@ -33,4 +33,8 @@ struct engine {
  * finish ends it. */
 const struct engine *engine_start(const struct textbook_options *options);
 
+/* Makes the call of an operation on a heap of the textbooks. Its result, or for a free the address
+ * that was freed; 0 where it fails, and heap->error says why. */
+uintptr_t textbook_call(struct textbook *heap, const struct trace_op *op, uintptr_t address);
+
 #endif

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "compare.h"
 #include "engine.h"
 #include "mems.h"
 #include "progress.h"
@@ -52,13 +53,17 @@ static const char help[] =
 	"  --html FILE           write a page for the browser that plays the trace call by call,\n"
 	"                        compares policies, and asks what comes next; without a TRACE, a\n"
 	"                        heap to play on\n"
+	"  --compare             compare all policies on the trace: a table, or with --svg a picture.\n"
+	"                        Time grows with calls times segments: 100,000 calls with 10,000\n"
+	"                        live blocks take ten seconds, 400,000 with 50,000 three minutes\n"
 	"                        FILE may be \"-\" for standard output\n"
 	"\n"
 	"  --policy first_fit | next_fit | best_fit | worst_fit | quick_fit\n"
 	"  --alignment BYTES\n"
 	"  --page-size BYTES\n"
 	"  --start ADDRESS       the first virtual address\n"
-	"                        These four win over the options in the trace.\n"
+	"  --limit BYTES         the most that may be mapped\n"
+	"                        These five win over the options in the trace.\n"
 	"\n"
 	"  --help                print this\n"
 	"  --version             print the version\n"
@@ -67,7 +72,7 @@ static const char help[] =
 
 /* What the command line asks for. */
 static struct {
-	bool is_checking, is_printing, has_stats;
+	bool is_checking, is_printing, has_stats, is_comparing;
 	const char *json, *svg, *html, *walks;
 	bool has_at, is_at_peak;
 	size_t at;
@@ -84,6 +89,7 @@ struct session {
 	struct textbook_options options; /* that the heap runs with */
 	const struct engine *engine;     /* NULL before it is started for the first time */
 	struct replay replay;
+	const struct comparison *comparison;
 };
 
 /* ---- Files that are written ------------------------------------------------------------------ */
@@ -181,7 +187,8 @@ static void options_reset(struct textbook_options *options)
 		bytes *= 2;
 }
 
-static bool is_overruled(enum mems_option option)
+/* Does the command line set this option? */
+static bool is_chosen(enum mems_option option)
 {
 	for (size_t i = 0; i < chosen.option_count; i++)
 		if (chosen.options[i].option == option)
@@ -198,7 +205,7 @@ static int options_set(struct session *session)
 	for (size_t i = 0; i < trace->option_count; i++) {
 		const struct trace_option *option = &trace->options[i];
 
-		if (!is_overruled(option->option) &&
+		if (!is_chosen(option->option) &&
 		    !option_set(&session->options, option->option, option->value)) {
 			fprintf(stderr, "%s:%zu: this value of the option is not allowed: %zu\n",
 			        session->name, option->line, option->value);
@@ -279,17 +286,21 @@ static int op_visit(const struct trace_op *op, void *context)
 	return EXIT_SUCCESS;
 }
 
+static int trace_failed(const char *error)
+{
+	fflush(stdout);
+	fprintf(stderr, "%s\n", error);
+	return EXIT_BAD_USE;
+}
+
 static int trace_replay(struct session *session)
 {
 	char error[TRACE_ERROR_MAX];
 	int status = trace_visit(session->in, session->name, &session->trace, op_visit, session, error);
 
 	progress_end();
-	if (status == -1) {
-		fflush(stdout);
-		fprintf(stderr, "%s\n", error);
-		return EXIT_BAD_USE;
-	}
+	if (status == -1)
+		return trace_failed(error);
 	if (status == EXIT_SUCCESS && session->engine == NULL)
 		status = heap_start(session);
 	if (status != EXIT_SUCCESS)
@@ -422,6 +433,38 @@ static void summary_print(const struct session *session, const struct mems_stats
 	       chosen.is_checking ? ", all checked" : "");
 }
 
+/* ---- Comparing ------------------------------------------------------------------------------- */
+
+static int comparison_write(FILE *out, struct session *session)
+{
+	compare_draw(session->comparison, out);
+	return 0;
+}
+
+/* Compares all policies on a trace: an exit status. */
+static int session_compare(struct session *session)
+{
+	struct comparison comparison = {.name = session->name, .trace = &session->trace};
+	char error[TRACE_ERROR_MAX];
+	int status;
+
+	session->comparison = &comparison;
+	if (trace_read(session->in, session->name, &session->trace, error) != 0)
+		return trace_failed(error);
+	status = options_set(session);
+	if (status != EXIT_SUCCESS)
+		return status;
+	comparison.options = session->options;
+	if (compare_run(&comparison) != 0) {
+		fprintf(stderr, "%s: no memory for the blocks of the trace\n", session->name);
+		return EXIT_FAILURE;
+	}
+	if (chosen.svg != NULL)
+		return file_write(chosen.svg, comparison_write, session);
+	compare_print(&comparison, stdout);
+	return EXIT_SUCCESS;
+}
+
 /* ---- One trace ------------------------------------------------------------------------------- */
 
 /* Is standard output taken by a file that goes there? */
@@ -458,6 +501,17 @@ static int session_finish(struct session *session)
 }
 
 /* Replays one trace and does all that is asked for: an exit status. */
+static int session_play(struct session *session)
+{
+	int status = trace_replay(session);
+
+	if (status == EXIT_SUCCESS)
+		return session_finish(session);
+	if (session->engine != NULL)
+		heap_stop(session);
+	return status;
+}
+
 static int session_run(const char *path)
 {
 	struct session session = {.name = is_standard(path) ? "standard input" : path};
@@ -469,11 +523,7 @@ static int session_run(const char *path)
 		return EXIT_BAD_USE;
 	}
 	progress_begin(!chosen.is_printing);
-	status = trace_replay(&session);
-	if (status == EXIT_SUCCESS)
-		status = session_finish(&session);
-	else if (session.engine != NULL)
-		heap_stop(&session);
+	status = chosen.is_comparing ? session_compare(&session) : session_play(&session);
 	trace_free(&session.trace);
 	if (session.in != stdin)
 		fclose(session.in);
@@ -538,8 +588,8 @@ static void at_parse(const char *text)
 }
 
 enum choice {
-	CHECK = 1, PRINT, STATS, JSON, SVG, HTML, WALKS, AT,
-	POLICY, ALIGNMENT, PAGE_SIZE, START, HELP, VERSION
+	CHECK = 1, PRINT, STATS, JSON, SVG, HTML, WALKS, AT, COMPARE,
+	POLICY, ALIGNMENT, PAGE_SIZE, START, LIMIT, HELP, VERSION
 };
 
 /* Acts on one option of the command line. */
@@ -554,6 +604,7 @@ static void choose(int choice, const char *value)
 	case HTML: chosen.html = value; break;
 	case WALKS: chosen.walks = value; break;
 	case AT: at_parse(value); break;
+	case COMPARE: chosen.is_comparing = true; break;
 	case POLICY: option_choose("--policy", MEMS_POLICY, policy_parse(value)); break;
 	case ALIGNMENT:
 		option_choose("--alignment", MEMS_ALIGNMENT, number_parse("--alignment", value));
@@ -564,6 +615,7 @@ static void choose(int choice, const char *value)
 	case START:
 		option_choose("--start", MEMS_START_ADDRESS, number_parse("--start", value));
 		break;
+	case LIMIT: option_choose("--limit", MEMS_LIMIT, number_parse("--limit", value)); break;
 	default: exit(EXIT_BAD_USE); /* getopt_long has said why */
 	}
 }
@@ -585,10 +637,12 @@ static void command_line_read(int argc, char **argv)
 		{"html", required_argument, NULL, HTML},
 		{"walks", required_argument, NULL, WALKS}, /* for the tests of the page */
 		{"at", required_argument, NULL, AT},
+		{"compare", no_argument, NULL, COMPARE},
 		{"policy", required_argument, NULL, POLICY},
 		{"alignment", required_argument, NULL, ALIGNMENT},
 		{"page-size", required_argument, NULL, PAGE_SIZE},
 		{"start", required_argument, NULL, START},
+		{"limit", required_argument, NULL, LIMIT},
 		{"help", no_argument, NULL, HELP},
 		{"version", no_argument, NULL, VERSION},
 		{NULL, 0, NULL, 0},
@@ -615,6 +669,10 @@ static const char *command_line_fault(int traces)
 		return "no trace is named (try mems-replay --help)";
 	if (traces > 1 && (has_state || chosen.html != NULL))
 		return "--json, --svg and --html take one trace at a time";
+	if (chosen.is_comparing && (chosen.is_checking || chosen.is_printing || chosen.has_stats ||
+	                            chosen.has_at || chosen.json != NULL || chosen.html != NULL ||
+	                            is_chosen(MEMS_POLICY)))
+		return "--compare goes with --svg and with options of the heap, but not with --policy";
 	if (chosen.has_at && !has_state)
 		return "--at needs --json or --svg";
 	if (chosen.walks != NULL && chosen.html == NULL)

@@ -1,0 +1,178 @@
+#!/bin/sh
+# mems-replay --compare: the table, to the letter where it can be worked out by hand, and against
+# what is printed for each policy alone; and the picture.
+set -u
+
+tests/need.sh jq libxml2-utils || exit 1
+replay=${REPLAY:-sample/mems-replay}
+work=$(mktemp -d) || exit 1
+trap 'rm -rf "$work"' EXIT
+. tests/check.sh
+
+replay() { ${RUN:-} "$replay" "$@"; }
+
+policies='first_fit next_fit best_fit worst_fit quick_fit'
+
+# ---- By hand -----------------------------------------------------------------------------------
+
+# HOLEs of 304, 104 and 200 bytes, and the rest of a page; then blocks of 96, 96, 200 and 304 bytes.
+# Each policy looks at the one HOLE five times, and then, if it stops at the first, at 1, 1, 3 and 3
+# (first fit), and if it looks at all, at 4, 4, 4 and 4. Quick fit has 16 pages at least.
+cat >"$work/few.rep" <<'END'
+a 0 300
+a 1 100
+a 2 100
+a 3 100
+a 4 200
+a 5 100
+f 0
+f 2
+f 4
+a 6 90
+a 7 90
+a 8 200
+a 9 300
+END
+cat >"$work/few.expected" <<'END'
+few.rep: 13 calls, at most 1008 bytes in blocks (after call 13)
+
+                                         first fit    next fit    best fit   worst fit   quick fit   best
+bytes mapped at the peak                      4096        4096        4096        4096       65536   first fit, next fit, best fit, worst fit
+bytes mapped at the end                       4096        4096        4096        4096       65536   first fit, next fit, best fit, worst fit
+HOLEs at the peak                                3           4           4           4           2   quick fit
+% of the mapped unused at the peak            75.4        75.4        75.4        75.4        98.5   first fit, next fit, best fit, worst fit
+% external fragmentation at the peak           7.0        19.7         7.0        19.7         0.2   quick fit
+HOLEs looked at per request, mean              1.3         0.9         2.1         2.1         0.9   next fit, quick fit
+HOLEs looked at per request, worst               3           1           4           4           1   next fit, quick fit
+END
+
+a_table()
+{
+	replay --compare "$work/few.rep" | sed "s|^$work/||" >"$work/out"
+	diff "$work/few.expected" "$work/out"
+}
+check 'a table' a_table
+
+# Within one page the last block finds 2504 bytes behind the others or none; growing block 9 then
+# finds room where the last block could not be had, and growing block 10 is left out with it.
+{ cat "$work/few.rep"; printf 'a 10 2500\nr 10 2600\nr 9 2700\nf 10\n'; } >"$work/limit.rep"
+refused()
+{
+	replay --compare --limit 4096 "$work/limit.rep" >"$work/out" &&
+		grep -q ', at most 4096 bytes mapped$' "$work/out" &&
+		[ "$(sed -n 's/^blocks that could not be had  *//p' "$work/out" | tr -s ' ')" = \
+			'1 1 1 1 1 all the same' ]
+}
+check 'blocks that could not be had' refused
+
+empty()
+{
+	: >"$work/empty.rep"
+	replay --compare "$work/empty.rep" >"$work/out" &&
+		[ "$(grep -c 'all the same$' "$work/out")" -eq 7 ] &&
+		replay --compare --svg - "$work/empty.rep" | xmllint --noout -
+}
+check 'a trace without calls' empty
+
+# What an option in the trace sets holds for all of them.
+options()
+{
+	{ printf 'o alignment 1\no policy worst_fit\no limit 4096\n'; cat "$work/few.rep"; } \
+		>"$work/options.rep"
+	replay --compare "$work/options.rep" | head -1 >"$work/out" &&
+		grep -q 'at most 980 bytes in blocks (after call 13), at most 4096 bytes mapped' "$work/out"
+}
+check 'options of the trace' options
+
+# ---- Against each policy alone -----------------------------------------------------------------
+
+# A program that was recorded, or blocks of many sizes.
+trace=$work/many.rep
+if [ -e tests/traces/jq.rep ]; then
+	cp tests/traces/jq.rep "$trace"
+else
+	awk 'BEGIN { for (i = 0; i < 3000; i++) { print "a", i, i * 7919 % 3001 + 1
+		if (i % 3 == 2) print "f", i - i * 31 % 3 } }' >"$trace"
+fi
+
+# The row of the table, without its name.
+row() { grep "^$1" "$work/table" | tr -s ' ' | sed "s/^$1 //"; }
+
+# A row of the table has what the JSON of each heap at the peak has. Quick fit is another one there.
+row_agrees()
+{
+	replay --compare "$trace" >"$work/table" || return 1
+	row "$1" >"$work/row"
+	column=0
+	for policy in first_fit next_fit best_fit worst_fit; do
+		column=$((column + 1))
+		value=$(replay --json - --at peak --policy $policy "$trace" | jq -r "$2")
+		[ "$value" = "$(cut -d' ' -f$column "$work/row")" ] || {
+			echo "$policy has $value: $(cat "$work/row")"
+			return 1
+		}
+	done
+}
+check 'bytes mapped' row_agrees 'bytes mapped at the peak' '.stats.mapped_bytes'
+check 'HOLEs' row_agrees 'HOLEs at the peak' '.stats.hole_segments'
+rounded='| . * 10 | round / 10 | tostring | if contains(".") then . else . + ".0" end'
+check 'unused' row_agrees '% of the mapped unused at the peak' \
+	".stats | 100 * .hole_bytes / .mapped_bytes $rounded"
+check 'external fragmentation' row_agrees '% external fragmentation at the peak' \
+	".stats | 100 - 100 * .largest_hole / .hole_bytes $rounded"
+
+# ---- The picture -------------------------------------------------------------------------------
+
+picture()
+{
+	replay --compare --svg "$work/heap.svg" "$1" >"$work/out" && [ ! -s "$work/out" ] &&
+		xmllint --noout "$work/heap.svg" && [ "$(wc -c <"$work/heap.svg")" -lt 120000 ]
+}
+says() { [ "$(grep -c "$1" "$work/heap.svg")" -eq "$2" ]; }
+
+# The numbers below the panels of a row are those of the table, in its order.
+numbers()
+{
+	replay --compare "$trace" >"$work/table" &&
+		sed -n "s/.*class=\"\(number\|best\)\" x=\"0\" y=\"[0-9]*\">\([0-9.]*\) $2.*/\2/p" \
+			"$work/heap.svg" | sed -n "$3p" | tr '\n' ' ' >"$work/numbers" &&
+		[ "$(row "$1" | cut -d' ' -f1-5) " = "$(cat "$work/numbers")" ]
+}
+check 'a picture' picture "$trace"
+for policy in $policies; do
+	check "the curves of $policy" says "<path id=\"c[0-3]-$policy\"" 4
+done
+check 'a panel for each policy and measure' says 'class="own"' 20
+check 'the others behind it' says 'class="other"' 80
+check 'no dots that are no numbers' says 'nan\|inf' 0
+check 'the bytes mapped' numbers 'bytes mapped at the peak' 'at the peak' 1,5
+check 'the HOLEs' numbers 'HOLEs at the peak' 'at the peak' 6,10
+check 'the fragmentation' numbers '% external fragmentation at the peak' 'at the peak' 11,15
+check 'the HOLEs looked at' numbers 'HOLEs looked at per request, mean' 'on average' 1,5
+cp "$work/few.rep" "$work/<&.rep"
+check 'a name that is no XML' picture "$work/<&.rep"
+
+# ---- The command line --------------------------------------------------------------------------
+
+refuses()
+{
+	replay --compare "$@" >"$work/out" 2>&1
+	[ $? -eq 2 ] && grep -q '^mems-replay: --compare goes with --svg and' "$work/out"
+}
+for option in --check --print --stats '--json -' '--html -' '--svg - --at 1' '--policy best_fit'; do
+	# shellcheck disable=SC2086 # words
+	check "not with $option" refuses $option "$work/few.rep"
+done
+bad_trace()
+{
+	printf 'a 0 1\nf 1\n' >"$work/bad.rep"
+	replay --compare "$work/bad.rep" >"$work/out" 2>&1
+	[ $? -eq 2 ] && grep -q 'bad.rep:2: ID 1 is not live' "$work/out"
+}
+check 'a bad trace' bad_trace
+
+# It takes a tenth of a second; this notices a cost that has become quadratic in the calls.
+in_time() { timeout 60 ${RUN:-} "$replay" --compare "$trace" >"$work/out"; }
+check 'in time' in_time
+
+exit $status
