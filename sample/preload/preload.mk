@@ -2,18 +2,18 @@
 
 preload := $(build)/preload.so
 preload_script := $(programs)/mems-preload
-preload_mems := $(build)/sample/preload/mems.o
+preload_others := $(build)/sample/preload/arena.o $(build)/sample/preload/mems.o
 
 .PHONY: preload
 
-# Names of mems.c must not meet those of a program, nor calls be turned into one another.
-$(preload_mems): mems.c $(build)/flags
+# Names in here must not meet those of a program, nor calls be turned into one another.
+$(build)/sample/preload/mems.o: mems.c $(build)/flags
 	$(compile) -fPIC -fvisibility=hidden $< -o $@
 
-$(build)/sample/preload/preload.o: sample/preload/preload.c $(build)/flags
+$(build)/sample/preload/%.o: sample/preload/%.c $(build)/flags
 	$(compile) -fPIC -fvisibility=hidden -fno-builtin $< -o $@
 
-$(preload): $(build)/sample/preload/preload.o $(preload_mems)
+$(preload): $(build)/sample/preload/preload.o $(preload_others)
 	$(link) -shared $^ $(LDLIBS) -o $@
 
 $(preload_script): sample/preload/mems-preload.in $(preload)

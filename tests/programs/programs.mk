@@ -1,16 +1,29 @@
-# Real programs on a MeMS heap (sample/preload): the run that compares, and the program that asks the
-# allocator's functions one by one.
+# Programs on a MeMS heap (sample/preload): real ones, in a run that compares; the one that asks the
+# allocator's functions one by one; and what test_preload.sh runs.
 
 allocator := $(build)/tests/programs/allocator
+guest := $(build)/tests/programs/guest
+hooks := $(build)/tests/programs/hooks.so
 
 .PHONY: test-programs test-programs-sabotage
 
 # Calls of the allocator must stay calls.
-$(allocator).o: tests/programs/allocator.c $(build)/flags
-	$(compile) -fno-builtin $< -o $@
+$(allocator).o $(guest).o: %.o: $(build)/flags
+	$(compile) -fno-builtin $(@:$(build)/%.o=%.c) -o $@
 
-$(allocator): $(allocator).o
+$(allocator) $(guest): %: %.o
 	$(link) -pthread $^ $(LDLIBS) -o $@
+
+$(hooks:.so=.o): tests/programs/hooks.c $(build)/flags
+	$(compile) -fPIC -fno-builtin $< -o $@
+
+$(hooks): %.so: %.o
+	$(link) -shared $^ $(LDLIBS) -o $@
+
+# Programs of the system are on the heap of the plain build only.
+ifeq ($(variant),)
+programs: $(preload) $(guest) $(hooks)
+endif
 
 # PROGRAMS_FLAGS are the options of tests/programs/programs.sh, for instance --quick or
 # --only "git redis".
@@ -19,4 +32,4 @@ test-programs: $(preload) $(allocator)
 
 # Shows that it can fail.
 test-programs-sabotage: $(preload) $(allocator)
-	@tests/programs/sabotage.sh $(allocator) $(preload_mems) $(compile)
+	@tests/programs/sabotage.sh $(allocator) '$(preload_others)' $(compile)

@@ -7,7 +7,7 @@
 # PRELOAD                   the object to preload: build/default/preload.so
 # ALLOCATOR                 the program that asks the functions themselves: .../programs/allocator
 # --only "NAME..."          of allocator sqlite3 python3 perl git gcc xz zstd redis; all of them
-# --policies "NAME..."      of first-fit quick-fit; both
+# --policies "NAME..."      of first_fit quick_fit; both
 # --rounds N                how often time is taken, the least counts; 3
 # --quick                   one round, smaller inputs, and heaps checked at exit only
 #
@@ -20,7 +20,7 @@ set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
 only='allocator sqlite3 python3 perl git gcc xz zstd redis'
-policies='first-fit quick-fit'
+policies='first_fit quick_fit'
 rounds=3
 is_quick=
 check_every=100000

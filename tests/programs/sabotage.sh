@@ -2,15 +2,16 @@
 # Shows that programs.sh can fail: damages sample/preload/preload.c in one way after another and
 # demands that each is noticed.
 #
-#     tests/programs/sabotage.sh ALLOCATOR MEMS_OBJECT COMPILER...
+#     tests/programs/sabotage.sh ALLOCATOR "OBJECT..." COMPILER...
 #
-# MEMS_OBJECT is mems.c compiled for the preload; COMPILER... the command that makes an object of C.
+# OBJECT... are the others that the preload is made of; COMPILER... the command that makes one of C.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
-preload=$here/../../sample/preload/preload.c
+folder=$here/../../sample/preload
+preload=$folder/preload.c
 allocator=$1
-mems=$2
+others=$2
 shift 2
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -23,8 +24,10 @@ damaged() {
 	shift
 	sed "$expression" "$preload" >"$work/preload.c"
 	! cmp -s "$preload" "$work/preload.c" || { echo "no line for $expression"; return 1; }
-	"$@" -fPIC -fvisibility=hidden -fno-builtin -w "$work/preload.c" -o "$work/preload.o" &&
-		${CC:-cc} -shared "$work/preload.o" "$mems" -o "$work/preload.so"
+	# shellcheck disable=SC2086 # a list of words
+	"$@" -I"$folder" -fPIC -fvisibility=hidden -fno-builtin -w "$work/preload.c" \
+		-o "$work/preload.o" &&
+		${CC:-cc} -shared "$work/preload.o" $others -o "$work/preload.so"
 }
 
 # noticed WHAT PROGRAMS REASON EXPRESSION COMPILER...: programs.sh fails and gives the reason.
@@ -35,7 +38,7 @@ noticed() {
 	shift 3
 	if ! damaged "$@"; then
 		status=1
-	elif "$here/programs.sh" --quick --policies quick-fit --only "$programs" "$work/preload.so" \
+	elif "$here/programs.sh" --quick --policies quick_fit --only "$programs" "$work/preload.so" \
 			"$allocator" >"$work/out" 2>&1; then
 		echo "NOT noticed: $what ($programs)"
 		status=1
@@ -71,5 +74,5 @@ noticed 'malloc(0) gives NULL' allocator 'exit status' \
 noticed 'free changes errno' allocator 'exit status' \
 	's/^\tblock_free(block, "free");/& errno = 1;/' "$@"
 noticed 'the reports show another heap' perl 'reports do not agree' \
-	's/^\t\tmems_fprint_json(out);/mems_malloc(1000000); &/' "$@"
+	's/^\tmems_fprint_json(out);/mems_malloc(1000000); &/' "$@"
 exit $status
