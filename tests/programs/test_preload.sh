@@ -50,7 +50,7 @@ all_programs_report()
 	for report in COUNTERS STATS JSON; do
 		for program in 'ls /' 'cat README.md' 'sort README.md' 'grep MeMS README.md' date; do
 			# shellcheck disable=SC2086 # a list of words
-			if ! on_heap MEMS_PRELOAD_$report=- $program || ! has $report; then
+			if ! on_heap MEMS_PRELOAD_$report=- $program || ! has "$report"; then
 				echo "$program: no $report"
 				return 1
 			fi
@@ -96,7 +96,7 @@ full_heaps_report()
 	for policy in first_fit quick_fit; do
 		for report in COUNTERS STATS JSON; do
 			if ! (ulimit -v 200000 && on_heap "MEMS_PRELOAD_POLICY=$policy" \
-					"MEMS_PRELOAD_$report=-" "$guest" full) || ! has $report; then
+					"MEMS_PRELOAD_$report=-" "$guest" full) || ! has "$report"; then
 				echo "$policy: no $report"
 				return 1
 			fi
