@@ -32,7 +32,7 @@ struct outcome {
 };
 
 struct comparison {
-	const char *name; /* of the trace, for people */
+	const char *name; /* of the trace, as name_shown gives it */
 	const struct trace *trace;
 	struct textbook_options options; /* of all heaps, but for the policy */
 	size_t peak_call;                /* after which most bytes are in use; 0 for none */

@@ -182,7 +182,7 @@ static void text_write(FILE *out, const char *text)
 		if (*text == '&' || *text == '<')
 			fprintf(out, *text == '&' ? "&amp;" : "&lt;");
 		else
-			putc((unsigned char)*text < ' ' ? '?' : *text, out);
+			putc(*text, out);
 }
 
 static void head_draw(FILE *out, const struct comparison *comparison)

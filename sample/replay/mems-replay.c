@@ -14,10 +14,12 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "compare.h"
 #include "engine.h"
 #include "mems.h"
+#include "name.h"
 #include "progress.h"
 #include "replay.h"
 #include "svg.h"
@@ -26,6 +28,18 @@
 
 enum { EXIT_BAD_USE = 2 };
 
+/* What may stand in a trace, for whoever types one. */
+#define LINES_HELP \
+	"  a ID SIZE             ID = mems_malloc(SIZE)\n" \
+	"  c ID SIZE             ID = mems_calloc(1, SIZE)\n" \
+	"  m ID SIZE ALIGNMENT   ID = mems_aligned_alloc(ALIGNMENT, SIZE)\n" \
+	"  r ID SIZE             ID = mems_realloc(ID, SIZE)\n" \
+	"  f ID                  mems_free(ID)\n" \
+	"  p                     print the chains\n" \
+	"  o NAME VALUE          an option, before the first call: alignment, page-size, policy,\n" \
+	"                        start or limit\n" \
+	"  # REMARK              nothing is done\n"
+
 static const char help[] =
 	"usage: mems-replay [OPTIONS] TRACE...\n"
 	"       mems-replay [OPTIONS] --html FILE\n"
@@ -33,14 +47,7 @@ static const char help[] =
 	"Replays what a program asked of its allocator, call by call, on a MeMS heap. A TRACE is a\n"
 	"file, or \"-\" for standard input, which may be typed by hand:\n"
 	"\n"
-	"  a ID SIZE             ID = mems_malloc(SIZE)\n"
-	"  c ID SIZE             ID = mems_calloc(1, SIZE)\n"
-	"  m ID SIZE ALIGNMENT   ID = mems_aligned_alloc(ALIGNMENT, SIZE)\n"
-	"  r ID SIZE             ID = mems_realloc(ID, SIZE)\n"
-	"  f ID                  mems_free(ID)\n"
-	"  p                     print the chains\n"
-	"  o NAME VALUE          an option, before the first call: alignment, page-size, policy,\n"
-	"                        start or limit\n"
+	LINES_HELP
 	"\n"
 	"  --check               verify the heap and the contents of all blocks on the way\n"
 	"  --print               print the chains after every call\n"
@@ -53,7 +60,8 @@ static const char help[] =
 	"  --html FILE           write a page for the browser that plays the trace call by call,\n"
 	"                        compares policies, and asks what comes next; without a TRACE, a\n"
 	"                        heap to play on\n"
-	"                        FILE may be \"-\" for standard output\n"
+	"                        FILE may be \"-\" for standard output, which takes one of all\n"
+	"                        that is written\n"
 	"  --compare             compare all policies on the trace: a table, or with --svg a picture.\n"
 	"                        Time grows with calls times segments: 100,000 calls with 10,000\n"
 	"                        live blocks take ten seconds, 400,000 with 50,000 three minutes\n"
@@ -83,13 +91,14 @@ static struct {
 
 /* One trace on its way through the heap. */
 struct session {
-	const char *name;
+	const char *name; /* as it is shown */
 	FILE *in;
 	struct trace trace;
 	struct textbook_options options; /* that the heap runs with */
 	const struct engine *engine;     /* NULL before it is started for the first time */
 	struct replay replay;
 	const struct comparison *comparison;
+	bool is_typed;                   /* on a terminal: what is wrong does not end it */
 };
 
 /* ---- Files that are written ------------------------------------------------------------------ */
@@ -99,16 +108,26 @@ static bool is_standard(const char *path)
 	return strcmp(path, "-") == 0;
 }
 
+/* Is standard output taken by a file that goes there? */
+static bool is_output_taken(void)
+{
+	return (chosen.json != NULL && is_standard(chosen.json)) ||
+	       (chosen.svg != NULL && is_standard(chosen.svg)) ||
+	       (chosen.html != NULL && is_standard(chosen.html));
+}
+
 /* Something that writes the heap. Returns 0, or -1 where it failed and said so. */
 typedef int writer(FILE *out, struct session *session);
 
 static int write_failed(const char *path)
 {
 	int error = errno;
+	char *name = name_shown(is_standard(path) ? "standard output" : path);
 
 	progress_end();
-	fprintf(stderr, "mems-replay: %s: %s\n", is_standard(path) ? "standard output" : path,
+	fprintf(stderr, "mems-replay: %s: %s\n", name == NULL ? "a file" : name,
 	        strerror(error != 0 ? error : EIO));
+	free(name);
 	return EXIT_FAILURE;
 }
 
@@ -250,40 +269,84 @@ static void heap_stop(struct session *session)
 
 /* ---- The first pass: as the trace is read ---------------------------------------------------- */
 
+/* Where the heap is printed to, and whoever types is answered. */
+static FILE *answers(void)
+{
+	return is_output_taken() ? stderr : stdout;
+}
+
+/* Prints a call and the address that it gave, or freed. */
 static void op_print(const struct session *session, const struct trace_op *op, const void *v_ptr)
 {
 	unsigned long long id = session->trace.ids[op->block];
 
-	printf("%c %llu", op->kind, id);
+	fprintf(answers(), "%c %llu", op->kind, id);
 	if (op->kind != 'f')
-		printf(" %zu", op->size);
+		fprintf(answers(), " %zu", op->size);
 	if (op->kind == 'm')
-		printf(" %zu", op->alignment);
-	printf(" -> %zu\n", (size_t)(uintptr_t)v_ptr);
-	session->engine->fprint_stats(stdout);
+		fprintf(answers(), " %zu", op->alignment);
+	fprintf(answers(), " -> %zu\n", (size_t)(uintptr_t)v_ptr);
 }
 
-/* Makes a call as soon as its line was read: 0, or an exit status. */
+/* Makes a call: 0, or an exit status, or TRACE_REFUSED. */
+static int op_make(struct session *session, const struct trace_op *op)
+{
+	void *v_ptr = replay_op(&session->replay, op);
+
+	if (v_ptr == NULL && session->is_typed) {
+		session->replay.has_failed = false;
+		return TRACE_REFUSED;
+	}
+	if (v_ptr == NULL)
+		return EXIT_FAILURE;
+	if (chosen.is_printing || session->is_typed)
+		op_print(session, op, v_ptr);
+	if (chosen.is_printing)
+		session->engine->fprint_stats(answers());
+	progress_read(session->in, session->replay.calls);
+	return EXIT_SUCCESS;
+}
+
+/* Prints the heap where a trace asks for it: an exit status. */
+static int heap_print(struct session *session, size_t line)
+{
+	if (is_output_taken() && !session->is_typed) {
+		fprintf(stderr, "%s:%zu: the chains would be printed into a file on standard output\n",
+		        session->name, line);
+		return EXIT_BAD_USE;
+	}
+	session->engine->fprint_stats(answers());
+	return EXIT_SUCCESS;
+}
+
+/* An option was typed, before any call that was good. */
+static int option_visit(struct session *session)
+{
+	if (session->engine != NULL)
+		heap_stop(session);
+	session->engine = NULL;
+	return options_set(session) == EXIT_SUCCESS ? EXIT_SUCCESS : TRACE_REFUSED;
+}
+
+/* Acts on a line as soon as it was read: 0, or an exit status, or TRACE_REFUSED. */
 static int op_visit(const struct trace_op *op, void *context)
 {
 	struct session *session = context;
-	int status = session->engine != NULL ? EXIT_SUCCESS : heap_start(session);
-	void *v_ptr;
+	int status = EXIT_SUCCESS;
 
-	if (status != EXIT_SUCCESS)
-		return status;
-	if (op->kind == 'p') {
-		session->engine->fprint_stats(stdout);
-		fflush(stdout);
+	if (op->kind == 'h') {
+		fputs(LINES_HELP, answers());
 		return EXIT_SUCCESS;
 	}
-	v_ptr = replay_op(&session->replay, op);
-	if (v_ptr == NULL)
-		return EXIT_FAILURE;
-	if (chosen.is_printing)
-		op_print(session, op, v_ptr);
-	progress_read(session->in, session->replay.calls);
-	return EXIT_SUCCESS;
+	if (op->kind == 'o')
+		return option_visit(session);
+	if (session->engine == NULL)
+		status = heap_start(session);
+	if (status == EXIT_SUCCESS)
+		status = op->kind == 'p' ? heap_print(session, op->line) : op_make(session, op);
+	if (op->kind == 'p' || session->is_typed)
+		fflush(answers());
+	return status;
 }
 
 static int trace_failed(const char *error)
@@ -293,14 +356,33 @@ static int trace_failed(const char *error)
 	return EXIT_BAD_USE;
 }
 
+/* A recording has no calls, as a rule, where its program did not end well. */
+static void trace_look(const struct session *session)
+{
+	if (session->trace.count == 0 && !session->is_typed)
+		fprintf(stderr, "%s: the trace is empty: if a program recorded it, did that flush the file?\n",
+		        session->name);
+}
+
+/* Reads lines that are typed: an exit status. */
+static int trace_answer(struct session *session)
+{
+	fprintf(answers(), "Type a call, such as \"a 0 100\"; \"help\" lists them, Ctrl-D ends.\n");
+	fflush(answers());
+	return trace_type(session->in, session->name, &session->trace, op_visit, session);
+}
+
 static int trace_replay(struct session *session)
 {
 	char error[TRACE_ERROR_MAX];
-	int status = trace_visit(session->in, session->name, &session->trace, op_visit, session, error);
+	int status = session->is_typed ? trace_answer(session) :
+		trace_visit(session->in, session->name, &session->trace, op_visit, session, error);
 
 	progress_end();
 	if (status == -1)
 		return trace_failed(error);
+	if (status == EXIT_SUCCESS)
+		trace_look(session);
 	if (status == EXIT_SUCCESS && session->engine == NULL)
 		status = heap_start(session);
 	if (status != EXIT_SUCCESS)
@@ -441,6 +523,13 @@ static int comparison_write(FILE *out, struct session *session)
 	return 0;
 }
 
+static int op_ignore(const struct trace_op *op, void *context)
+{
+	(void)op;
+	(void)context;
+	return 0;
+}
+
 /* Compares all policies on a trace: an exit status. */
 static int session_compare(struct session *session)
 {
@@ -449,8 +538,9 @@ static int session_compare(struct session *session)
 	int status;
 
 	session->comparison = &comparison;
-	if (trace_read(session->in, session->name, &session->trace, error) != 0)
+	if (trace_visit(session->in, session->name, &session->trace, op_ignore, NULL, error) != 0)
 		return trace_failed(error);
+	trace_look(session);
 	status = options_set(session);
 	if (status != EXIT_SUCCESS)
 		return status;
@@ -466,14 +556,6 @@ static int session_compare(struct session *session)
 }
 
 /* ---- One trace ------------------------------------------------------------------------------- */
-
-/* Is standard output taken by a file that goes there? */
-static bool is_output_taken(void)
-{
-	return (chosen.json != NULL && is_standard(chosen.json)) ||
-	       (chosen.svg != NULL && is_standard(chosen.svg)) ||
-	       (chosen.html != NULL && is_standard(chosen.html));
-}
 
 /* What is left to do when the trace was replayed once: an exit status. */
 static int session_finish(struct session *session)
@@ -512,21 +594,35 @@ static int session_play(struct session *session)
 	return status;
 }
 
-static int session_run(const char *path)
+static int session_run(const char *path, const char *name)
 {
-	struct session session = {.name = is_standard(path) ? "standard input" : path};
+	struct session session = {.name = name};
 	int status;
 
 	session.in = is_standard(path) ? stdin : fopen(path, "r");
 	if (session.in == NULL) {
-		fprintf(stderr, "%s: %s\n", path, strerror(errno));
+		fprintf(stderr, "%s: %s\n", name, strerror(errno));
 		return EXIT_BAD_USE;
 	}
-	progress_begin(!chosen.is_printing);
+	session.is_typed = session.in == stdin && isatty(STDIN_FILENO) && !chosen.is_comparing;
+	progress_begin(!chosen.is_printing && !session.is_typed);
 	status = chosen.is_comparing ? session_compare(&session) : session_play(&session);
 	trace_free(&session.trace);
 	if (session.in != stdin)
 		fclose(session.in);
+	return status;
+}
+
+static int path_run(const char *path)
+{
+	char *name = name_shown(is_standard(path) ? "standard input" : path);
+	int status = EXIT_FAILURE;
+
+	if (name != NULL)
+		status = session_run(path, name);
+	else
+		fprintf(stderr, "mems-replay: no memory for a name\n");
+	free(name);
 	return status;
 }
 
@@ -579,8 +675,18 @@ static void option_choose(const char *name, enum mems_option option, size_t valu
 		chosen.option_count++;
 }
 
+/* Notes a file that is to be written. */
+static void path_choose(const char *name, const char **path, const char *value)
+{
+	if (*path != NULL)
+		bad_use(name, "given twice", value);
+	*path = value;
+}
+
 static void at_parse(const char *text)
 {
+	if (chosen.has_at)
+		bad_use("--at", "given twice", text);
 	chosen.has_at = true;
 	chosen.is_at_peak = strcmp(text, "peak") == 0;
 	if (!chosen.is_at_peak)
@@ -599,9 +705,9 @@ static void choose(int choice, const char *value)
 	case CHECK: chosen.is_checking = true; break;
 	case PRINT: chosen.is_printing = true; break;
 	case STATS: chosen.has_stats = true; break;
-	case JSON: chosen.json = value; break;
-	case SVG: chosen.svg = value; break;
-	case HTML: chosen.html = value; break;
+	case JSON: path_choose("--json", &chosen.json, value); break;
+	case SVG: path_choose("--svg", &chosen.svg, value); break;
+	case HTML: path_choose("--html", &chosen.html, value); break;
 	case WALKS: chosen.walks = value; break;
 	case AT: at_parse(value); break;
 	case COMPARE: chosen.is_comparing = true; break;
@@ -660,6 +766,22 @@ static void command_line_read(int argc, char **argv)
 	}
 }
 
+static bool is_same_path(const char *one, const char *other)
+{
+	return one != NULL && other != NULL && strcmp(one, other) == 0;
+}
+
+/* Where two outputs would get into the way of one another: what is wrong, or NULL. */
+static const char *outputs_fault(void)
+{
+	bool are_same = is_same_path(chosen.json, chosen.svg) ||
+	                is_same_path(chosen.svg, chosen.html) || is_same_path(chosen.html, chosen.json);
+
+	if (is_output_taken() && (are_same || chosen.is_printing || chosen.has_stats))
+		return "standard output can take one of --json, --svg, --html, --print and --stats";
+	return are_same ? "--json, --svg and --html want a file each" : NULL;
+}
+
 /* What is wrong with the command line as a whole, or NULL. */
 static const char *command_line_fault(int traces)
 {
@@ -677,7 +799,7 @@ static const char *command_line_fault(int traces)
 		return "--at needs --json or --svg";
 	if (chosen.walks != NULL && chosen.html == NULL)
 		return "--walks needs --html";
-	return NULL;
+	return outputs_fault();
 }
 
 int main(int argc, char **argv)
@@ -694,7 +816,7 @@ int main(int argc, char **argv)
 	if (optind == argc)
 		worst = empty_page_write();
 	for (int i = optind; i < argc; i++) {
-		int status = session_run(argv[i]);
+		int status = path_run(argv[i]);
 
 		worst = status > worst ? status : worst;
 	}

@@ -37,6 +37,11 @@ struct reader {
 	struct id *ids;     /* the hash table */
 	size_t id_slots;    /* a power of two, or 0 */
 	size_t op_slots;
+	struct id *id;  /* of the present operation */
+	bool was_live;  /* the block of that, before it */
+	bool is_typed;
+	bool is_in_line; /* a line was begun and not read to its end */
+	bool is_at_end;  /* of the file */
 	trace_visitor *visit; /* or NULL */
 	void *context;
 	struct trace *trace;
@@ -69,41 +74,62 @@ static bool is_text(int byte)
 	return (byte >= ' ' && byte <= '~') || byte == '\t' || byte == '\r';
 }
 
-/* Reads the next line into text, without its newline: 1, or 0 at the end of the file, or -1. */
+static const char blanks[] = " \t\r"; /* a carriage return is one: files travel */
+
+/* Reads the next byte of the present line; EOF at its end and at that of the file. */
+static int byte_read(struct reader *reader)
+{
+	int byte = getc(reader->in);
+
+	if (!reader->is_in_line && byte != EOF)
+		reader->line++;
+	reader->is_in_line = byte != EOF && byte != '\n';
+	reader->is_at_end = byte == EOF;
+	return reader->is_in_line ? byte : EOF;
+}
+
+/* Reads what is left of the present line, if it was begun. */
+static void line_skip(struct reader *reader)
+{
+	while (reader->is_in_line)
+		byte_read(reader);
+}
+
+/* Reads the next line into text, without its newline, and of a comment no more than "#": 1, or 0 at
+ * the end of the file, or -1. */
 static int line_read(struct reader *reader)
 {
 	size_t length = 0;
+	bool has_word = false, is_comment = false;
 	int byte;
 
-	while ((byte = getc(reader->in)) != EOF && byte != '\n') {
-		if (length == 0)
-			reader->line++;
+	while ((byte = byte_read(reader)) != EOF) {
+		if (is_comment)
+			continue;
 		if (!is_text(byte))
 			return reader_fail(reader, "byte %d is not plain text", byte);
 		if (length == LINE_MAX_BYTES - 1)
 			return reader_fail(reader, "line longer than %d bytes", LINE_MAX_BYTES - 1);
 		reader->text[length++] = (char)byte;
+		is_comment = byte == '#' && !has_word;
+		has_word = has_word || strchr(blanks, byte) == NULL;
 	}
-	if (length == 0 && byte == '\n')
-		reader->line++;
 	reader->text[length] = '\0';
-	if (byte == EOF && ferror(reader->in))
+	if (ferror(reader->in))
 		return reader_fail(reader, "cannot be read further");
-	return byte == '\n' || length > 0;
+	return !reader->is_at_end || length > 0;
 }
 
-/* Cuts text into words at blanks (a carriage return is one: files travel), a comment into none: 0,
- * or -1. */
+/* Cuts text into words at blanks, a comment into none: 0, or -1. */
 static int line_split(struct reader *reader)
 {
-	const char *blanks = " \t\r";
 	char *rest;
 
 	reader->words = 0;
-	if (reader->text[0] == '#')
-		return 0;
 	for (char *word = strtok_r(reader->text, blanks, &rest); word != NULL;
 	     word = strtok_r(NULL, blanks, &rest)) {
+		if (reader->words == 0 && *word == '#')
+			return 0;
 		if (reader->words == WORD_MAX)
 			return reader_fail(reader, "something is left over at the end of the line");
 		reader->word[reader->words++] = word;
@@ -111,7 +137,8 @@ static int line_split(struct reader *reader)
 	return 0;
 }
 
-/* Reads and splits the next line that is neither empty nor a comment: 1, or 0 at the end of the file, or -1. */
+/* Reads and splits the next line that is neither empty nor a comment: 1, or 0 at the end of the
+ * file, or -1. */
 static int line_next(struct reader *reader)
 {
 	int found;
@@ -238,6 +265,8 @@ static int op_track(struct reader *reader, struct trace_op *op, struct id *id)
 {
 	bool needs_live = op->kind == 'r' || op->kind == 'f';
 
+	reader->id = id;
+	reader->was_live = id->is_live;
 	if (needs_live && !id->is_live)
 		return reader_fail(reader, "ID %" PRIu64 " is not live", id->id);
 	if (!needs_live && id->is_live)
@@ -286,7 +315,7 @@ static int op_read(struct reader *reader, struct trace_op *op)
 		return -1;
 	if (words >= 3 && number_read(reader, 2, "SIZE", &op->size) != 0)
 		return -1;
-	if (words >= 3 && op->size == 0)
+	if (words >= 3 && op->size == 0 && !reader->is_typed)
 		op->size = 1;
 	if (words == 4 && alignment_read(reader, &op->alignment) != 0)
 		return -1;
@@ -314,6 +343,7 @@ static int op_append(struct reader *reader)
 {
 	struct trace *trace = reader->trace;
 	struct trace_op *op;
+	int result;
 
 	if (reader->has_header && trace->count == reader->claimed_ops)
 		return reader_fail(reader, "more operations than the %zu of the header",
@@ -324,15 +354,20 @@ static int op_append(struct reader *reader)
 	if (op_read(reader, op) != 0)
 		return -1;
 	trace->count++;
-	return reader->visit == NULL ? 0 : reader->visit(op, reader->context);
+	result = reader->visit == NULL ? 0 : reader->visit(op, reader->context);
+	if (result != TRACE_REFUSED)
+		return result;
+	reader->id->is_live = reader->was_live;
+	trace->count--;
+	return 0;
 }
 
-/* The line "p" is for the visitor alone. */
-static int print_visit(struct reader *reader)
+/* A line that is for the visitor alone. */
+static int word_visit(struct reader *reader, char kind)
 {
-	struct trace_op op = {.kind = 'p', .line = reader->line};
+	struct trace_op op = {.kind = kind, .line = reader->line};
 
-	if (line_expect(reader, 1, "p") != 0)
+	if (line_expect(reader, 1, reader->word[0]) != 0)
 		return -1;
 	return reader->visit(&op, reader->context);
 }
@@ -357,7 +392,11 @@ bool trace_policy(const char *name, size_t *policy)
 /* A policy is named or given by its number. */
 static int policy_read(struct reader *reader, size_t *value)
 {
-	return trace_policy(reader->word[2], value) ? 0 : number_read(reader, 2, "VALUE", value);
+	if (trace_policy(reader->word[2], value))
+		return 0;
+	if (strspn(reader->word[2], "0123456789") == 0)
+		return reader_fail(reader, "unknown policy: %s", reader->word[2]);
+	return number_read(reader, 2, "VALUE", value);
 }
 
 /* Finds an option by its name: 0, or -1. */
@@ -396,6 +435,12 @@ static int option_append(struct reader *reader)
 	                                  : number_read(reader, 2, "VALUE", &option.value)) != 0)
 		return -1;
 	trace->options[trace->option_count++] = option;
+	if (reader->is_typed) {
+		struct trace_op op = {.kind = 'o', .line = reader->line};
+
+		if (reader->visit(&op, reader->context) == TRACE_REFUSED)
+			trace->option_count--;
+	}
 	return 0;
 }
 
@@ -435,7 +480,9 @@ static int line_act(struct reader *reader)
 	if (strcmp(reader->word[0], "o") == 0)
 		return option_append(reader);
 	if (strcmp(reader->word[0], "p") == 0 && reader->visit != NULL)
-		return print_visit(reader);
+		return word_visit(reader, 'p');
+	if (strcmp(reader->word[0], "help") == 0 && reader->is_typed)
+		return word_visit(reader, 'h');
 	return op_append(reader);
 }
 
@@ -479,6 +526,34 @@ int trace_visit(FILE *in, const char *name, struct trace *trace, trace_visitor *
 	if (result == -1)
 		trace_free(trace);
 	return result;
+}
+
+/* Says what is wrong with a line that was typed, and leaves it out. */
+static void line_refuse(struct reader *reader)
+{
+	fprintf(stderr, "%s\n", reader->error);
+	line_skip(reader);
+}
+
+int trace_type(FILE *in, const char *name, struct trace *trace, trace_visitor *visit, void *context)
+{
+	char error[TRACE_ERROR_MAX];
+	struct reader reader = {
+		.in = in, .name = name, .error = error, .trace = trace,
+		.visit = visit, .context = context, .is_typed = true,
+	};
+	int result = 0;
+
+	*trace = (struct trace){0};
+	while (result <= 0 && !reader.is_at_end) {
+		result = line_next(&reader);
+		if (result == 1)
+			result = line_act(&reader);
+		if (result == -1)
+			line_refuse(&reader);
+	}
+	free(reader.ids);
+	return result > 0 ? result : 0;
 }
 
 int trace_read(FILE *in, const char *name, struct trace *trace, char error[TRACE_ERROR_MAX])

@@ -16,9 +16,9 @@
  * used again after it was freed.
  * Before the first operation there may be lines "o NAME VALUE": the options of MeMS to run with,
  * where NAME is alignment, page-size, start, policy or limit. A SIZE of 0 is replayed as 1.
- * Empty lines are skipped, and so are those that begin with "#": sample/exercises/ has words there for
- * the page that shows them. Where a program reads the trace line by line, "p" asks it to print the
- * heap.
+ * Empty lines are skipped, and so are those that begin with "#": sample/exercises/ has words there
+ * for the page that shows them. Where a program reads the trace line by line, "p" asks it to print
+ * the heap, and where somebody types the lines, "help" asks what there is.
  */
 #ifndef TRACE_H
 #define TRACE_H
@@ -32,10 +32,11 @@
 #include "textbook.h"
 
 struct trace_op {
-	char kind;        /* 'a', 'c', 'm', 'r' or 'f'; 'p' for trace_visit alone */
+	char kind;        /* 'a', 'c', 'm', 'r' or 'f'; for visitors alone 'p', and 'o' and 'h' of
+	                     what is typed: an option that has come, and "help" */
 	uint32_t block;   /* which block, 0 to trace.blocks - 1: the ids of the file, renumbered */
 	size_t line;      /* in the file, from 1 */
-	size_t size;      /* bytes, at least 1; 0 for 'f' */
+	size_t size;      /* bytes, at least 1, or 0 where that was typed; 0 for 'f' */
 	size_t alignment; /* bytes, a power of two, for 'm'; else 0 */
 };
 
@@ -60,7 +61,7 @@ struct trace {
 enum { TRACE_ERROR_MAX = 1024 };
 
 /* Called for each operation as soon as its line was read; the first result that is not 0 ends the
- * reading. The options of the trace are complete at the first call. */
+ * reading. The options of a file are complete at the first call. */
 typedef int trace_visitor(const struct trace_op *op, void *context);
 
 /* Reads a whole trace. Each operation is checked: the id in range, not live before a, c and m,
@@ -69,10 +70,17 @@ typedef int trace_visitor(const struct trace_op *op, void *context);
  * caller's until trace_free. */
 int trace_read(FILE *in, const char *name, struct trace *trace, char error[TRACE_ERROR_MAX]);
 
-/* The same, line by line, so that a trace can be typed by hand. Returns also what the visitor
- * returned, which must not be -1; *trace then holds what was read so far. */
+/* The same, line by line. Returns also what the visitor returned, which must be above 0; *trace then
+ * holds what was read so far. */
 int trace_visit(FILE *in, const char *name, struct trace *trace, trace_visitor *visit,
                 void *context, char error[TRACE_ERROR_MAX]);
+
+enum { TRACE_REFUSED = -2 };
+
+/* The same for lines that somebody types. What is wrong with one is said on stderr, and it is left
+ * out; so is an operation or an option for which the visitor returns TRACE_REFUSED. There is no
+ * header, and a SIZE of 0 stays one. Returns 0, or what ended the reading. */
+int trace_type(FILE *in, const char *name, struct trace *trace, trace_visitor *visit, void *context);
 
 /* The number of a policy (an enum textbook_policy) from its name, with - or _: false where there is
  * no such policy. */

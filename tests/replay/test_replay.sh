@@ -81,8 +81,80 @@ run 0 'standard input: 1 calls, 1 blocks left, at most 8 bytes in blocks, 4096 m
 run 0 'TRACE: 1 calls, 1 blocks left, at most 8 bytes in blocks, 4096 mapped
 TRACE: 1 calls, 1 blocks left, at most 8 bytes in blocks, 4096 mapped' "$trace" "$trace"
 
+file '  # any bytes \303\251\001, and more of them than a line has: '"$(printf '%0300d' 1)"'\na 0 5\n'
+run 0 'TRACE: 1 calls, 1 blocks left, at most 8 bytes in blocks, 4096 mapped' "$trace"
+
+# try NAME COMMAND...: a test that passes where the command succeeds.
+try()
+{
+	name=$1
+	shift
+	echo "[ RUN      ] $name"
+	if "$@"; then
+		echo "[       OK ] $name"
+	else
+		echo "[  FAILED  ] $name"
+		failures=$((failures + 1))
+	fi
+}
+
+# said TEXT: just that is on stderr.
+said()
+{
+	usual_words <"$work/err" | diff - "$work/expected"
+}
+
+empty_traces_are_named()
+{
+	echo 'TRACE: the trace is empty: if a program recorded it, did that flush the file?' \
+		>"$work/expected"
+	for text in '' '\n\n' '0\n0\n0\n0\n' 'o start 5\n' '# no call\n' 'p\n'; do
+		for option in --check --compare; do
+			file "$text"
+			${RUN:-} "$replay" $option "$trace" >/dev/null 2>"$work/err" && said || return
+		done
+	done
+}
+
+try 'an empty trace is said to be so' empty_traces_are_named
+
+# ---- Names of files --------------------------------------------------------------------------
+
+# What is not UTF-8, and what a terminal, XML or HTML acts on.
+strange=$(printf 'x\377<b>&"\033[31m\342\200\256\360\202\202\254\303\251.rep')
+shown='x�<b>&"�[31m�����é.rep'
+
+# is_clean FILE: UTF-8 without controls.
+is_clean()
+{
+	iconv -f UTF-8 -t UTF-8 "$1" >/dev/null &&
+		[ "$(LC_ALL=C tr -d '\t\n -~\200-\377' <"$1" | wc -c)" -eq 0 ]
+}
+
+names_are_shown()
+{
+	printf 'a 0 5\nx\n' >"$work/$strange"
+	printf 'a 0 5\n' >"$work/$strange.2"
+	${RUN:-} "$replay" "$work/$strange" 2>"$work/err"
+	echo "$work/$shown:2: unknown operation: x" >"$work/expected"
+	diff "$work/err" "$work/expected" || return
+	${RUN:-} "$replay" "$work/$strange.2" --html "$work/page" --svg "$work/none/$strange" \
+		2>"$work/err" && return 1
+	echo "mems-replay: $work/none/$shown: No such file or directory" >"$work/expected"
+	diff "$work/err" "$work/expected" || return
+	${RUN:-} "$replay" "$work/$strange.2" --html "$work/page" >"$work/out" &&
+		${RUN:-} "$replay" "$work/$strange.2" --compare --svg "$work/picture" &&
+		is_clean "$work/out" && is_clean "$work/page" && is_clean "$work/picture" &&
+		grep -qF "/$shown.2: 1 calls" "$work/out" &&
+		grep -qF '/x�\u003cb\u003e\u0026\u0022�[31m�����é.rep.2"' "$work/page" &&
+		grep -qF '/x�&lt;b>&amp;"�[31m�����é.rep.2</text>' "$work/picture"
+}
+
+try 'names of files are shown safely' names_are_shown
+
 # ---- The command line ------------------------------------------------------------------------
 
+file '0\n1\n1\n1\na 0 5\n'
 run 2 'mems-replay: no trace is named (try mems-replay --help)'
 run 2 'mems-replay: no trace is named (try mems-replay --help)' --check
 run 2 "mems-replay: unrecognized option '--chek'" --chek "$trace"
@@ -102,6 +174,20 @@ run 2 'mems-replay: --page-size: this value is not allowed: 1000' --page-size 10
 run 2 'mems-replay: --at needs --json or --svg' --at 1 "$trace"
 run 2 'mems-replay: --at: not a number: -1' --at -1 --svg - "$trace"
 run 2 'mems-replay: --at 2: the trace has only 1 calls' --at 2 --svg - "$trace"
+run 2 'mems-replay: --at: given twice: peak' --at 1 --svg "$work/1" --at peak "$trace"
+for option in svg json html; do
+	run 2 "mems-replay: --$option: given twice: -" --$option "$work/1" --$option - "$trace"
+done
+for others in '--stats' '--print' '--svg -' '--html -' '--html - --svg x'; do
+	# shellcheck disable=SC2086 # a list of words
+	run 2 'mems-replay: standard output can take one of --json, --svg, --html, --print and --stats' \
+		$others --json - "$trace"
+done
+run 2 'mems-replay: --json, --svg and --html want a file each' --svg "$work/1" --html "$work/1" \
+	"$trace"
+file 'a 0 5\np\n'
+run 2 'TRACE:2: the chains would be printed into a file on standard output' --json - "$trace"
+file 'a 0 5\n'
 run 2 'mems-replay: --json, --svg and --html take one trace at a time' --svg - "$trace" "$trace"
 run 1 'mems-replay: TRACE.none/x: No such file or directory' --svg "$trace.none/x" "$trace"
 run 1 'mems-replay: TRACE.none/x: No such file or directory' --html "$trace.none/x" "$trace"
@@ -208,9 +294,9 @@ option 'o alignment' 'something is missing: the form is o NAME VALUE'
 option 'o alignment 8 8' 'something is left over: the form is o NAME VALUE'
 option 'o colour 8' 'unknown option: colour'
 option 'o alignment x' 'VALUE is not a number: x'
-option 'o policy worse-fit' 'VALUE is not a number: worse-fit'
-option 'o policy best-fits' 'VALUE is not a number: best-fits'
-option 'o policy best' 'VALUE is not a number: best'
+option 'o policy worse-fit' 'unknown policy: worse-fit'
+option 'o policy best-fits' 'unknown policy: best-fits'
+option 'o policy best' 'unknown policy: best'
 option 'o policy 5' 'this value of the option is not allowed: 5'
 option 'o alignment 3' 'this value of the option is not allowed: 3'
 option 'o page-size 1' 'this value of the option is not allowed: 1'
@@ -219,6 +305,115 @@ option 'p 1' 'something is left over: the form is p'
 option 'o start 0' 'this value of the option is not allowed: 0'
 bad '0\n1\n1\n1\no start 1\no start 2\na 0 8\n' 'TRACE:6: option start is given twice'
 op 'o start 1' 'options come before the first operation'
+
+# ---- Typed on a terminal -----------------------------------------------------------------------
+
+# typed LINES OPTION...: leaves what is answered in out and err, without the line about help.
+typed()
+{
+	lines=$1
+	shift
+	# shellcheck disable=SC2059 # the escapes are meant
+	printf "$lines" | timeout 60 script -qec "${RUN:-} $replay $* - >'$work/all' 2>'$work/err'" \
+		/dev/null >/dev/null && sed 1d "$work/all" >"$work/out"
+}
+
+# answers OUT ERR: just these. The last line of OUT counts.
+answers()
+{
+	printf '%s\n' "$1" | diff "$work/out" - && printf '%s' "$2" >"$work/expected" && said
+}
+
+calls_are_answered()
+{
+	typed 'a 0 100\nc 1 5\nm 2 8 64\n# a remark \303\251\n\nr 0 200\nf 2\np\n' && answers \
+'a 0 100 -> 1000
+c 1 5 -> 1104
+m 2 8 64 -> 1128
+r 0 200 -> 1136
+f 2 -> 1128
+MAIN[1000:5095] -> HOLE[1000:1103] <-> PROCESS[1104:1111] <-> HOLE[1112:1135] <-> PROCESS[1136:1335] <-> HOLE[1336:5095] <-> NULL
+Page used: 1
+Space unused: 3888
+Main Chain Length: 1
+Sub-chain Length array: [5]
+standard input: 5 calls, 2 blocks left, at most 320 bytes in blocks, 4096 mapped' ''
+}
+
+# A line that is too long, or has other bytes, is wrong once.
+wrong_lines_are_named()
+{
+	typed "x\na 0\na 0 1 2 3 4\n17\na 0 \303\251 f 0\n$(printf '%0300d' 1)\nf 0\na 0 8\na 0 8\n" &&
+		answers 'a 0 8 -> 1000
+standard input: 1 calls, 1 blocks left, at most 8 bytes in blocks, 4096 mapped' \
+'standard input:1: unknown operation: x
+standard input:2: something is missing: the form is a ID SIZE
+standard input:3: something is left over at the end of the line
+standard input:4: unknown operation: 17
+standard input:5: byte 195 is not plain text
+standard input:6: line longer than 255 bytes
+standard input:7: ID 0 is not live
+standard input:9: ID 0 is live already
+'
+}
+
+# As mems_malloc(0) does it, and its kin. What has failed is no call of the trace.
+failing_calls_are_named()
+{
+	typed 'a 0 0\nc 0 0\nm 0 8 8192\na 0 8\nr 0 0\na 1 9000\nf 1\nf 0\na 0 16\n' --limit 8192 \
+		--svg "$work/picture" --at 1 --check &&
+		answers 'a 0 8 -> 1000
+f 0 -> 1000
+a 0 16 -> 1000
+standard input: 3 calls, 1 blocks left, at most 16 bytes in blocks, 4096 mapped, all checked' \
+'standard input:1: Invalid argument
+standard input:2: Invalid argument
+standard input:3: Invalid argument
+standard input:5: Invalid argument
+standard input:6: Cannot allocate memory
+standard input:7: ID 1 is not live
+' && grep -q '8 of 4096 mapped bytes' "$work/picture"
+}
+
+options_are_looked_at()
+{
+	typed 'p\no policy best\no alignment 3\no alignment 1\no start 7\na 0 5\no limit 0\n' &&
+		answers 'Page used: 0
+Space unused: 0
+Main Chain Length: 0
+Sub-chain Length array: []
+a 0 5 -> 7
+standard input: 1 calls, 1 blocks left, at most 5 bytes in blocks, 4096 mapped' \
+'standard input:2: unknown policy: best
+standard input:3: this value of the option is not allowed: 3
+standard input:7: options come before the first operation
+'
+}
+
+help_lists_the_lines()
+{
+	typed 'help\nhelp me\n' && sed '$d' "$work/out" >"$work/help" &&
+		$replay --help | sed -n '/^  a ID/,/^  # REMARK/p' | diff - "$work/help" &&
+		echo 'standard input:2: something is left over: the form is help' >"$work/expected" && said
+}
+
+# They do not get into a file.
+answers_leave_standard_output()
+{
+	typed 'a 0 5\np\n' --json - && head -n 1 "$work/all" | grep -q '^{"schema":1,' &&
+		tail -n 1 "$work/all" | grep -q '}}$' && grep -q '^a 0 5 -> 1000$' "$work/err"
+}
+
+if command -v script >/dev/null; then
+	try 'calls that are typed are answered' calls_are_answered
+	try 'wrong lines are named, and the next is read' wrong_lines_are_named
+	try 'calls that fail are named, and the next is made' failing_calls_are_named
+	try 'options are looked at as they come' options_are_looked_at
+	try 'help lists the lines' help_lists_the_lines
+	try 'answers leave standard output to a file' answers_leave_standard_output
+else
+	echo "note: there is no script here: what is typed on a terminal is not tested"
+fi
 
 # ---- The heap fails ----------------------------------------------------------------------------
 

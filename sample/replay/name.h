@@ -1,0 +1,16 @@
+/*
+ * Turns names of files into texts that can be shown anywhere. Depends on nothing here; called by
+ * mems-replay.
+ *
+ * A name may be any bytes. A terminal would act on some, XML and JSON must not have others, and some
+ * turn the text around that follows them.
+ */
+#ifndef NAME_H
+#define NAME_H
+
+/* A copy of a name in UTF-8, in which U+FFFD stands for each byte that is not UTF-8 and for each
+ * character that is no letter, sign or space. The caller's, to be freed; NULL without memory. What
+ * means something to HTML or XML is still in it. */
+char *name_shown(const char *name);
+
+#endif
