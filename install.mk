@@ -19,21 +19,33 @@ functions = $(shell sed -nE '/^typedef/d; s/^[a-z].*[ *](mems_[a-z_]+)\(.*\);$$/
 
 .PHONY: install uninstall dist
 
-# A directory in mems.pc, in terms of the one that it lies in, so that the tree can be moved.
-below = $(patsubst $($1)/%,$${$1}/%,$(patsubst $($1),$${$1},$2))
+# Directories may have spaces in their names, at which make would cut them.
+empty :=
+space := $(empty) $(empty)
+unspaced = $(subst $(space),@space@,$1)
+
+# A directory in terms of the one that it lies in, or as it is. below NAME,BY,DIRECTORY.
+below = $(patsubst $(call unspaced,$($1))/%,$2/%,$(patsubst $(call unspaced,$($1)),$2,$\
+	$(call unspaced,$3)))
+
+# A text that sed puts in place of another.
+sed_text = $(subst |,\|,$(subst &,\&,$(subst \,\\,$1)))
 
 # Scripts find the objects that they put under a program in a folder: in this tree, and where they are
 # installed. The trees can be moved, but for libdir where it is not below what bindir is in.
 beside := $$(dirname -- "$$(readlink -f -- "$$0")")
 folder_here := $(beside)/..$(if $(variant),,/build/default)
-folder_there = $(if $(filter $(exec_prefix)/bin,$(bindir)),$\
-	$(patsubst $(exec_prefix)/%,$(beside)/../%,$(libdir)),$(libdir))/mems
-script = sed 's|@folder@|$1|; s|@version@|$(version)|'
+folder_there = $(if $(filter $(call unspaced,$(exec_prefix)/bin),$(call unspaced,$(bindir))),$\
+	$(call below,exec_prefix,$(beside)/..,$(libdir)),$(libdir))/mems
+script = sed 's|@folder@|$(call sed_text,$1)|; s|@space@| |g; s|@version@|$(version)|'
 
 # What sed does to mems.pc.in; at each install, for the directories may be others than last time.
-mems_pc = s|@prefix@|$(prefix)|; s|@exec_prefix@|$(call below,prefix,$(exec_prefix))|; \
-	s|@libdir@|$(call below,exec_prefix,$(libdir))|; \
-	s|@includedir@|$(call below,prefix,$(includedir))|; s|@version@|$(version)|
+# What would end a word or a line of that file has a backslash.
+mems_pc = s|@prefix@|$(call sed_text,$(call unspaced,$(prefix)))|; \
+	s|@exec_prefix@|$(call sed_text,$(call below,prefix,$${prefix},$(exec_prefix)))|; \
+	s|@libdir@|$(call sed_text,$(call below,exec_prefix,$${exec_prefix},$(libdir)))|; \
+	s|@includedir@|$(call sed_text,$(call below,prefix,$${prefix},$(includedir)))|; \
+	s|@version@|$(version)|; /^[a-z_]*=/s|[\\"\#]|\\&|g; s|@space@|\\ |g
 
 install: $(library) $(replay) $(recorder) $(preload)
 	$(INSTALL) -d '$(DESTDIR)$(bindir)' '$(DESTDIR)$(libdir)/mems' '$(DESTDIR)$(includedir)' \

@@ -206,6 +206,18 @@ pkg_config_builds_c()
 		prints_what_it_should "$example/c"
 }
 
+# Where the names of directories have what ends a word, a line or an expression of sed. As any flags
+# with backslashes, those of pkg-config are for the shell to read.
+pkg_config_finds_strange_directories()
+{
+	strange="$work/a  b&c|\"d#e\\f"
+	make -s variant="${VARIANT:-}" install PREFIX="$strange" || return
+	flags=$(PKG_CONFIG_PATH=$strange/lib/pkgconfig pkg-config --cflags --libs mems) &&
+		PKG_CONFIG_PATH=$strange/lib/pkgconfig pkg-config --validate mems || return
+	(cd "$example" && eval "$cc ${CFLAGS:-} ${LDFLAGS:-} example.c $flags -o strange") &&
+		prints_what_it_should "$example/strange"
+}
+
 pkg_config_builds_static_c()
 {
 	# shellcheck disable=SC2046,SC2086
@@ -247,6 +259,7 @@ nothing_is_left()
 
 check "it is installed for a program" is_installed
 check_with pkg-config "pkg-config is all that a C program needs" pkg_config_builds_c
+check_with pkg-config "directories may have any names" pkg_config_finds_strange_directories
 # The compiler of another machine may come without g++ and without a static C library.
 if [ -z "$run" ]; then
 	check_with pkg-config "it is all that a static C program needs" pkg_config_builds_static_c
