@@ -1,11 +1,14 @@
 #!/bin/sh
-# tests/bench/scale.sh PROGRAM: shows that a call costs the same whatever the size of the heap.
+# tests/bench/scale.sh FOLDER: shows that a call costs the same whatever the size of the heap. FOLDER
+# has the programs scale and slowest.
 # Prints two tables for the patterns of scale.c: instructions per call, which Valgrind counts and
-# which are the same in every run, and nanoseconds per call, which depend on machine and moment.
+# which are the same in every run, and nanoseconds per call, which depend on machine and moment; and
+# one for those of slowest.c: the slowest single call.
 # Fails if instructions grow by more than half from 1,000 to 1,000,000 live blocks.
 set -eu
 
-program=$1
+program=$1/scale
+slowest=$1/slowest
 small=1000
 large=1000000
 huge=10000000
@@ -63,6 +66,24 @@ while read -r name most _; do
 done <<END
 $patterns
 END
+
+# over FIGURE BAR: the figure, with a mark where it is over the bar.
+over()
+{
+	awk -v figure="$1" -v bar="$2" 'BEGIN { printf "%s%s", figure, (figure > bar ? "!" : " ") }'
+}
+
+echo
+echo "Slowest call in microseconds, $large blocks, first fit (! is over the bar of 50; told, not"
+echo "enforced). Without requests to the OS; of realloc, calls that stay in place"
+printf '%-14s %9s %9s %9s  %s\n' pattern "malloc " "free " "realloc " "what is called"
+"$slowest" | while read -r name what; do
+	"$slowest" "$name" $large first | {
+		read -r malloc free realloc
+		printf '%-14s %9s %9s %9s  %s\n' "$name" "$(over "$malloc" 50)" "$(over "$free" 50)" \
+			"$(over "$realloc" 50)" "$what"
+	}
+done
 
 echo
 if [ $status -ne 0 ]; then
