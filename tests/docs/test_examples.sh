@@ -116,6 +116,37 @@ make_cxx()
 	} >"$work/typed.cpp"
 }
 
+# make_aligned FILE LINE...: a type of alignment 16 on a heap that these lines start.
+make_aligned()
+{
+	cat >"$1" <<-END
+		#include "mems.h"
+		struct wide { long double value; int number; };
+		int main(void)
+		{
+			$2
+			struct wide *v = mems_malloc(sizeof *v);
+			long double *value = mems_get(&v->value);
+			int *number = mems_get(&v->number);
+			*value = *number = 5;
+			return v == NULL || *value != 5;
+		}
+	END
+}
+
+# The sanitizer says nothing of what the README shows, but does of the defaults.
+wide_types_are_in_order()
+{
+	make_aligned "$work/default.c" 'mems_init();'
+	make_aligned "$work/aligned.c" "$(block c MEMS_START_ADDRESS)"
+	for heap in default aligned; do
+		# shellcheck disable=SC2086 # lists of words
+		$1 -std=c11 $warnings -fsanitize=undefined -I. "$work/$heap.c" "$library" -pthread \
+			-o "$work/$heap" && "$work/$heap" 2>"$work/$heap.said" || return
+	done
+	grep -q 'misaligned address' "$work/default.said" && diff /dev/null "$work/aligned.said"
+}
+
 # works COMPILER SOURCE STANDARD...
 works()
 {
@@ -140,6 +171,9 @@ make_cxx
 if [ -z "${VARIANT:-}${RUN:-}" ]; then
 	check_with clang "a typed pointer in C works with clang" \
 		works clang "$work/typed.c" c99 c11 gnu17
+	check "types of alignment 16 are in order for the sanitizer" wide_types_are_in_order "$cc"
+	check_with clang "types of alignment 16 are in order for the sanitizer of clang" \
+		wide_types_are_in_order clang
 	check_with g++ "a typed pointer in C++ works" works g++ "$work/typed.cpp" c++11 c++17 c++20
 	check_with clang "a typed pointer in C++ works with clang" \
 		works clang++ "$work/typed.cpp" c++11 c++17 c++20
