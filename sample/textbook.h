@@ -1,5 +1,5 @@
 /*
- * The heap of the textbooks, to be read first.
+ * The heap of the textbooks, to be read first. Calls nothing; called by engine, compare, trace.
  *
  * A heap is a stretch of addresses, cut into segments: PROCESS, in use, and HOLE, free. It starts
  * empty. When no HOLE is large enough, it gets a run of whole pages from the system: a main node.

@@ -1,5 +1,5 @@
 /*
- * Turns malloc and its kin into calls of MeMS. Calls mems; called by programs under LD_PRELOAD.
+ * Turns malloc and its kin into calls of MeMS. Calls arena, mems; called under LD_PRELOAD.
  *
  * These are the C library's allocation functions, for programs that know nothing of MeMS.
  *

@@ -1,4 +1,7 @@
-/* Turns counts of calls into a bar on stderr. Calls nothing here; called by mems-replay, timeline. */
+/*
+ * Turns counts of calls into a bar on stderr. Calls nothing here; called by mems-replay, compare and
+ * timeline.
+ */
 #ifndef PROGRESS_H
 #define PROGRESS_H
 

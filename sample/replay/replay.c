@@ -1,4 +1,4 @@
-/* Turns operations of a trace into calls of MeMS. See replay.h. */
+/* Turns operations of a trace into calls of a heap. See replay.h. */
 #include "replay.h"
 
 #include <errno.h>

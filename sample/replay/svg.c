@@ -1,4 +1,4 @@
-/* Turns the heap into an SVG picture. See svg.h. */
+/* Turns a heap into an SVG picture. See svg.h. */
 #include "svg.h"
 
 #include <inttypes.h>

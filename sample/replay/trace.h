@@ -1,5 +1,5 @@
 /*
- * Turns the text of a trace into operations. Calls nothing here; called by mems-replay.
+ * Turns the text of a trace into operations. Calls textbook; called by mems-replay.
  *
  * A trace is what a program asked of its allocator, call by call.
  *
