@@ -72,6 +72,9 @@ static size_t size_next(void)
 	}
 }
 
+/* A heap that fits in the address space beside all else; the one of the textbooks has no memory. */
+enum { NO_TIGHT_LIMIT = SIZE_MAX > UINT32_MAX ? 1 << 30 : 1 << 26 };
+
 /* Options that differ from heap to heap. */
 static void options_choose(enum textbook_policy policy)
 {
@@ -80,7 +83,7 @@ static void options_choose(enum textbook_policy policy)
 		.alignment = (size_t)1 << below(7),
 		.start = below(2) == 0 ? 1000 : 1 + below(100000),
 		.page_size = PAGE << below(3),
-		.limit = below(3) == 0 ? (1 + below(60)) * PAGE + below(PAGE) : 1 << 30,
+		.limit = below(3) == 0 ? (1 + below(60)) * PAGE + below(PAGE) : NO_TIGHT_LIMIT,
 	};
 	run.largest_request = (size_t)16 << below(9);
 }
