@@ -61,7 +61,7 @@ test32:
 
 # ---- More checks ---------------------------------------------------------------------------------
 
-check: test asan test32 tsan strict cxx symbols dist-check
+check: test asan test32 tsan strict cxx symbols dist-check dist-chroot
 
 # For gcc, gcc in 32 bits, and clang.
 strict:

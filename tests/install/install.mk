@@ -1,9 +1,13 @@
 # The tarball of a release, unpacked somewhere else, and the tests there.
 
-.PHONY: dist-check
+.PHONY: dist-check dist-chroot
 
 dist-check:
 	@tests/install/dist.sh
+
+# With gcc and make alone.
+dist-chroot:
+	@tests/install/chroot.sh
 
 # For test_tools.sh, which has nothing more to say for other variants.
 ifeq ($(variant),)
