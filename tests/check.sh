@@ -24,11 +24,11 @@ check()
 check_with()
 {
 	# shellcheck disable=SC2086 # a list of words
-	if [ -n "$skip" ] || tests/need.sh $1 >"$work/need" 2>&1; then
+	if [ -n "$skip" ] || tests/need.sh --optional $1 >"$work/need" 2>&1; then
 		shift
 		check "$@"
 	else
-		echo "note: $2: skipped, for there is no $1 here"
+		echo "note: $2: skipped, for $1 is not here"
 		echo "[ RUN      ] $2"
 		echo "[  SKIPPED ] $2"
 	fi

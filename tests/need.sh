@@ -1,5 +1,8 @@
 #!/bin/sh
-# tests/need.sh PACKAGE...: makes sure that what the tests need is here.
+# tests/need.sh [--optional] PACKAGE...: makes sure that what the tests need is here.
+#
+# What is optional, as tests can be skipped without it, is installed only with NEED=install in the
+# environment, as make check and .ci/run have it.
 #
 # Each package is judged by what it is needed for (does a program that uses cmocka link?), so a
 # system that got it in another way is left alone. What is missing is installed with apt-get where
@@ -7,6 +10,11 @@
 set -u
 
 cc=${CC:-cc}
+is_optional=
+if [ "$1" = --optional ]; then
+	is_optional=1
+	shift
+fi
 
 # Does the C program on standard input compile and link with these arguments?
 links()
@@ -102,16 +110,28 @@ for package in "$@"; do
 done
 [ -n "$missing" ] || exit 0
 
+echo "The tests need what this machine lacks, Debian's packages$missing."
+if [ -n "$is_optional" ] && [ "${NEED:-}" != install ]; then
+	exit 1
+fi
 if ! command -v apt-get >/dev/null; then
-	echo "The tests need:$missing. There is no apt-get here: please install them by hand." >&2
+	echo "There is no apt-get here: please install them by hand." >&2
 	exit 1
 fi
-if [ "$(id -u)" -ne 0 ] && ! command -v sudo >/dev/null; then
-	echo "The tests need:$missing. Please run as root: apt-get install$missing" >&2
-	exit 1
+command="apt-get install --no-install-recommends$missing"
+if [ "$(id -u)" -ne 0 ]; then
+	command -v sudo >/dev/null || {
+		echo "Please run as root: $command" >&2
+		exit 1
+	}
+	command="sudo $command"
 fi
-
-echo "The tests need:$missing. Installing with apt-get."
+echo "Installing them now: $command"
+# Who reads this can still say no.
+if [ -t 0 ] && [ -t 1 ]; then
+	echo "In five seconds; Ctrl-C to leave the machine as it is."
+	sleep 5
+fi
 # shellcheck disable=SC2086 # a list of words
 install_packages $missing >/dev/null 2>&1 || {
 	echo "Fetching the lists of packages first (apt-get update)."

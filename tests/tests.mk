@@ -21,7 +21,7 @@ support := $(patsubst %,$(build)/tests/%.o,unit/support model/model model/tree m
 
 ifeq ($(CMOCKA),)
 cmocka:
-	@tests/need.sh libcmocka-dev
+	@tests/need.sh libcmocka-dev jq libxml2-utils
 else
 cmocka: $(CMOCKA)/libcmocka.a
 endif
@@ -61,6 +61,7 @@ test32:
 
 # ---- More checks ---------------------------------------------------------------------------------
 
+check: export NEED = install
 check: test asan test32 tsan strict cxx symbols dist-check dist-chroot
 
 # For gcc, gcc in 32 bits, and clang.

@@ -28,7 +28,7 @@ skip()
 
 # The README has nothing of its own to say for other variants and other machines.
 [ -z "${VARIANT:-}${RUN:-}" ] || skip
-tests/need.sh pkg-config man-db >"$work/need" 2>&1 || {
+tests/need.sh --optional pkg-config man-db >"$work/need" 2>&1 || {
 	echo "note: the commands of the README are skipped, for there is no pkg-config or no man here"
 	skip
 }

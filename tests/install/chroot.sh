@@ -14,7 +14,7 @@ skip()
 
 [ "$(id -u)" -eq 0 ] || skip 'that takes root'
 [ -e .git ] || [ -e MANIFEST ] || skip 'this is no git checkout and no unpacked tarball'
-tests/need.sh mmdebstrap >/dev/null 2>&1 || skip 'there is no mmdebstrap here'
+tests/need.sh mmdebstrap || skip 'there is no mmdebstrap here'
 
 golden=$PWD/tests/unit/golden/example.txt
 tarball=$(realpath "$(make -s dist)")
