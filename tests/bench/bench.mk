@@ -14,6 +14,11 @@ $(bench_objects): $(build)/tests/bench/%.o: tests/bench/%.c $(build)/flags
 $(bench): $(bench_objects) $(bench_trace) $(library)
 	$(link) $^ $(LDLIBS) -o $@
 
+ifeq ($(variant),)
+programs: $(bench)
+test: export BENCH = $(bench)
+endif
+
 # The worker linked with another mems.c, that of the folder OLD: always compiled, as the folder may
 # be another one now.
 $(build)/tests/bench/old-mems.o: $(OLD)/mems.c always | $(build)/flags
