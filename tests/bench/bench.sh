@@ -219,7 +219,7 @@ rows_resident() {
 	measure_each "$1" grow 4 1024
 	measure_each "$1" buffer 16 4096 1048576
 	measure "$1" rising 4096
-	[ -z "$is_quick" ] && [ "$1" -le 3 ] || return 0
+	[ -z "$is_quick" ] || return 0
 	measure "$1" fill 512
 	measure "$1" frees 2000000
 }
@@ -248,14 +248,21 @@ rows_images() {
 	done
 }
 
+# What hardly differs from round to round, or takes the least of several runs in each, is measured
+# in three rounds: is_wanted ROUND ROWS
+is_wanted() {
+	case $2 in memory | resident | threads) [ "$1" -le 3 ] || return ;; esac
+	case " $rows " in *" $2 "*) ;; *) return 1 ;; esac
+}
+
 round_run() {
 	for trace in $traces; do
 		for work in replay byte touch memory; do
-			case " $rows " in *" $work "*) measure "$1" "$work" "$trace" ;; esac
+			! is_wanted "$1" "$work" || measure "$1" "$work" "$trace"
 		done
 	done
 	for group in start micro resident threads translation images; do
-		case " $rows " in *" $group "*) rows_$group "$1" ;; esac
+		! is_wanted "$1" "$group" || rows_$group "$1"
 	done
 }
 

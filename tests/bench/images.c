@@ -7,7 +7,7 @@
  *     map MIB     first: touching as many new pages as the tables have; best: mems_load, MEMS_MAP
  *
  * Heaps of so many MiB in 200,000 blocks, or less where that would make them smaller than 40 bytes.
- * Figures are milliseconds on the wall; the count is the bytes of the file, which is made in the present folder.
+ * Figures are milliseconds on the wall; the count is the bytes of the file, which is made in build/.
  */
 #define _GNU_SOURCE
 #include "bench.h"
@@ -27,8 +27,8 @@
 __attribute__((weak)) int mems_save(const char *path);
 __attribute__((weak)) int mems_load(const char *path, unsigned flags);
 
-static const char path[] = "bench-image.tmp";
-static const char other_path[] = "bench-bytes.tmp";
+static const char path[] = "build/bench-image.tmp";
+static const char other_path[] = "build/bench-bytes.tmp";
 
 /* ---- Heap and file --------------------------------------------------------------------------- */
 
@@ -63,7 +63,7 @@ static void check_done(bool is_done, const char *what)
 	}
 }
 
-/* Pages that have been written, so many bytes. */
+/* So many bytes of the image, in new memory. */
 static char *bytes_read(size_t bytes)
 {
 	char *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -84,8 +84,8 @@ static char *bytes_read(size_t bytes)
 /* What mems_save promises to do, with bytes that lie ready. */
 static void bytes_save(const char *memory, size_t bytes)
 {
-	int file = open("bench-part.tmp", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-	int folder = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int file = open("build/bench-part.tmp", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+	int folder = open("build", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	size_t done = 0;
 
 	check_done(file >= 0 && folder >= 0, "open");
@@ -96,7 +96,7 @@ static void bytes_save(const char *memory, size_t bytes)
 		done += (size_t)put;
 	}
 	check_done(fsync(file) == 0, "fsync");
-	check_done(rename("bench-part.tmp", other_path) == 0, "rename");
+	check_done(rename("build/bench-part.tmp", other_path) == 0, "rename");
 	check_done(fsync(folder) == 0, "fsync");
 	close(file);
 	close(folder);
