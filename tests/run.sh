@@ -87,9 +87,9 @@ run_stream()
 		scripts/*.sh) try "$program" "$name" ;;
 		scripts/* | *.sh) ;;
 		*)
-			export POLICY=first-fit
+			export POLICY=first_fit
 			try "$program" "$name"
-			export POLICY=quick-fit
+			export POLICY=quick_fit
 			try "$program" "$name (quick)"
 			unset POLICY
 			;;

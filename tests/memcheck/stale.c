@@ -4,7 +4,7 @@
  *
  *   stale POLICY USE
  *
- * POLICY is first-fit or quick-fit. Each USE prints one line before it goes wrong, so that a program
+ * POLICY is first_fit or quick_fit. Each USE prints one line before it goes wrong, so that a program
  * that was never run is told apart from one that was not caught; "none" goes right. "stale valgrind"
  * succeeds where the library, built here as well, has what Valgrind needs.
  */
@@ -170,7 +170,7 @@ int main(int argc, char **argv)
 		return CAN_TELL_VALGRIND ? 0 : 1;
 	if (argc != 3)
 		return 2;
-	mems_option(MEMS_POLICY, strcmp(argv[1], "quick-fit") == 0 ? MEMS_QUICK_FIT : MEMS_FIRST_FIT);
+	mems_option(MEMS_POLICY, strcmp(argv[1], "quick_fit") == 0 ? MEMS_QUICK_FIT : MEMS_FIRST_FIT);
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	for (size_t i = 0; i < sizeof(uses) / sizeof(uses[0]); i++) {
 		if (strcmp(uses[i].name, argv[2]) != 0)

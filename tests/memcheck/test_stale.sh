@@ -46,7 +46,7 @@ is_caught()
 # Without a checker a stale physical address is a pointer like any other.
 goes_unnoticed()
 {
-	for policy in first-fit quick-fit; do
+	for policy in first_fit quick_fit; do
 		for use in read-after-free write-after-free read-beyond; do
 			${RUN:-} "$stale" "$policy" "$use" >"$work/out" 2>&1 || return
 			grep -q '^not caught' "$work/out" || return
@@ -56,7 +56,7 @@ goes_unnoticed()
 
 checks()
 {
-	for policy in first-fit quick-fit; do
+	for policy in first_fit quick_fit; do
 		check "$checker says nothing of blocks used well, $policy" is_silent "$policy"
 		for use in read-after-free write-after-free read-after-shrinking read-after-moving \
 				read-beyond read-never-given; do

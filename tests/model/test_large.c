@@ -102,7 +102,7 @@ static uint64_t swept;
 static void failed(void)
 {
 	print_error("repeat with: POLICY=%s test_large %zu %" PRIu64 " %" PRIu64 "\n",
-	            twins.model.options.policy == MEMS_QUICK_FIT ? "quick-fit" : "first-fit",
+	            twins.model.options.policy == MEMS_QUICK_FIT ? "quick_fit" : "first_fit",
 	            wanted.calls, wanted.seed, wanted.addresses);
 	fail();
 }

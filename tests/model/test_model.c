@@ -110,7 +110,7 @@ static void after_call(void)
 static void failed(void)
 {
 	print_error("repeat with: POLICY=%s test_model %zu %" PRIu64 "\n",
-	            twins.model.options.policy == MEMS_QUICK_FIT ? "quick-fit" : "first-fit",
+	            twins.model.options.policy == MEMS_QUICK_FIT ? "quick_fit" : "first_fit",
 	            calls_wanted, seed_wanted);
 	fail();
 }

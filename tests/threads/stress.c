@@ -121,8 +121,8 @@ static void run(const char *policy, unsigned threads, size_t calls, uint64_t see
 
 int main(int argc, char **argv)
 {
-	const char *const policy = getenv("POLICY") != NULL ? getenv("POLICY") : "first-fit";
-	const bool is_quick = strcmp(policy, "quick-fit") == 0;
+	const char *const policy = getenv("POLICY") != NULL ? getenv("POLICY") : "first_fit";
+	const bool is_quick = strcmp(policy, "quick_fit") == 0;
 	if (argc < 2 || argc > 3) {
 		fprintf(stderr, "usage: stress CALLS [SEED]\n");
 		return 2;

@@ -13,8 +13,8 @@ $(build)/tests/threads/stress: $(build)/tests/threads/stress.o $(library)
 
 .PHONY: stress tsan tsan-run
 stress: $(build)/tests/threads/stress
-	@POLICY=first-fit $(RUN) $< $(STRESS_CALLS)
-	@POLICY=quick-fit $(RUN) $< $(STRESS_CALLS)
+	@POLICY=first_fit $(RUN) $< $(STRESS_CALLS)
+	@POLICY=quick_fit $(RUN) $< $(STRESS_CALLS)
 
 # Nothing is suppressed, and the first report ends a program.
 tsan:
@@ -25,5 +25,5 @@ tsan-run: export TSAN_OPTIONS = halt_on_error=1:second_deadlock_stack=1
 tsan-run: RUN := $(shell setarch -R true 2>/dev/null && echo setarch -R)
 tsan-run: $(threaded)
 	@tests/run.sh $(build) $(build)/tests/threads/test_threads
-	@POLICY=first-fit $(RUN) $(build)/tests/threads/stress $(TSAN_STRESS_CALLS)
-	@POLICY=quick-fit $(RUN) $(build)/tests/threads/stress $(TSAN_STRESS_CALLS)
+	@POLICY=first_fit $(RUN) $(build)/tests/threads/stress $(TSAN_STRESS_CALLS)
+	@POLICY=quick_fit $(RUN) $(build)/tests/threads/stress $(TSAN_STRESS_CALLS)

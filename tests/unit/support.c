@@ -242,10 +242,10 @@ bool is_reserving_dear(void)
 enum mems_policy policy_under_test(void)
 {
 	const char *const policy = getenv("POLICY");
-	if (policy == NULL || strcmp(policy, "first-fit") == 0)
+	if (policy == NULL || strcmp(policy, "first_fit") == 0)
 		return MEMS_FIRST_FIT;
-	if (strcmp(policy, "quick-fit") != 0)
-		fail_msg("POLICY is neither first-fit nor quick-fit: %s", policy);
+	if (strcmp(policy, "quick_fit") != 0)
+		fail_msg("POLICY is neither first_fit nor quick_fit: %s", policy);
 	return MEMS_QUICK_FIT;
 }
 

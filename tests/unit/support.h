@@ -110,8 +110,8 @@ bool is_counted(void);
 uint64_t random_next(uint64_t *state);
 size_t random_below(uint64_t *state, size_t bound);
 
-/* The policy that the program runs under: the word after POLICY= in the environment, first-fit or
- * quick-fit; first fit without one. */
+/* The policy that the program runs under: the word after POLICY= in the environment, first_fit or
+ * quick_fit; first fit without one. */
 enum mems_policy policy_under_test(void);
 
 /* Is this program run by an emulator or Valgrind ($RUN), whose memory the OS counts as ours? */
