@@ -1,81 +1,108 @@
 /*
  * MeMS: exact first fit over one reservation, with all metadata apart from the blocks.
  *
+ * mems_malloc(size), first fit
+ *   1. Round the size up to granules.
+ *   2. Ask search_start for the leaf before which no HOLE of this size class starts.
+ *   3. Does a HOLE in that leaf fit? Most often it does: go to 5 (the fast path).
+ *   4. Else the hole tree leads to the first leaf with a HOLE that fits. If there is none, map a
+ *      new main node: one HOLE.
+ *   5. Split the HOLE at its low end, write two words of bits, and return the virtual address.
+ *
+ * mems_free(v_ptr)
+ *   1. Turn the address into a granule. Is it the start of a PROCESS? Else it is a misuse.
+ *   2. Find the neighbours: the start before and the start after.
+ *   3. Coalesce with those that are HOLEs, but not across the border of a main node.
+ *   4. Raise the hole tree and lower search_start where the HOLE needs it.
+ *
+ * Under quick fit a freed block goes to the bin of its size instead of 2 to 4, and a request takes
+ * the block on top of its bin instead of 2 to 5. A cached block stays a segment of its own until
+ * the bins are flushed.
+ *
+ *   before   | PROCESS a   | HOLE  | PROCESS b | HOLE      |      mems_free(b)
+ *   starts   1000000000000010000000100000000000100000000000
+ *   live     1111111111111100000000111111111111000000000000
+ *
+ *   after    | PROCESS a   | HOLE                          |
+ *   starts   1000000000000010000000000000000000000000000000
+ *   live     1111111111111100000000000000000000000000000000
+ *
  *  reservation (address space only)                          metadata (made writable as needed)
- *  +--------+--------+----------------+- - - - - - -+        leaves       2 bits a granule   3.1 %
- *  | node 0 | node 1 |     node 2     |  not mapped |        leaf_max     1 byte a leaf      0.2 %
- *  +--------+--------+----------------+- - - - - - -+        all the rest                  < 0.1 %
- *  ^ base                             ^ top
+ *  +--------+--------+----------------+- - - - - - -+        starts     1 bit a granule      1.6 %
+ *  | node 0 | node 1 |     node 2     |  not mapped |        live       1 bit a granule      1.6 %
+ *  +--------+--------+----------------+- - - - - - -+        hole tree  1 byte a leaf        0.2 %
+ *  ^ base                             ^ top                  the rest                      < 0.1 %
  *  virtual address = MEMS_START_ADDRESS + (physical address - base)
  *
  * Words
- *   granule  MEMS_ALIGNMENT bytes, the unit of every position and size in this file. Positions
- *            count from base, so both translations are one addition.
- *   leaf     64 granules, described by two words of bits: `starts` says that a segment starts at
- *            a granule, `holes` that this segment is a HOLE. A bit is all that a segment costs: the
- *            links of the sub-chain are the distances to the next and the previous start.
- *   group    64 leaves.
- *   border   the first granule of a main node; the first granule beyond the last node, top, is
- *            one as well, and carries a start bit, so that every segment ends at a start.
- *   class    of sizes: the smallest have one each, larger ones share; class_least[c] is the
- *            smallest size of class c.
- *   bound    for each class a leaf before which no HOLE of class_least[c] or more granules starts
+ *   granule  MEMS_ALIGNMENT bytes, the unit of every position and size in this file unless a name
+ *            says otherwise. Positions count from base.
+ *   leaf     64 granules, described by two words of bits: `starts` says that a segment starts at a
+ *            granule, `live` that a granule lies in a PROCESS. The links of the sub-chain are the
+ *            distances to the next and the previous start.
+ *   group    64 leaves. A region is 64 groups.
+ *   border   the first granule of a main node; the first granule beyond the last node, top, is one
+ *            as well, and carries a start bit, so that every segment ends at a start.
+ *   class    of sizes: the smallest have one each, larger ones share.
+ *   cached   a freed block that quick fit keeps in a bin. A HOLE that is not cached is coalesced.
+ *            Under first fit all HOLEs are.
  *
- * How a HOLE is found: the bound of its class says where to begin. If no HOLE in that leaf does, a
- * tree of maxima leads to the first leaf with one that does, as in R. P. Brent, "Efficient
+ * The hole tree finds the first HOLE of at least n granules, as in R. P. Brent, "Efficient
  * implementation of the first-fit strategy for dynamic storage allocation", ACM TOPLAS 11(3), 1989.
- * There are two trees. leaf_max[0] has a byte for each leaf, the largest HOLE that starts in it,
- * and each further level the maxima of 64 bytes below; sizes above 254 are written as 255. For
- * those *large* HOLEs group_max[0] has the exact size of the largest in each group (no more than 16
- * fit in), and each further level the maxima of 16 entries. An entry is raised at once when a HOLE
- * grows. When one shrinks, or goes and is not part of a larger one in its leaf, the entries of the
- * leaf and of the group may stay too large, and both are noted in a slot that the group shares with
- * others; they are corrected when another group takes the slot, or when a search finds nothing
- * there. So a HOLE that is carved again and again costs no counting and no climb, and a search looks
- * into at most LAGS groups in vain.
+ * leaf_max has a byte for each leaf: the largest HOLE that starts there, 255 for all larger ones.
+ * tree[0] has the largest HOLE of each group, exact up to 2^31, and each further level the maxima
+ * of 16 entries. Maxima grow eagerly. They shrink eagerly too, except where a class of sizes takes
+ * block after block from one leaf: that leaf *lags*, one for each class, until the class takes from
+ * another one. So a search looks at no more than 16 leaves and 16 groups in vain.
  *
  * Invariants; mems_check verifies each of them and names it
  *   I1   top is a whole number of pages within the reservation and the limit, base is aligned,
  *        and the units are those of the options
  *   I2   the main chain is linked both ways, from the first node to the last
- *   I3   the main nodes tile [0, top) in ascending order, in whole pages, at base + position
+ *   I3   the main nodes tile [0, top) in ascending order, in whole pages
  *   I4   border bits stand exactly at the first granules of main nodes
  *   I5   every main node begins with a segment, and so does top, which is no HOLE
- *   I6   a hole bit stands only where a start bit stands, a merged bit only where a hole bit stands
- *   I7   no two neighbours in a sub-chain are merged HOLEs
+ *   I6   a coalesced bit stands only where a HOLE starts
+ *   I7   no two neighbours in a sub-chain are coalesced HOLEs
  *   I8   no bit is set beyond top
- *   I9   has_start[0] tells which leaves have a start, has_start[i + 1] which words of has_start[i]
- *        are not 0
- *   I10  leaf_max[0][i] is the largest HOLE that starts in leaf i, or 255 if it is larger, and
- *        leaf_max[k + 1][i] the largest of its 64 entries in leaf_max[k] (a leaf or a group that
- *        lags: at least that)
- *   I11  group_max[0][i] is the largest large HOLE that starts in group i, 0 if there is none (a
- *        group in a slot: at least that), group_max[k + 1][i] the largest of its 16 entries in
- *        group_max[k]
- *   I12  no HOLE of class_least[c] or more granules starts before leaf bounds[c]; no bound is less
- *        than that of the class before
+ *   I9   start_summary[0] tells which leaves have a start, start_summary[i + 1] which words of
+ *        start_summary[i] are not 0
+ *   I10  leaf_max[i] is the largest coalesced HOLE that starts in leaf i, or 255 if it is larger (a
+ *        leaf that lags: at least that); entries beyond top are 0
+ *   I11  tree[0][i] is the largest coalesced HOLE that starts in group i (a group with a leaf that
+ *        lags: at least that), tree[k + 1][i] the largest of its 16 entries in tree[k]; entries
+ *        beyond top are 0
+ *   I12  no coalesced HOLE of class_min[c] or more granules starts before leaf search_start[c]; no
+ *        search start is less than that of the class before
  *   I13  the counters equal what the chains say; no peak is below its counter
- *   I14  no block was ever beyond clean_from, where memory is as the OS gave it
- *   I15  the bins hold exactly the HOLEs that are not merged, each in the bin of its size
+ *   I14  a page with a live granule is touched and below high_page, no page from high_page on is
+ *        touched, and the counts of pages equal the bits
+ *   I15  the bins hold exactly the cached blocks, each in the bin of its size
  *   I16  the tables lie one after another in the reservation, writable as far as the heap needs
+ *   I17  live is set for all granules of PROCESS segments and for top, but for the leaves between
+ *        the first and the last of a PROCESS if there are more than FILLED_LEAVES of them: for
+ *        these a bit in live_leaves is, unless they lie in the whole regions between the first and
+ *        the last of more than FILLED_GROUPS whole groups: for those a bit in live_regions
  *
- * Costs: mems_malloc and mems_free touch at most a few words on each of the 5 levels of either
- * tree, and look into at most LAGS groups in vain. Most often the words of one leaf are all they
- * need: the near way. A HOLE of 255 granules or more is sought among at most 16 in a group (no more
- * fit in).
- * mems_get reads one or two words of bits, and for blocks of more than 64 granules at most two
- * words on each level of has_start.
+ * Costs, worst case unless said otherwise
+ *   mems_malloc, mems_free  O(log heap): at most a few words on each of 5 levels; most often two
+ *                           words. A HOLE of 255 granules or more is sought among at most 16 in a
+ *                           group (no more fit in). Quick fit: O(1), amortised O(log heap)
+ *   mems_get                one word of bits; in the middle of large blocks two more
+ *   giving pages back       amortised; at most 64 requests to the OS in one call
  *
- * Threads: one lock is around all that changes the heap or walks it. Translation reads starts,
- * holes and has_start without it. Their words are atomic and have one writer at a time, which stores
- * a whole word in which the bits of all blocks that it does not change are as they were. So whoever
- * owns a block finds its start, the start that follows it, and none in between, whatever happens
- * beside it. What is read of segments that change meanwhile may not fit together: no step of a
- * search leads out of what is mapped all the same. The thread that holds the lock while it calls
- * out (a visitor, a stream, other fork handlers) is noted, and does not take it again.
+ * Threads: one lock is around all that changes the heap or walks it. A process with one thread
+ * does not take it on the fast paths. Translation reads live, live_leaves, live_regions, starts and
+ * start_summary without it. Their words are atomic and have one writer at a time, which stores a
+ * whole word in which the bits of all blocks that it does not change are as they were. So whoever
+ * owns a block finds its bits, the start that follows it, and none in between, whatever happens
+ * beside it. What is read of segments that change at that moment may not fit together, but no step
+ * of a search leads out of what is mapped. A thread that calls out while it holds the lock (a
+ * visitor, a stream, other fork handlers, a request to the OS that the program interposes) is
+ * noted, and does not take the lock again.
  *
  * Where the OS refuses something, nothing has changed yet: room in the metadata is made first,
- * then the pages are mapped, then the books are written.
+ * then the pages are mapped, then the chains are changed.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -92,10 +119,12 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio_ext.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #ifdef __has_include
@@ -125,9 +154,6 @@
 #include <emmintrin.h>
 #endif
 
-#ifndef MADV_POPULATE_WRITE
-#define MADV_POPULATE_WRITE 23
-#endif
 #ifndef MAP_FIXED_NOREPLACE
 #define MAP_FIXED_NOREPLACE 0x100000
 #endif
@@ -147,7 +173,24 @@
 #endif
 #define NOINLINE __attribute__((noinline))
 #define ALWAYS_INLINE inline __attribute__((always_inline))
+#define LIKELY(condition) __builtin_expect(!!(condition), 1)
 #define UNLIKELY(condition) __builtin_expect(!!(condition), 0)
+
+/* Off in the library: it refuses what is wrong by itself. The tests are built with assertions. */
+#ifdef MEMS_ASSERTIONS
+#define ASSERT(condition, sentence) \
+	((condition) ? (void)0 : assertion_fail(#condition, sentence, __func__, __LINE__))
+static _Noreturn void assertion_fail(const char *condition, const char *sentence,
+                                     const char *function, int line)
+{
+	fprintf(stderr, "mems.c:%d: %s: %s is false: %s\n", line, function, condition, sentence);
+	abort();
+}
+#else
+#define ASSERT(condition, sentence) ((void)0)
+#endif
+
+/* ---- Constants, types and state -------------------------------------------------------------- */
 
 enum {
 	DEFAULT_ALIGNMENT = 8,
@@ -156,66 +199,86 @@ enum {
 	SMALLEST_PAGE = 4096,
 	LARGEST_PAGE = 2 << 20,
 	GROWTH_DIVISOR = 8,     /* a new node has at least this fraction of the pages mapped so far */
-	COMMIT_STEP = 64 << 10, /* bytes of a table that are made writable at once */
+	QUICK_NODE_PAGES = 16,  /* and under quick fit at least so many */
 
 	LEAF_LOG2 = 6,          /* granules in a leaf */
 	GROUP_LOG2 = 12,        /* granules in a group */
+	REGION_LOG2 = 18,       /* granules in a region */
 	GROUP_LEAVES = 64,
-	FANOUT_LOG2 = 4,        /* entries of group_max under one entry of the next level */
+	FANOUT_LOG2 = 4,        /* entries of the tree under one entry of the next level */
 	FANOUT = 1 << FANOUT_LOG2,
-	MAX_LEVELS = 5,         /* of group_max: the last one has at most 16 entries */
-	START_LEVELS = 5,       /* of has_start: the last one has one word */
-	LEAF_MAX_LEVELS = 5,    /* of leaf_max: the last one has at most 4 entries */
+	TREE_LEVELS = 5,        /* the last one has at most 16 entries */
+	SUMMARY_LEVELS = 5,     /* of start_summary: the last one has one word */
 	LARGE = 255,            /* a HOLE of this size or more is large, and leaf_max says so */
-	CLASSES = 16,           /* of sizes, see class_least */
-	NEAR_SIZES = 32,        /* blocks of up to so many granules are taken the near way */
-	LAGS = 32,              /* groups that may lag */
+	CLASSES = 16,           /* of sizes, see class_min */
 	CLASSED_SIZES = 257,    /* the last class begins before this size */
+	STALE_GROUPS = 32,      /* groups whose entries may be too large at one time */
+	SMALL_SIZES = 32,       /* blocks of up to so many granules take the fast path of first fit */
+	FILLED_LEAVES = 8,      /* so many leaves inside a PROCESS have their live bits set, */
+	FILLED_GROUPS = 128,    /* so many groups the bits of their leaves; beyond, of their regions */
 
 	CACHE_LINE = 64,        /* bytes; what threads that write keep apart from those that read */
 	LOCK_SPINS = 256,       /* looks at the lock before a thread goes to sleep */
+	COMMIT_STEP = 64 << 10, /* bytes of a table that are made writable at once */
+	WHOLE_TABLE_BYTES = 9 << 20, /* a table that reserves no more is made writable as a whole */
 
-	TRIM_BYTES = 128 << 10, /* pages go back of HOLEs of this size, when so much was freed there */
-	TRIM_AT_GROWTH_BYTES = 8 << 10, /* or of this size, as much as the heap grows by, */
-	TRIM_VISITS = 64,       /* of so many HOLEs each time */
-	POPULATED_DIVISOR = 64, /* so large a fraction of the OS pages comes into memory at once, */
-	LEAST_POPULATED_PAGES = 32, /* but no fewer: they cost more than they save; */
-	MOST_POPULATED_PAGES = 64, /* and no more */
+	BUDGET_BYTES = 4 << 20, /* so much may be resident without being in use, or */
+	BUDGET_DIVISOR = 4,     /* this fraction of what is in use, whichever is more */
+	LOOK_BYTES = 64 << 10,  /* after so much was freed, that is looked at, */
+	SWEEP_BYTES = 4 << 10,  /* after so much while a sweep is at work, */
+	LOOK_DIVISOR = 16,      /* after this fraction of what is in use when the last one found little, */
+	MOST_VAIN_SWEEPS = 3,   /* twice as much for each that did, up to so many times */
+	SWEEP_REQUESTS = 64,    /* requests to the OS in one call, */
+	SWEEP_MOST_BYTES = 64 << 20, /* bytes that they give back, */
+	SWEEP_PAGES = 65536,    /* pages that are looked at */
+	SPARSE_BYTES = 64 << 10, /* calloc asks what is in memory of a run of pages of this size */
 	MOVE_BYTES = 256 << 10, /* a block of this size is copied in such pieces */
 
 	DIRECT_BINS = 1024,     /* sizes, in granules, that have a bin of their own */
-	BINS = DIRECT_BINS + 128,
-	REMEMBERED_BYTES = 64 << 10, /* larger blocks are merged at once */
-	CHUNK_ITEMS = 63,
-	MAX_CHUNKS = 4096,      /* so at most 257,985 blocks are remembered, in 1 MiB */
+	FAST_BINS = 64,         /* of these, for blocks whose live bits lie in two words */
+	SHARED_BINS = 128,
+	BINS = DIRECT_BINS + SHARED_BINS,
+	CACHED_BYTES = 64 << 10, /* larger blocks are coalesced at once */
+	CHUNK_SLOTS = 64,
+	MAX_CHUNKS = 4096,      /* so at most 257,985 blocks are cached, in 1 MiB */
 	RUN_BLOCKS = 32,        /* blocks that are taken at once, */
 	RUN_BYTES = 4 << 10,    /* of this size together, at most */
-	MERGE_BYTES = 256 << 10, /* at least so much must be remembered, */
-	MERGE_DIVISOR = 16      /* and this fraction of the heap, before it is merged for good */
+	FLUSH_BYTES = 256 << 10, /* at least so much must be cached, */
+	FLUSH_DIVISOR = 16,     /* and this fraction of the heap, before the bins are flushed */
+	MOST_FLUSH_SHIFT = 2,   /* FLUSH_BYTES doubles so many times */
+	SWEEP_LEAVES = 8,       /* a flush goes leaf by leaf where there are no more for each block, */
+	SWEEP_GROUPS = 16       /* which it finds out where there are no more groups for each */
 };
 
 #define MAX_START ((size_t)1 << 31)
 /* Sizes and positions are stored in 32 bits. */
 #define MAX_GRANULES ((size_t)(UINT32_MAX - 4095))
-/* The most that is reserved without a limit where reserving is dear. */
-#define DEAR_HEAP_BYTES ((size_t)1 << 30)
+/* A slot that holds at least this is a link between chunks: no granule is as high. */
+#define LINK (UINT32_MAX - 4095)
+/* The most that is reserved without a limit where reserving is expensive. */
+#define EXPENSIVE_HEAP_BYTES ((size_t)1 << 30)
 #define NONE SIZE_MAX
+
+static_assert(1 << LEAF_LOG2 == 64, "a leaf is one word of bits");
+static_assert(GROUP_LEAVES == 64 && GROUP_LOG2 == LEAF_LOG2 + 6, "a group is one line of bytes");
+static_assert(REGION_LOG2 == GROUP_LOG2 + 6, "a word of live_leaves is a group, 64 are a region");
+static_assert(GROUP_LOG2 + FANOUT_LOG2 * TREE_LEVELS >= 32, "the tree covers all granules");
+static_assert(LEAF_LOG2 + 6 * SUMMARY_LEVELS >= 32, "start_summary covers all granules");
+static_assert(LARGE <= UINT8_MAX, "an entry of leaf_max is a byte");
+static_assert(SMALL_SIZES <= 32, "room_for looks at most 32 granules ahead");
+static_assert(SMALL_SIZES < LARGE, "a small size is found by its byte");
+static_assert(MAX_CHUNKS <= 4096, "a link has room for the index of a chunk");
+static_assert(CACHED_BYTES <= 65536 && MAX_ALIGNMENT <= 64, "a cached size fits into 32 bits");
 
 typedef _Atomic uint64_t atomic_word;
 
 /* Four numbers at once; the compiler makes vector instructions of them where there are any. */
-typedef int32_t lanes __attribute__((vector_size(16)));
-typedef int32_t unaligned_lanes __attribute__((vector_size(16), aligned(4), may_alias));
-
-struct leaf {
-	atomic_word starts; /* bit i: a segment starts at granule i of this leaf */
-	atomic_word holes;  /* bit i: and it is a HOLE */
-};
-static_assert(sizeof(struct leaf) == 16, "a leaf is two words");
+typedef int32_t i32x4 __attribute__((vector_size(16)));
+typedef int32_t i32x4_unaligned __attribute__((vector_size(16), aligned(4), may_alias));
 
 /* What the two words of a leaf hold, or are to hold. */
 struct leaf_bits {
-	uint64_t starts, holes;
+	uint64_t starts, live;
 };
 
 /* One mmap request. Lives in the table NODES from its creation to mems_finish. */
@@ -224,66 +287,59 @@ struct main_node {
 	struct main_node *next;     /* NULL for the last */
 	size_t first;               /* granule: where its first segment starts */
 	size_t granules;            /* its length, whole pages */
-	char *physical;             /* what mmap returned */
 };
 
-/* The arrays of the metadata. Each has one entry for every 2^granules_log2 granules of heap. */
+/* The bins of quick fit: a table of zeros is as many empty bins. */
+struct bins {
+	uint32_t tops[BINS];        /* slot of the block on top; see "Quick fit" */
+	uint32_t shared_sizes[SHARED_BINS]; /* granules of the blocks in each of the last bins */
+	uint8_t misses[BINS];       /* requests that found the bin empty, up to RUN_BLOCKS */
+};
+
+/* The arrays of the metadata. Each has one entry for every 2^granules_log2 granules of heap; the
+ * last two have a size of their own. */
 enum table_name {
-	LEAVES,
-	LEAF_MAXIMA,
-	GROUP_MAXIMA = LEAF_MAXIMA + LEAF_MAX_LEVELS,
-	HAS_START = GROUP_MAXIMA + MAX_LEVELS,
-	BORDERS = HAS_START + START_LEVELS,
-	TOUCHED,
-	GIVEN,
+	LIVE,
+	STARTS,
+	LEAF_MAX,
+	COALESCED,      /* quick fit only: bit i of a leaf's word: a coalesced HOLE starts there */
 	NODES,
-	MERGED,
-	TABLES_OF_HEAP, /* these grow with the heap */
-	CHUNKS = TABLES_OF_HEAP,
+	TREE,
+	START_SUMMARY = TREE + TREE_LEVELS,
+	LIVE_LEAVES = START_SUMMARY + SUMMARY_LEVELS, /* bit i: leaf i lies in the middle of a PROCESS */
+	LIVE_REGIONS,   /* bit i: region i does */
+	BORDERS,        /* bit i: page i is the first of a main node */
+	TOUCHED,        /* bit i: OS page i may be in memory */
+	CHUNKS,
+	TABLES_OF_HEAP = CHUNKS,
+	BIN_TABLE,
 	TABLES
 };
 
 struct table {
-	char *memory;           /* NULL before mems_init */
-	size_t reserved_bytes;  /* its share of the reservation, whole OS pages */
+	char *memory;           /* NULL where there is none */
+	size_t reserved_bytes;  /* its share of the reservation, whole cache lines */
 	size_t committed_bytes; /* of these, writable */
 	size_t entry_bytes;
 	unsigned granules_log2;
 };
-
-/* Granules of blocks that a bin remembers, in a stack of chunks. */
-struct chunk {
-	uint32_t items[CHUNK_ITEMS];
-	uint32_t previous; /* index of the full chunk below; 0 for none */
-};
-static_assert(sizeof(struct chunk) == 256, "a chunk fills whole cache lines");
 
 /* A HOLE that was found: granules. start is NONE where there is none. */
 struct hole {
 	size_t start, size;
 };
 
-/* Granules from one to before another. */
-struct range {
-	size_t from, to;
-};
-
-/* A group whose entries may be too large, and which of its leaves that may be. */
-struct lag {
+/* A group whose entries may be too large, and which of its leaves' may be. */
+struct stale_group {
 	size_t group;
 	uint64_t leaves; /* bit i: the i-th leaf of the group */
 };
 
-/* The remembered blocks of one size. */
-struct bin {
-	struct chunk *chunk; /* the top one, the others are full; NULL in a bin that was never used */
-	uint32_t size;       /* granules */
-	uint16_t used;       /* items in the top chunk */
-	uint16_t misses;     /* requests that found the bin empty, up to RUN_BLOCKS; of whatever size */
-};
-
-struct options {
-	size_t policy, alignment, start, page_bytes, limit_bytes;
+/* What a block is taken for. */
+enum purpose {
+	FOR_MALLOC,
+	FOR_GROWTH, /* of a block that moves: a new node has room for the next growth */
+	FOR_CALLOC  /* which notes the pages as touched itself, after it has cleared them */
 };
 
 enum lock_state {
@@ -292,85 +348,75 @@ enum lock_state {
 	LOCK_AWAITED /* held, and other threads may be asleep until it is given back */
 };
 
+enum { OPTIONS = MEMS_LIMIT + 1 };
+
 static mems_error_handler handler_default;
 
-/* All state there is. Fields without a note are valid from mems_init to mems_finish, and those
- * after the lock are used by its holder only. */
+/* What lives as long as the process. */
 static struct {
-	struct options options;      /* always: what the next mems_init uses */
-	mems_error_handler *_Atomic handler; /* always */
-	bool is_started;             /* always */
-
-	/* What translation reads changes with mems_init, and top when the heap grows. */
-	uintptr_t start;             /* virtual address of granule 0 */
-	unsigned shift;              /* log2 of the bytes in a granule */
-	unsigned page_log2;          /* log2 of the granules in a page */
-	size_t page_granules;
-	size_t limit;                /* granules that may be mapped */
-	_Atomic size_t top;          /* granules mapped; always, 0 without a heap */
-	char *reservation;           /* NULL where there was no address space */
-	size_t reservation_bytes;
-	char *base;                  /* physical address of granule 0 */
-	struct leaf *leaves;         /* leaf i is leaves[i + 1]; leaves[0] is empty */
-	atomic_word *has_start[START_LEVELS];
+	size_t options[OPTIONS];     /* what the next mems_init uses; 0 for the default */
+	mems_error_handler *_Atomic handler;
+	bool has_fork_handlers;      /* they stay */
 
 	_Alignas(CACHE_LINE)
-	atomic_uint lock;            /* always: an enum lock_state */
-	_Atomic uintptr_t holder;    /* always: the thread that holds it and may call MeMS again */
-	unsigned holds;              /* always: how often it does, one within the other */
+	atomic_uint lock;            /* an enum lock_state */
+	_Atomic uintptr_t caller_out; /* the thread that holds the lock and may call MeMS again */
+	unsigned callouts;           /* how often it does, one within the other */
 	int cancel_state;            /* of its thread, before the first of them */
-	unsigned visitors;           /* always: its visitors at work, printing and checking included */
-	bool has_fork_handlers;      /* always: they stay */
+	unsigned visitors;           /* of these: visitors at work, printing and checking included */
+	unsigned os_requests;        /* of these: requests to the OS */
+} library = { .handler = handler_default };
 
-	struct table tables[TABLES];
-	char *indexed;               /* the words with the HOLEs that the index knows: of the leaves, */
-	unsigned indexed_log2;       /* or of merged; log2 of the bytes from one to the next */
-	uint8_t *leaf_max[LEAF_MAX_LEVELS];
-	uint32_t *group_max[MAX_LEVELS];
-	uint64_t *borders;           /* bit i: page i is the first of a main node */
-	uint64_t *touched;           /* bit i: OS page i may be in memory */
-	uint64_t *given;             /* bit i: OS page i was given back after frees */
+/* One heap, from mems_init to mems_finish: all zero before and after. Those fields that translation
+ * reads without the lock come first; they change with mems_init, and top when the heap grows. */
+static struct heap {
+	uintptr_t start;             /* virtual address of granule 0 */
+	char *base;                  /* physical address of granule 0 */
+	_Atomic size_t top;          /* granules mapped */
+	size_t fast_top;             /* top while the fast paths may be used, else 0 */
+	size_t fast_bins;            /* FAST_BINS while that of quick fit may, else 0 */
+	unsigned shift;              /* log2 of the bytes in a granule */
+	unsigned page_log2;          /* log2 of the granules in a page */
 	unsigned os_page_log2;       /* log2 of the granules in an OS page */
-	size_t trim_least;           /* granules that must be freed before pages are given back */
-	size_t trim_freed;           /* granules freed in large HOLEs and not taken again, since then */
-	size_t trim_given;           /* granules given back since trim_least last changed */
-	size_t trim_taken;           /* of these, taken again */
-	size_t trim_most;            /* the most that were given back and not taken again meanwhile */
-	size_t trim_last;            /* granules given back the last time */
-	size_t trim_top;             /* top when trim_least last changed */
-	size_t trim_low_top;         /* top when the heap was found to be mostly free the last time */
-	size_t trim_filled;          /* the most granules in PROCESS segments found since then */
-	size_t trim_visited;         /* the HOLE that holes_trim visited last; a granule */
-	struct lag lags[LAGS];       /* group g lags in lags[g % LAGS] or not at all */
-	struct range fresh;          /* the longest run of pages not in memory that was taken since it
-	                              * was emptied: they hold zeros */
-	uint8_t classes_up_to[CLASSED_SIZES]; /* how many classes have a least size up to this one */
-	lanes bounds[CLASSES / 4];   /* leaves; none is less than the one before */
+	bool is_started;
+	bool is_quick;               /* the policy is MEMS_QUICK_FIT */
+	bool is_watched;             /* a memory checker is told which granules the program may use */
+	struct table tables[TABLES];
 
-	struct main_node *nodes;     /* an array: the main chain in order */
+	_Alignas(CACHE_LINE)
+	i32x4 search_start[CLASSES / 4]; /* leaves; none is less than the one before */
+	struct stale_group stale[STALE_GROUPS]; /* group g is in stale[g % STALE_GROUPS] or in none */
+	size_t recent_peak;          /* the most granules in PROCESS segments since peak_since */
+	size_t room_granules;        /* so many fewer are now */
+	ptrdiff_t look_due;          /* granules that may be freed until purge_look is called */
+
+	char *reservation;           /* NULL where there was no address space */
+	size_t reservation_bytes;
+	size_t limit;                /* granules that may be mapped */
 	size_t node_count;
 
-	bool is_watched;             /* a memory checker is told which granules the program may use */
-	size_t near_top;             /* first fit, and nothing but the books to be done: top; else 0 */
-	size_t near_sizes;           /* likewise, NEAR_SIZES; always, as near_top is */
-	bool is_quick;               /* the policy is MEMS_QUICK_FIT; the rest is used only then */
-	size_t direct_sizes;         /* DIRECT_BINS, if nothing but the books to be done; else 0; always */
-	atomic_word *merged;         /* a word a leaf: the HOLEs that are merged for good */
-	struct bin bins[BINS];
+	size_t touched_pages;        /* bits set in TOUCHED */
+	size_t high_page;            /* the first OS page that no block has ever been in */
+	size_t kept_pages;           /* may be resident beyond the budget: they were taken again */
+	size_t peak_before;          /* the most granules in PROCESS segments before peak_since */
+	time_t peak_since;           /* second */
+	size_t sweep;                /* the pages below this one are still to be looked at; 0: none */
+	size_t swept_pages;          /* pages given back by that sweep */
+	unsigned vain_sweeps;        /* sweeps that found little, one after another */
+
+	size_t coalesced_granules;   /* quick fit only: in coalesced HOLEs */
+	size_t purged_pages;         /* not touched, under cached blocks: see pages_purge */
+	size_t flush_top;            /* top at the last flush before a request to the OS */
+	unsigned flush_shift;        /* how often FLUSH_BYTES has doubled */
 	uint32_t spare_chunk;        /* the first of a list of chunks given back; 0 for none */
 	uint32_t chunk_count;        /* chunks that were ever taken, the unused first one included */
-	size_t merged_size;          /* granules in merged HOLEs; the near way of first fit skips it */
 
 	FILE *record;                /* where calls are recorded, the caller's; else NULL */
 	struct table ids;            /* for the granule at which a live block starts: its id */
 	uint32_t record_next;        /* the id that the next block gets */
+} heap;
 
-	size_t process;              /* granules in PROCESS segments */
-	size_t peak_process;         /* the most of them since mems_init */
-	size_t clean_from;           /* granule: from here to top no block has ever been */
-} heap = { .handler = handler_default };
-
-/* ---- Arithmetic and bits --------------------------------------------------------------------- */
+/* ---- Bits and arithmetic: pure functions ----------------------------------------------------- */
 
 static size_t min_size(size_t a, size_t b)
 {
@@ -403,40 +449,166 @@ static size_t round_down(size_t value, size_t multiple)
 	return value & ~(multiple - 1);
 }
 
-/* word: not 0. */
-static unsigned lowest_bit(uint64_t word)
+static inline unsigned lowest_bit(uint64_t word)
 {
+	ASSERT(word != 0, "no bit is set in 0");
 	return (unsigned)__builtin_ctzll(word);
 }
 
-/* word: not 0. */
-static unsigned highest_bit(uint64_t word)
+static inline unsigned highest_bit(uint64_t word)
 {
+	ASSERT(word != 0, "no bit is set in 0");
 	return 63u - (unsigned)__builtin_clzll(word);
 }
 
-static uint64_t bit_of(size_t index)
+static inline uint64_t bit_of(size_t index)
 {
 	return (uint64_t)1 << (index % 64);
 }
 
-/* The words of bits are written by one thread at a time and read by any. */
-static uint64_t word_load(const atomic_word *word)
+/* From bit first to bit last of one word. */
+static inline uint64_t bits_from_to(size_t first, size_t last)
+{
+	return UINT64_MAX << (first % 64) & UINT64_MAX >> (63 - last % 64);
+}
+
+static bool bit_is_set(const uint64_t *words, size_t index)
+{
+	return (words[index / 64] >> (index % 64) & 1) != 0;
+}
+
+/* The first index from `from` to below end whose bit is set; end if there is none. */
+static size_t bits_find(const uint64_t *words, size_t from, size_t end)
+{
+	while (from < end) {
+		const uint64_t word = words[from / 64] >> (from % 64);
+		if (word != 0)
+			return min_size(from + lowest_bit(word), end);
+		from = round_down(from, 64) + 64;
+	}
+	return end;
+}
+
+/* The first index from `from` to below end whose bit is not set; end if there is none. */
+static size_t bits_find_clear(const uint64_t *words, size_t from, size_t end)
+{
+	while (from < end && bit_is_set(words, from)) {
+		const uint64_t word = ~words[from / 64] >> (from % 64);
+		from = word != 0 ? from + lowest_bit(word) : round_down(from, 64) + 64;
+	}
+	return min_size(from, end);
+}
+
+/* The last index before end whose bit is set, plus 1; 0 if there is none. */
+static size_t bits_find_last(const uint64_t *words, size_t end)
+{
+	while (end != 0) {
+		const size_t word_first = round_down(end - 1, 64);
+		const uint64_t word = words[word_first / 64] & bits_from_to(0, end - 1);
+		if (word != 0)
+			return word_first + highest_bit(word) + 1;
+		end = word_first;
+	}
+	return 0;
+}
+
+static void bits_set(uint64_t *words, size_t from, size_t end, bool value)
+{
+	while (from < end) {
+		const size_t until = min_size(end, round_down(from, 64) + 64);
+		const uint64_t mask = bits_from_to(from, until - 1);
+		words[from / 64] = value ? words[from / 64] | mask : words[from / 64] & ~mask;
+		from = until;
+	}
+}
+
+/* How many of the bits are set. */
+static size_t bits_count(const uint64_t *words, size_t from, size_t end)
+{
+	size_t count = 0;
+	while (from < end) {
+		const size_t until = min_size(end, round_down(from, 64) + 64);
+		const uint64_t mask = bits_from_to(from, until - 1);
+		count += (size_t)__builtin_popcountll(words[from / 64] & mask);
+		from = until;
+	}
+	return count;
+}
+
+/* The words of bits that translation reads are written by one thread at a time and read by any. */
+static inline uint64_t word_load(const atomic_word *word)
 {
 	return atomic_load_explicit(word, memory_order_relaxed);
 }
 
-static void word_store(atomic_word *word, uint64_t value)
+static inline void word_store(atomic_word *word, uint64_t value)
 {
 	atomic_store_explicit(word, value, memory_order_relaxed);
 }
 
-static size_t top_load(void)
+static inline void word_change(atomic_word *word, uint64_t mask, bool value)
 {
-	return atomic_load_explicit(&heap.top, memory_order_acquire);
+	const uint64_t before = word_load(word);
+	word_store(word, value ? before | mask : before & ~mask);
 }
 
-/* The first of the 64 bytes at line, from index on, that is at least value; 64 if there is none. */
+/* The granules of these segments of one leaf, as far as they lie in it. The addition carries
+ * through each segment to the start that follows it, or out of the word. */
+static inline uint64_t segments_fill(uint64_t starts, uint64_t segments)
+{
+	const uint64_t ends = (~starts + (segments << 1)) & starts;
+	return ends - segments;
+}
+
+/* The first bit of each run of at least size bits, 1 to 64. */
+static inline uint64_t runs_of(uint64_t bits, unsigned size)
+{
+	UNROLL for (unsigned i = 0; i < 6; i++) {
+		bits &= bits >> (size / 2);
+		size -= size / 2;
+	}
+	return bits;
+}
+
+/* Where a run of size bits of free begins, for at most SMALL_SIZES. What has to be known before the
+ * next step can begin takes more time than all else here, so there are as few steps as the size
+ * needs. used: the bits that are not free. */
+static inline uint64_t room_for(uint64_t used, size_t size)
+{
+	const uint64_t two = used | used >> 1;
+	if (size <= 4)
+		return ~(size == 1 ? used : two | two >> (size - 2));
+	const uint64_t four = two | two >> 2;
+	if (size <= 8)
+		return ~(four | four >> (size - 4));
+	const uint64_t eight = four | four >> 4;
+	if (size <= 16)
+		return ~(eight | eight >> (size - 8));
+	const uint64_t sixteen = eight | eight >> 8;
+	return ~(sixteen | sixteen >> (size - 16));
+}
+
+/* The length of the longest run of bits, without a branch. */
+static inline unsigned longest_run(uint64_t bits)
+{
+	uint64_t runs[7]; /* runs[i]: where a run of 2^i bits begins */
+	uint64_t found = UINT64_MAX;
+	unsigned length = 0;
+	runs[0] = bits;
+	UNROLL for (unsigned i = 0; i < 6; i++)
+		runs[i + 1] = i == 5 ? runs[i] & runs[i] >> 32 : runs[i] & runs[i] >> (1u << i);
+	if (runs[6] != 0)
+		return 64;
+	UNROLL for (unsigned i = 6; i-- > 0;) {
+		const uint64_t longer = found & runs[i] >> length;
+		found = longer != 0 ? longer : found;
+		length += longer != 0 ? 1u << i : 0;
+	}
+	return length;
+}
+
+/* The first of the 64 bytes at line, from index on, up to 64, that is at least value; 64 if there is
+ * none. */
 static inline unsigned bytes_find(const uint8_t line[64], unsigned from, unsigned value)
 {
 #ifdef __SSE2__
@@ -476,15 +648,14 @@ static inline unsigned bytes_max(const uint8_t line[64])
 }
 
 /* The first of the 16 sizes at line, from index on, that is at least value; 16 if there is none. */
-static inline unsigned sizes_find(const uint32_t line[FANOUT], unsigned from, size_t value)
+static inline unsigned sizes_find(const int32_t line[FANOUT], unsigned from, int32_t value)
 {
 #ifdef __SSE2__
-	const __m128i sign = _mm_set1_epi32(INT32_MIN);
-	const __m128i least = _mm_xor_si128(_mm_set1_epi32((int)(uint32_t)value), sign);
+	const __m128i least = _mm_set1_epi32(value);
 	__m128i is_less[4];
 	UNROLL for (unsigned i = 0; i < 4; i++) {
 		__m128i sizes = _mm_load_si128((const __m128i *)(const void *)(line + 4 * i));
-		is_less[i] = _mm_cmplt_epi32(_mm_xor_si128(sizes, sign), least);
+		is_less[i] = _mm_cmplt_epi32(sizes, least);
 	}
 	const __m128i low = _mm_packs_epi32(is_less[0], is_less[1]);
 	const __m128i high = _mm_packs_epi32(is_less[2], is_less[3]);
@@ -497,67 +668,207 @@ static inline unsigned sizes_find(const uint32_t line[FANOUT], unsigned from, si
 #endif
 }
 
-#ifdef __SSE2__
-/* The larger of each of four numbers: SSE2 has this for bytes and for 16 bits only. */
-static inline __m128i max_of_four(__m128i a, __m128i b)
+static inline int32_t sizes_max(const int32_t line[FANOUT])
 {
-	const __m128i is_more = _mm_cmpgt_epi32(a, b);
-	return _mm_or_si128(_mm_and_si128(is_more, a), _mm_andnot_si128(is_more, b));
-}
-#endif
-
-static inline uint32_t sizes_max(const uint32_t line[FANOUT])
-{
-#ifdef __SSE2__
-	const __m128i *sizes = (const __m128i *)(const void *)line;
-	const __m128i sign = _mm_set1_epi32(INT32_MIN);
-	const __m128i low = max_of_four(_mm_xor_si128(sizes[0], sign), _mm_xor_si128(sizes[1], sign));
-	const __m128i high = max_of_four(_mm_xor_si128(sizes[2], sign), _mm_xor_si128(sizes[3], sign));
-	__m128i max = max_of_four(low, high);
-	max = max_of_four(max, _mm_srli_si128(max, 8));
-	max = max_of_four(max, _mm_srli_si128(max, 4));
-	return (uint32_t)_mm_cvtsi128_si32(max) ^ 0x80000000u;
-#else
-	uint32_t largest = 0;
+	int32_t largest = 0;
 	for (unsigned i = 0; i < FANOUT; i++)
 		largest = line[i] > largest ? line[i] : largest;
 	return largest;
+}
+
+/* ---- The lock, calling out, fork ------------------------------------------------------------- */
+
+/* Whether the process has one thread only, as far as the C library tells. Nothing in here makes
+ * another one, but what is called out to may: so the lock says that it is held in any case. */
+static inline bool is_alone(void)
+{
+#ifdef HAS_SINGLE_THREADED
+	return __libc_single_threaded;
+#else
+	return false;
 #endif
 }
 
-/* ---- The OS: the only place that asks it for anything; errno stays as it was ----------------- */
+/* Whether this thread holds the lock since it called out, and so may not take it again. */
+static inline bool is_calling_out(void)
+{
+	const uintptr_t caller = atomic_load_explicit(&library.caller_out, memory_order_relaxed);
+	return UNLIKELY(caller != 0) && caller == (uintptr_t)pthread_self();
+}
+
+/* Sleeps until woken, unless the word has another value. May wake for no reason. */
+static void lock_sleep(atomic_uint *word, unsigned value)
+{
+	const int error = errno;
+	syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, NULL, NULL, 0);
+	errno = error;
+}
+
+static NOINLINE void lock_wake(atomic_uint *word)
+{
+	const int error = errno;
+	syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+	errno = error;
+}
+
+static bool lock_try(void)
+{
+	unsigned state = LOCK_FREE;
+	return atomic_compare_exchange_strong_explicit(&library.lock, &state, LOCK_HELD,
+	                                               memory_order_acquire, memory_order_relaxed);
+}
+
+/* Most often the lock is given back before a thread could fall asleep. */
+static NOINLINE void lock_wait(void)
+{
+	for (unsigned i = 0; i < LOCK_SPINS; i++)
+		if (atomic_load_explicit(&library.lock, memory_order_relaxed) == LOCK_FREE && lock_try())
+			return;
+	while (atomic_exchange_explicit(&library.lock, LOCK_AWAITED, memory_order_acquire) != LOCK_FREE)
+		lock_sleep(&library.lock, LOCK_AWAITED);
+}
+
+static inline void lock_take(void)
+{
+	if (is_calling_out())
+		return;
+	if (is_alone())
+		atomic_store_explicit(&library.lock, LOCK_HELD, memory_order_relaxed);
+	else if (!lock_try())
+		lock_wait();
+}
+
+static inline void lock_give(void)
+{
+	if (is_calling_out())
+		return;
+	if (is_alone())
+		atomic_store_explicit(&library.lock, LOCK_FREE, memory_order_relaxed);
+	else if (atomic_exchange_explicit(&library.lock, LOCK_FREE, memory_order_release) ==
+	         LOCK_AWAITED)
+		lock_wake(&library.lock);
+}
+
+/* From here to callout_end this thread, which has taken the lock, keeps it while other code runs
+ * that may call MeMS. It cannot be cancelled there, for then nobody would give the lock back. */
+static void callout_begin(void)
+{
+	if (library.callouts++ != 0)
+		return;
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &library.cancel_state);
+	atomic_store_explicit(&library.caller_out, (uintptr_t)pthread_self(), memory_order_relaxed);
+}
+
+static void callout_end(void)
+{
+	ASSERT(library.callouts != 0, "every callout_end follows a callout_begin");
+	if (--library.callouts != 0)
+		return;
+	const int cancel_state = library.cancel_state;
+	atomic_store_explicit(&library.caller_out, 0, memory_order_relaxed);
+	pthread_setcancelstate(cancel_state, NULL);
+}
+
+/* Call after each change of what it depends on: the fast paths are for a heap where nothing but
+ * the bits has to be changed. */
+static void fast_top_update(void)
+{
+	const bool is_plain = heap.is_started && library.visitors == 0 && library.os_requests == 0 &&
+	                      heap.record == NULL && !heap.is_watched;
+	const bool has_fast_bins = is_plain && heap.is_quick && heap.top != 0;
+	heap.fast_top = is_plain ? heap.top : 0;
+	heap.fast_bins = has_fast_bins && heap.purged_pages == 0 ? FAST_BINS : 0;
+}
+
+/* Between the two, code of the program runs and nothing changes the heap. */
+static void visit_begin(void)
+{
+	callout_begin();
+	library.visitors++;
+	fast_top_update();
+}
+
+static void visit_end(void)
+{
+	library.visitors--;
+	callout_end();
+	fast_top_update();
+}
+
+static void visitor_enter(void)
+{
+	lock_take();
+	visit_begin();
+}
+
+static void visitor_leave(void)
+{
+	visit_end();
+	lock_give();
+}
+
+/* As visitor_enter, and out, unless it is NULL, is locked too: what is printed stays together. Who
+ * has the stream may wait for the heap, as when the stream needs memory, and a visitor of the heap
+ * for the stream: so neither is waited for while the other is held. */
+static void printer_enter(FILE *out)
+{
+	const bool is_needed = out != NULL && !is_calling_out();
+	for (lock_take(); is_needed && ftrylockfile(out) != 0; lock_take()) {
+		lock_give();
+		flockfile(out);
+		funlockfile(out);
+	}
+	visit_begin();
+}
+
+static void printer_leave(FILE *out)
+{
+	visitor_leave();
+	if (out != NULL && !is_calling_out())
+		funlockfile(out);
+}
+
+/* ---- The OS: the only place that asks it for memory ------------------------------------------ */
+
+/* The program may interpose what is called between these two, and call MeMS there: such a call is
+ * recognised and changes nothing (ENOMEM; EBUSY for mems_free). errno stays as it was. */
+static int os_begin(void)
+{
+	const int error = errno;
+	callout_begin();
+	library.os_requests++;
+	fast_top_update();
+	return error;
+}
+
+static void os_end(int error)
+{
+	library.os_requests--;
+	callout_end();
+	fast_top_update();
+	errno = error;
+}
 
 static size_t os_page_bytes(void)
 {
 	return (size_t)sysconf(_SC_PAGESIZE);
 }
 
-/* The options, defaults filled in. */
-static struct options options_in_force(void)
-{
-	struct options options = heap.options;
-	options.alignment = options.alignment != 0 ? options.alignment : DEFAULT_ALIGNMENT;
-	options.start = options.start != 0 ? options.start : DEFAULT_START;
-	if (options.page_bytes == 0)
-		options.page_bytes = max_size(SMALLEST_PAGE, os_page_bytes());
-	return options;
-}
-
 /* mmap, NULL where it is refused. */
 static void *os_mmap(void *address, size_t bytes, int protection, int flags)
 {
-	const int error = errno;
+	const int error = os_begin();
 	flags |= MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
 	void *memory = mmap(address, bytes, protection, flags, -1, 0);
-	errno = error;
+	os_end(error);
 	return memory == MAP_FAILED ? NULL : memory;
 }
 
 static bool os_unmap(void *address, size_t bytes)
 {
-	const int error = errno;
+	const int error = os_begin();
 	const bool is_done = munmap(address, bytes) == 0;
-	errno = error;
+	os_end(error);
 	return is_done;
 }
 
@@ -578,8 +889,8 @@ static long os_faults(void)
 }
 
 /* Does each page of a reservation cost memory? It costs the kernel none, but an emulator may keep
- * books on each page, which it must bring into memory meanwhile. */
-static bool os_reservations_are_dear(void)
+ * notes on each page, which it must bring into memory for that. */
+static bool os_reservations_are_expensive(void)
 {
 	enum { TRIAL_BYTES = 256 << 20, TRIAL_FAULTS = 256 };
 	const long before = os_faults();
@@ -605,152 +916,89 @@ static bool os_map(char *address, size_t bytes)
 
 static bool os_commit(char *address, size_t bytes)
 {
-	const int error = errno;
+	const int error = os_begin();
 	const bool is_done = mprotect(address, bytes, PROT_READ | PROT_WRITE) == 0;
-	errno = error;
+	os_end(error);
 	return is_done;
 }
 
 /* Lets the OS take back whole pages, which read as zero from then on. */
 static bool os_release(char *address, size_t bytes)
 {
-	const int error = errno;
+	const int error = os_begin();
 	const bool is_done = madvise(address, bytes, MADV_DONTNEED) == 0;
-	errno = error;
+	os_end(error);
 	return is_done;
 }
 
-/* Brings pages into memory at once, which is cheaper than one by one as they are written to.
- * Where the kernel cannot, they come in then. */
-static void os_populate(char *address, size_t bytes)
+/* Tells for each page of a page-aligned range whether it is in memory: bit 0 of a byte. False where
+ * the OS does not tell. */
+static bool os_residency(char *address, size_t bytes, unsigned char *pages)
 {
-	const int error = errno;
-	madvise(address, bytes, MADV_POPULATE_WRITE);
-	errno = error;
+	const int error = os_begin();
+	const bool is_done = mincore(address, bytes, pages) == 0;
+	os_end(error);
+	return is_done;
 }
 
-/* Sleeps until woken, unless the word has another value. May wake for no reason. */
-static void os_wait(atomic_uint *word, unsigned value)
+/* Seconds that pass whatever the time of day; 0 where the OS does not tell. */
+static time_t os_seconds(void)
 {
-	const int error = errno;
-	syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, NULL, NULL, 0);
-	errno = error;
+	struct timespec now = { 0 };
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+	return now.tv_sec;
 }
 
-static void os_wake_one(atomic_uint *word)
+/* ---- Options: one rule for each -------------------------------------------------------------- */
+
+static const struct option_rule {
+	const char *name;      /* in a recording */
+	size_t least, most;
+	size_t value;          /* the default */
+	bool is_power_of_two;
+} option_rules[OPTIONS] = {
+	[MEMS_POLICY] = { "policy", MEMS_FIRST_FIT, MEMS_QUICK_FIT, MEMS_FIRST_FIT, false },
+	[MEMS_ALIGNMENT] = { "alignment", 1, MAX_ALIGNMENT, DEFAULT_ALIGNMENT, true },
+	[MEMS_START_ADDRESS] = { "start", 1, MAX_START, DEFAULT_START, false },
+	[MEMS_PAGE_SIZE] = { "page-size", SMALLEST_PAGE, LARGEST_PAGE, SMALLEST_PAGE, true },
+	[MEMS_LIMIT] = { "limit", 0, SIZE_MAX, 0, false },
+};
+
+/* What is the least of one option, and the default of another, on a machine with larger pages. */
+static size_t option_floor(enum mems_option option)
 {
-	const int error = errno;
-	syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
-	errno = error;
+	return option == MEMS_PAGE_SIZE ? os_page_bytes() : 0;
 }
 
-/* How many bytes of a page-aligned range are in memory; all of them where the OS does not tell. */
-static size_t os_resident_bytes(char *address, size_t bytes)
+static size_t option_default(enum mems_option option)
 {
-	enum { AT_ONCE = 1024 };
-	unsigned char pages[AT_ONCE];
-	const size_t page = os_page_bytes();
-	const int error = errno;
-	size_t resident = 0;
-	while (bytes != 0) {
-		size_t count = min_size(bytes / page, AT_ONCE);
-		if (mincore(address, count * page, pages) != 0) {
-			resident += bytes;
-			break;
-		}
-		for (size_t i = 0; i < count; i++)
-			resident += (pages[i] & 1) != 0 ? page : 0;
-		address += count * page;
-		bytes -= count * page;
-	}
-	errno = error;
-	return resident;
+	return max_size(option_rules[option].value, option_floor(option));
 }
 
-/* ---- The lock: around all that changes the heap or walks it ---------------------------------- */
-
-/* Whether the process has one thread only, as far as the C library tells. Nothing in here makes
- * another one, but what is called out to may: so the lock says that it is held in any case. */
-static inline bool is_alone(void)
+static bool option_is_valid(enum mems_option option, size_t value)
 {
-#ifdef HAS_SINGLE_THREADED
-	return __libc_single_threaded;
-#else
-	return false;
-#endif
+	if ((unsigned)option >= OPTIONS)
+		return false;
+	const struct option_rule *rule = &option_rules[option];
+	return value >= max_size(rule->least, option_floor(option)) && value <= rule->most &&
+	       (!rule->is_power_of_two || is_power_of_two(value));
 }
 
-static uintptr_t thread_self(void)
+/* What the heap that is started has, or the next one will have. */
+static size_t option_value(enum mems_option option)
 {
-	return (uintptr_t)pthread_self();
+	const size_t value = library.options[option];
+	return value != 0 ? value : option_default(option);
 }
 
-/* Whether this thread holds the lock since it called out, and so may not take it again. */
-static inline bool is_holder(void)
+static const char *policy_name(size_t policy)
 {
-	const uintptr_t holder = atomic_load_explicit(&heap.holder, memory_order_relaxed);
-	return UNLIKELY(holder != 0) && holder == thread_self();
-}
-
-static bool lock_try(void)
-{
-	unsigned state = LOCK_FREE;
-	return atomic_compare_exchange_strong_explicit(&heap.lock, &state, LOCK_HELD,
-	                                               memory_order_acquire, memory_order_relaxed);
-}
-
-/* Most often the lock is given back before a thread could fall asleep. */
-static NOINLINE void lock_wait(void)
-{
-	for (unsigned i = 0; i < LOCK_SPINS; i++)
-		if (atomic_load_explicit(&heap.lock, memory_order_relaxed) == LOCK_FREE && lock_try())
-			return;
-	while (atomic_exchange_explicit(&heap.lock, LOCK_AWAITED, memory_order_acquire) != LOCK_FREE)
-		os_wait(&heap.lock, LOCK_AWAITED);
-}
-
-static inline void lock_take(void)
-{
-	if (is_holder())
-		return;
-	if (is_alone())
-		atomic_store_explicit(&heap.lock, LOCK_HELD, memory_order_relaxed);
-	else if (!lock_try())
-		lock_wait();
-}
-
-static inline void lock_give(void)
-{
-	if (is_holder())
-		return;
-	if (is_alone())
-		atomic_store_explicit(&heap.lock, LOCK_FREE, memory_order_relaxed);
-	else if (atomic_exchange_explicit(&heap.lock, LOCK_FREE, memory_order_release) == LOCK_AWAITED)
-		os_wake_one(&heap.lock);
-}
-
-/* From here to hold_end this thread, which has taken the lock, keeps it while other code runs that
- * may call MeMS. It cannot be cancelled there, for then nobody would give the lock back. */
-static void hold_begin(void)
-{
-	if (heap.holds++ != 0)
-		return;
-	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &heap.cancel_state);
-	atomic_store_explicit(&heap.holder, thread_self(), memory_order_relaxed);
-}
-
-static void hold_end(void)
-{
-	if (--heap.holds != 0)
-		return;
-	const int cancel_state = heap.cancel_state;
-	atomic_store_explicit(&heap.holder, 0, memory_order_relaxed);
-	pthread_setcancelstate(cancel_state, NULL);
+	return policy == MEMS_QUICK_FIT ? "quick_fit" : "first_fit";
 }
 
 /* ---- Tables: the metadata, reserved whole and made writable as the heap grows ---------------- */
 
-static void table_describe(enum table_name name, size_t entry_bytes, unsigned granules_log2)
+static void table_describe(unsigned name, size_t entry_bytes, unsigned granules_log2)
 {
 	heap.tables[name] = (struct table){
 		.entry_bytes = entry_bytes,
@@ -760,72 +1008,74 @@ static void table_describe(enum table_name name, size_t entry_bytes, unsigned gr
 
 static void tables_describe(void)
 {
-	table_describe(LEAVES, sizeof(struct leaf), LEAF_LOG2);
-	for (unsigned level = 0; level < LEAF_MAX_LEVELS; level++)
-		table_describe(LEAF_MAXIMA + level, sizeof(uint8_t), LEAF_LOG2 + 6 * level);
-	for (unsigned level = 0; level < MAX_LEVELS; level++)
-		table_describe(GROUP_MAXIMA + level, sizeof(uint32_t), GROUP_LOG2 + FANOUT_LOG2 * level);
-	for (unsigned level = 0; level < START_LEVELS; level++)
-		table_describe(HAS_START + level, sizeof(uint64_t), GROUP_LOG2 + 6 * level);
+	table_describe(LIVE, sizeof(uint64_t), LEAF_LOG2);
+	table_describe(STARTS, sizeof(uint64_t), LEAF_LOG2);
+	table_describe(LEAF_MAX, sizeof(uint8_t), LEAF_LOG2);
+	table_describe(COALESCED, heap.is_quick ? sizeof(uint64_t) : 0, LEAF_LOG2);
+	table_describe(NODES, sizeof(struct main_node), heap.page_log2);
+	for (unsigned level = 0; level < TREE_LEVELS; level++)
+		table_describe(TREE + level, sizeof(int32_t), GROUP_LOG2 + FANOUT_LOG2 * level);
+	for (unsigned level = 0; level < SUMMARY_LEVELS; level++)
+		table_describe(START_SUMMARY + level, sizeof(uint64_t), GROUP_LOG2 + 6 * level);
+	table_describe(LIVE_LEAVES, sizeof(uint64_t), GROUP_LOG2);
+	table_describe(LIVE_REGIONS, sizeof(uint64_t), REGION_LOG2 + 6);
 	table_describe(BORDERS, sizeof(uint64_t), heap.page_log2 + 6);
 	table_describe(TOUCHED, sizeof(uint64_t), heap.os_page_log2 + 6);
-	table_describe(GIVEN, sizeof(uint64_t), heap.os_page_log2 + 6);
-	table_describe(NODES, sizeof(struct main_node), heap.page_log2);
-	table_describe(MERGED, heap.is_quick ? sizeof(uint64_t) : 0, LEAF_LOG2);
 	table_describe(CHUNKS, 0, 0);
-	if (heap.is_quick)
-		heap.tables[CHUNKS].reserved_bytes = MAX_CHUNKS * sizeof(struct chunk);
+	table_describe(BIN_TABLE, 0, 0);
+	if (heap.is_quick) {
+		heap.tables[CHUNKS].reserved_bytes = MAX_CHUNKS * CHUNK_SLOTS * sizeof(uint32_t);
+		heap.tables[BIN_TABLE].reserved_bytes = round_up(sizeof(struct bins), CACHE_LINE);
+	}
 }
 
 /* Bytes that a table needs for a heap of so many granules: with room for the entry of top, for a
  * leaf on either side, and for whole lines, which are read at once. */
 static size_t table_bytes(const struct table *table, size_t granules)
 {
-	enum { SPARE_ENTRIES = 4, LINE_BYTES = 64 };
+	enum { SPARE_ENTRIES = 4 };
 	const uint64_t entries = ((uint64_t)granules >> table->granules_log2) + SPARE_ENTRIES;
-	return round_up((size_t)entries * table->entry_bytes, LINE_BYTES);
+	return round_up((size_t)entries * table->entry_bytes, CACHE_LINE);
+}
+
+static bool table_is_of_heap(const struct table *table)
+{
+	return table->entry_bytes != 0 || table->reserved_bytes == 0;
 }
 
 /* Its share of a reservation for a heap of so many granules. */
-static size_t table_reserve_bytes(const struct table *table, size_t granules, size_t os_page)
+static size_t table_share(const struct table *table, size_t granules)
 {
-	const bool is_fixed = table == &heap.tables[CHUNKS];
-	return is_fixed ? table->reserved_bytes : round_up(table_bytes(table, granules), os_page);
+	return table_is_of_heap(table) ? table_bytes(table, granules) : table->reserved_bytes;
 }
 
-static size_t tables_bytes(size_t granules, size_t os_page)
+static size_t tables_share(size_t granules)
 {
 	size_t bytes = 0;
 	for (unsigned i = 0; i < TABLES; i++)
-		bytes += table_reserve_bytes(&heap.tables[i], granules, os_page);
-	return bytes;
+		bytes += table_share(&heap.tables[i], granules);
+	return round_up(bytes, os_page_bytes());
 }
 
 /* Lays the tables out from memory on, for a heap of so many granules. */
-static void tables_place(char *memory, size_t granules, size_t os_page)
+static void tables_place(char *memory, size_t granules)
 {
 	for (unsigned i = 0; i < TABLES; i++) {
+		heap.tables[i].reserved_bytes = table_share(&heap.tables[i], granules);
 		heap.tables[i].memory = memory;
-		heap.tables[i].reserved_bytes = table_reserve_bytes(&heap.tables[i], granules, os_page);
 		memory += heap.tables[i].reserved_bytes;
 	}
-	heap.leaves = (struct leaf *)(void *)heap.tables[LEAVES].memory;
-	for (unsigned level = 0; level < LEAF_MAX_LEVELS; level++)
-		heap.leaf_max[level] = (uint8_t *)heap.tables[LEAF_MAXIMA + level].memory;
-	for (unsigned level = 0; level < MAX_LEVELS; level++)
-		heap.group_max[level] = (uint32_t *)(void *)heap.tables[GROUP_MAXIMA + level].memory;
-	for (unsigned level = 0; level < START_LEVELS; level++)
-		heap.has_start[level] = (atomic_word *)(void *)heap.tables[HAS_START + level].memory;
-	heap.borders = (uint64_t *)(void *)heap.tables[BORDERS].memory;
-	heap.touched = (uint64_t *)(void *)heap.tables[TOUCHED].memory;
-	heap.given = (uint64_t *)(void *)heap.tables[GIVEN].memory;
-	heap.nodes = (struct main_node *)(void *)heap.tables[NODES].memory;
-	heap.merged = (atomic_word *)(void *)heap.tables[MERGED].memory;
-	heap.indexed = heap.is_quick ? (char *)heap.merged : (char *)&heap.leaves[1].holes;
-	heap.indexed_log2 = lowest_bit(heap.is_quick ? sizeof(*heap.merged) : sizeof(struct leaf));
 }
 
-/* Makes the first so many bytes of a table writable. */
+/* Makes what lies between these two addresses writable: whole OS pages. */
+static bool tables_commit_range(char *from, char *to)
+{
+	const uintptr_t page = os_page_bytes();
+	char *const first = (char *)round_down((uintptr_t)from, page);
+	return os_commit(first, round_up((uintptr_t)to, page) - (uintptr_t)first);
+}
+
+/* Makes the first so many bytes of a table writable, and some more. */
 static bool table_commit(struct table *table, size_t bytes)
 {
 	if (bytes <= table->committed_bytes)
@@ -833,15 +1083,38 @@ static bool table_commit(struct table *table, size_t bytes)
 	if (bytes > table->reserved_bytes)
 		return false;
 	bytes = min_size(round_up(bytes, COMMIT_STEP), table->reserved_bytes);
-	if (!os_commit(table->memory + table->committed_bytes, bytes - table->committed_bytes))
+	if (!tables_commit_range(table->memory + table->committed_bytes, table->memory + bytes))
 		return false;
 	table->committed_bytes = bytes;
 	return true;
 }
 
+static bool table_is_small(const struct table *table)
+{
+	return table->reserved_bytes <= WHOLE_TABLE_BYTES;
+}
+
+/* Makes small tables that lie side by side writable with one request, where it is granted. */
+static void small_tables_commit(void)
+{
+	for (unsigned first = 0, end; first < TABLES; first = end + 1) {
+		for (end = first; end < TABLES && table_is_small(&heap.tables[end]);)
+			end++;
+		if (end - first < 2)
+			continue;
+		const struct table *last = &heap.tables[end - 1];
+		if (!tables_commit_range(heap.tables[first].memory, last->memory + last->reserved_bytes))
+			return;
+		for (unsigned i = first; i < end; i++)
+			heap.tables[i].committed_bytes = heap.tables[i].reserved_bytes;
+	}
+}
+
 /* Makes room in every table for a heap of so many granules. */
 static bool tables_commit(size_t granules)
 {
+	if (heap.top == 0)
+		small_tables_commit();
 	for (unsigned i = 0; i < TABLES_OF_HEAP; i++) {
 		if (!table_commit(&heap.tables[i], table_bytes(&heap.tables[i], granules)))
 			return false;
@@ -849,62 +1122,257 @@ static bool tables_commit(size_t granules)
 	return heap.ids.memory == NULL || table_commit(&heap.ids, table_bytes(&heap.ids, granules));
 }
 
-/* ---- Leaves: the bits ------------------------------------------------------------------------ */
+/* The same for the bins, which come with the first node. */
+static bool bins_commit(void)
+{
+	struct table *bins = &heap.tables[BIN_TABLE];
+	if (!heap.is_quick || heap.chunk_count != 0)
+		return true;
+	if (!table_commit(&heap.tables[CHUNKS], CHUNK_SLOTS * sizeof(uint32_t)) ||
+	    !table_commit(bins, bins->reserved_bytes))
+		return false;
+	((uint32_t *)(void *)heap.tables[CHUNKS].memory)[CHUNK_SLOTS - 1] = LINK;
+	heap.chunk_count = 1;
+	return true;
+}
 
-static size_t leaf_of(size_t granule)
+/* ---- Recording ------------------------------------------------------------------------------- */
+
+static uint32_t *record_ids(void)
+{
+	return (uint32_t *)(void *)heap.ids.memory;
+}
+
+static void record_stop(void)
+{
+	if (heap.record == NULL)
+		return;
+	heap.record = NULL;
+	os_unmap(heap.ids.memory, heap.ids.reserved_bytes);
+	heap.ids = (struct table){ 0 };
+	fast_top_update();
+}
+
+/* Writes one line. What the stream does at that moment must not change the heap; in a child that it
+ * forks there is no recording any more. */
+static void record_print(const char *format, ...)
+{
+	const int error = errno;
+	if (heap.record == NULL)
+		return;
+	va_list arguments;
+	va_start(arguments, format);
+	visit_begin();
+	vfprintf(heap.record, format, arguments);
+	visit_end();
+	va_end(arguments);
+	errno = error;
+}
+
+static void record_options(void)
+{
+	for (unsigned option = 0; option < OPTIONS; option++) {
+		const size_t value = option_value(option);
+		if (value == option_default(option))
+			continue;
+		if (option == MEMS_POLICY)
+			record_print("o %s %s\n", option_rules[option].name, policy_name(value));
+		else
+			record_print("o %s %zu\n", option_rules[option].name, value);
+	}
+}
+
+/* A call that gave a new block: kind is a, c or m, with its alignment. */
+static void record_new(char kind, size_t granule, size_t size, size_t alignment)
+{
+	if (LIKELY(heap.record == NULL) || granule == NONE)
+		return;
+	const uint32_t id = heap.record_next++;
+	record_ids()[granule] = id;
+	if (alignment == 0)
+		record_print("%c %" PRIu32 " %zu\n", kind, id, size);
+	else
+		record_print("%c %" PRIu32 " %zu %zu\n", kind, id, size, alignment);
+}
+
+static void record_resize(size_t from, size_t to, size_t size)
+{
+	if (LIKELY(heap.record == NULL) || to == NONE)
+		return;
+	const uint32_t id = record_ids()[from];
+	record_ids()[to] = id;
+	record_print("r %" PRIu32 " %zu\n", id, size);
+}
+
+static void record_free(size_t granule)
+{
+	if (UNLIKELY(heap.record != NULL))
+		record_print("f %" PRIu32 "\n", record_ids()[granule]);
+}
+
+/* All that was cached is coalesced, and not because a call that is recorded asked the OS. */
+static void record_flush(void)
+{
+	record_print("g\n");
+}
+
+/* Ends the recording, and begins one on out unless that is NULL. Returns 0 or an error number. */
+static int record_change(FILE *out)
+{
+	if (library.visitors != 0 || library.os_requests != 0 || (out != NULL && heap.top != 0))
+		return EBUSY;
+	record_stop();
+	if (out == NULL)
+		return 0;
+	const bool is_small = heap.limit != 0 && heap.limit <= SIZE_MAX / 2 / sizeof(uint32_t);
+	struct table ids = { .entry_bytes = sizeof(uint32_t) };
+	ids.reserved_bytes = round_up(table_bytes(&ids, heap.limit), os_page_bytes());
+	ids.memory = is_small ? os_reserve(ids.reserved_bytes) : NULL;
+	if (ids.memory == NULL)
+		return ENOMEM;
+	heap.ids = ids;
+	heap.record = out;
+	heap.record_next = 0;
+	fast_top_update();
+	record_options();
+	return 0;
+}
+
+int mems_record(FILE *out)
+{
+	if (out != NULL && !heap.is_started) {
+		errno = EINVAL;
+		return -1;
+	}
+	lock_take();
+	const int error = record_change(out);
+	lock_give();
+	if (error == 0)
+		return 0;
+	errno = error;
+	return -1;
+}
+
+/* ---- Fork ------------------------------------------------------------------------------------ */
+
+/* No other thread is in the middle of a change when the process is doubled. Handlers of the program
+ * that run in between may call MeMS. */
+static void fork_prepare(void)
+{
+	lock_take();
+	callout_begin();
+}
+
+static void fork_parent(void)
+{
+	callout_end();
+	lock_give();
+}
+
+static void fork_child(void)
+{
+	if (heap.record != NULL)
+		__fpurge(heap.record); /* what is in its buffer the parent will write */
+	record_stop();
+	fork_parent();
+}
+
+static void fork_handlers_install(void)
+{
+	if (!library.has_fork_handlers)
+		library.has_fork_handlers = pthread_atfork(fork_prepare, fork_parent, fork_child) == 0;
+}
+
+/* ---- Leaves: the bits of segments ------------------------------------------------------------ */
+
+static inline size_t leaf_of(size_t granule)
 {
 	return granule >> LEAF_LOG2;
 }
 
-/* There is an empty one before the first. */
-static struct leaf *leaf_at(size_t leaf)
+static inline size_t group_of(size_t granule)
 {
-	return &heap.leaves[leaf + 1];
+	return granule >> GROUP_LOG2;
 }
 
-static uint64_t leaf_starts(size_t leaf)
+static inline size_t top_load(void)
 {
-	return word_load(&leaf_at(leaf)->starts);
+	return atomic_load_explicit(&heap.top, memory_order_acquire);
 }
 
-static uint64_t leaf_holes(size_t leaf)
+static inline atomic_word *table_words(unsigned name)
 {
-	return word_load(&leaf_at(leaf)->holes);
+	return (atomic_word *)(void *)heap.tables[name].memory;
+}
+
+static inline uint64_t *table_bits(unsigned name)
+{
+	return (uint64_t *)(void *)heap.tables[name].memory;
+}
+
+/* There is an empty leaf before the first. */
+static inline atomic_word *starts_at(size_t leaf)
+{
+	return table_words(STARTS) + 1 + leaf;
+}
+
+static inline atomic_word *live_at(size_t leaf)
+{
+	return table_words(LIVE) + 1 + leaf;
+}
+
+static inline uint64_t leaf_starts(size_t leaf)
+{
+	return word_load(starts_at(leaf));
+}
+
+static inline uint64_t leaf_live(size_t leaf)
+{
+	return word_load(live_at(leaf));
 }
 
 static inline struct leaf_bits leaf_read(size_t leaf)
 {
-	return (struct leaf_bits){ leaf_starts(leaf), leaf_holes(leaf) };
+	return (struct leaf_bits){ leaf_starts(leaf), leaf_live(leaf) };
 }
 
 static inline void leaf_write(size_t leaf, struct leaf_bits bits)
 {
-	struct leaf *words = leaf_at(leaf);
-	word_store(&words->starts, bits.starts);
-	word_store(&words->holes, bits.holes);
+	word_store(starts_at(leaf), bits.starts);
+	word_store(live_at(leaf), bits.live);
 }
 
-/* The HOLEs that are merged for good, and so in the hole index. */
-static inline uint64_t leaf_merged(size_t leaf)
+/* Where a segment starts, live tells of which type it is. */
+static inline uint64_t holes_of(struct leaf_bits bits)
 {
-	const void *word = heap.indexed + (leaf << heap.indexed_log2);
-	return word_load((const atomic_word *)word);
+	return bits.starts & ~bits.live;
+}
+
+/* Where the HOLEs of the leaf start that placement may use. */
+static inline uint64_t leaf_holes(size_t leaf)
+{
+	return heap.is_quick ? word_load(table_words(COALESCED) + leaf) : holes_of(leaf_read(leaf));
+}
+
+static inline atomic_word *summary(unsigned level)
+{
+	return table_words(START_SUMMARY + level);
 }
 
 /* The next leaf after this one that has a start. There is one: that of top. A thread that asks
- * for what others change meanwhile may find the way down cut off: then top is the answer too. */
-static inline size_t leaf_next(size_t leaf)
+ * while others change the heap may find the way down cut off: then top is the answer too. */
+static NOINLINE size_t leaf_next(size_t leaf)
 {
 	size_t index = leaf + 1;
 	unsigned level = 0;
 	uint64_t word;
-	while ((word = word_load(&heap.has_start[level][index / 64]) >> (index % 64)) == 0) {
-		if (++level == START_LEVELS)
+	while ((word = word_load(&summary(level)[index / 64]) >> (index % 64)) == 0) {
+		if (++level == SUMMARY_LEVELS)
 			return leaf_of(top_load());
 		index = index / 64 + 1;
 	}
 	for (index += lowest_bit(word); level > 0; index = index * 64 + lowest_bit(word)) {
-		word = word_load(&heap.has_start[--level][index]);
+		word = word_load(&summary(--level)[index]);
 		if (word == 0)
 			return leaf_of(top_load());
 	}
@@ -913,14 +1381,14 @@ static inline size_t leaf_next(size_t leaf)
 
 /* The last leaf before this one that has a start. There is one: the first, which is the answer too
  * where the way down is cut off. */
-static size_t leaf_previous(size_t leaf)
+static NOINLINE size_t leaf_previous(size_t leaf)
 {
 	size_t index = leaf;
 	uint64_t earlier;
 	unsigned level = 0;
 	for (;; level++) {
-		earlier = word_load(&heap.has_start[level][index / 64]) & (bit_of(index) - 1);
-		if (earlier != 0 || level == START_LEVELS - 1)
+		earlier = word_load(&summary(level)[index / 64]) & (bit_of(index) - 1);
+		if (earlier != 0 || level == SUMMARY_LEVELS - 1)
 			break;
 		index /= 64;
 	}
@@ -931,31 +1399,18 @@ static size_t leaf_previous(size_t leaf)
 		if (level == 0)
 			return index;
 		index *= 64;
-		earlier = word_load(&heap.has_start[level - 1][index / 64]);
+		earlier = word_load(&summary(level - 1)[index / 64]);
 	}
 }
 
-/* The leaf has its first start. */
-static NOINLINE void has_start_set(size_t leaf)
+/* The leaf has its first start, or has lost its last one. */
+static NOINLINE void summary_update(size_t leaf, bool has_start)
 {
-	for (unsigned level = 0; level < START_LEVELS; level++) {
-		atomic_word *word = &heap.has_start[level][leaf / 64];
-		const uint64_t before = word_load(word);
-		word_store(word, before | bit_of(leaf));
-		if (before != 0)
-			return;
-		leaf /= 64;
-	}
-}
-
-/* The leaf has lost its last start. */
-static NOINLINE void has_start_clear(size_t leaf)
-{
-	for (unsigned level = 0; level < START_LEVELS; level++) {
-		atomic_word *word = &heap.has_start[level][leaf / 64];
-		const uint64_t after = word_load(word) & ~bit_of(leaf);
-		word_store(word, after);
-		if (after != 0)
+	for (unsigned level = 0; level < SUMMARY_LEVELS; level++) {
+		atomic_word *word = &summary(level)[leaf / 64];
+		const uint64_t others = word_load(word) & ~bit_of(leaf);
+		word_change(word, bit_of(leaf), has_start);
+		if (others != 0)
 			return;
 		leaf /= 64;
 	}
@@ -964,37 +1419,177 @@ static NOINLINE void has_start_clear(size_t leaf)
 static inline void start_add(size_t granule)
 {
 	const size_t leaf = leaf_of(granule);
-	const uint64_t starts = leaf_starts(leaf);
-	word_store(&leaf_at(leaf)->starts, starts | bit_of(granule));
-	if (UNLIKELY(starts == 0))
-		has_start_set(leaf);
+	const uint64_t before = leaf_starts(leaf);
+	word_store(starts_at(leaf), before | bit_of(granule));
+	if (UNLIKELY(before == 0))
+		summary_update(leaf, true);
 }
 
 static inline void start_remove(size_t granule)
 {
 	const size_t leaf = leaf_of(granule);
-	const uint64_t starts = leaf_starts(leaf) & ~bit_of(granule);
-	word_store(&leaf_at(leaf)->starts, starts);
-	if (UNLIKELY(starts == 0))
-		has_start_clear(leaf);
+	const uint64_t after = leaf_starts(leaf) & ~bit_of(granule);
+	word_store(starts_at(leaf), after);
+	if (UNLIKELY(after == 0))
+		summary_update(leaf, false);
 }
 
-static inline void holes_set(size_t granule, bool is_hole)
+/* Under quick fit: a coalesced HOLE starts at granule, or does no more. */
+static inline void coalesced_mark(size_t granule, bool is_coalesced)
 {
-	atomic_word *holes = &leaf_at(leaf_of(granule))->holes;
-	const uint64_t others = word_load(holes) & ~bit_of(granule);
-	word_store(holes, others | (uint64_t)is_hole << (granule % 64));
+	if (heap.is_quick)
+		word_change(table_words(COALESCED) + leaf_of(granule), bit_of(granule), is_coalesced);
 }
 
-/* The segment at granule is a HOLE, merged with its neighbours; or is no more. */
-static inline void hole_mark(size_t granule, bool is_hole)
+/* ---- Live granules: what translation reads (I17) --------------------------------------------- */
+
+/* The words from first to before end, wholly. */
+static inline void words_fill(atomic_word *words, size_t first, size_t end, bool value)
 {
-	holes_set(granule, is_hole);
-	if (heap.is_quick) {
-		atomic_word *merged = &heap.merged[leaf_of(granule)];
-		const uint64_t others = word_load(merged) & ~bit_of(granule);
-		word_store(merged, others | (uint64_t)is_hole << (granule % 64));
+	for (size_t i = first; i < end; i++)
+		word_store(words + i, value ? UINT64_MAX : 0);
+}
+
+/* The bits from first to last in the words of these two. */
+static inline void word_ends_change(atomic_word *words, size_t first, size_t last, bool value)
+{
+	if (first / 64 == last / 64) {
+		word_change(words + first / 64, bits_from_to(first, last), value);
+		return;
 	}
+	word_change(words + first / 64, bits_from_to(first, 63), value);
+	word_change(words + last / 64, bits_from_to(0, last), value);
+}
+
+/* The leaves from first to last lie in the middle of one PROCESS, or do no more. */
+static NOINLINE void live_middle_change(size_t first, size_t last, bool value)
+{
+	atomic_word *leaves = table_words(LIVE_LEAVES);
+	atomic_word *regions = table_words(LIVE_REGIONS);
+	const size_t group = first / 64 + 1; /* the groups from here to before last_group are whole */
+	const size_t last_group = last / 64;
+	word_ends_change(leaves, first, last, value);
+	if (last_group < group + FILLED_GROUPS + 1) {
+		words_fill(leaves, group, last_group, value);
+		return;
+	}
+	const size_t from = round_up(group, 64);
+	const size_t to = round_down(last_group, 64);
+	words_fill(leaves, group, from, value);
+	words_fill(leaves, to, last_group, value);
+	word_ends_change(regions, from / 64, to / 64 - 1, value);
+	words_fill(regions, from / 64 / 64 + 1, (to / 64 - 1) / 64, value);
+}
+
+/* Whether the leaves between that of the first and that of the last granule are filled. */
+static inline bool is_filled(size_t granule, size_t size)
+{
+	return leaf_of(granule + size - 1) - leaf_of(granule) <= FILLED_LEAVES + 1;
+}
+
+/* A segment of any size has become a PROCESS, or is none any more. */
+static NOINLINE void live_change_far(size_t granule, size_t size, bool value)
+{
+	const size_t end = granule + size - 1;
+	const size_t first = leaf_of(granule);
+	const size_t last = leaf_of(end);
+	word_ends_change(table_words(LIVE) + 1, granule, end, value);
+	if (is_filled(granule, size))
+		words_fill(table_words(LIVE) + 1, first + 1, last, value);
+	else
+		live_middle_change(first + 1, last - 1, value);
+}
+
+/* low_masks[n]: n bits, from the lowest on. */
+#define EIGHT_MASKS(n) \
+	UINT64_MAX >> (64 - (n)), UINT64_MAX >> (63 - (n)), UINT64_MAX >> (62 - (n)), \
+	UINT64_MAX >> (61 - (n)), UINT64_MAX >> (60 - (n)), UINT64_MAX >> (59 - (n)), \
+	UINT64_MAX >> (58 - (n)), UINT64_MAX >> (57 - (n))
+static const uint64_t low_masks[65] = {
+	0, EIGHT_MASKS(1), EIGHT_MASKS(9), EIGHT_MASKS(17), EIGHT_MASKS(25), EIGHT_MASKS(33),
+	EIGHT_MASKS(41), EIGHT_MASKS(49), EIGHT_MASKS(57)
+};
+
+/* At most 64 granules, as far as they lie in the first leaf and in the next. */
+struct live_bits {
+	uint64_t low, high;
+};
+
+static ALWAYS_INLINE struct live_bits live_bits_of(size_t granule, size_t size)
+{
+	const unsigned bit = granule % 64;
+	const uint64_t mask = low_masks[size];
+	const uint64_t both = mask << bit | mask >> (-bit % 64);
+	const uint64_t high = both & low_masks[bit];
+	return (struct live_bits){ both ^ high, high };
+}
+
+/* At most 64 granules. Both words are written: whether the second has to be would be a branch that
+ * the processor cannot predict. */
+static ALWAYS_INLINE void live_change_near(size_t granule, size_t size, bool value)
+{
+	const size_t leaf = leaf_of(granule);
+	const struct live_bits bits = live_bits_of(granule, size);
+	word_change(live_at(leaf), bits.low, value);
+	word_change(live_at(leaf + 1), bits.high, value);
+}
+
+/* At most 64 granules, of which all are live, or none. */
+static ALWAYS_INLINE void live_flip(size_t granule, size_t size)
+{
+	atomic_word *word = live_at(leaf_of(granule));
+	const struct live_bits bits = live_bits_of(granule, size);
+	word_store(word, word_load(word) ^ bits.low);
+	word_store(word + 1, word_load(word + 1) ^ bits.high);
+}
+
+static inline void live_change(size_t granule, size_t size, bool value)
+{
+	if (size <= 64)
+		live_change_near(granule, size, value);
+	else
+		live_change_far(granule, size, value);
+}
+
+/* [ PROCESS ][ PROCESS ]  =>  [ ------ PROCESS ------ ] */
+static void live_join(size_t granule, size_t middle, size_t end)
+{
+	if (is_filled(granule, end - granule))
+		return;
+	live_change(granule, middle - granule, false);
+	live_change(middle, end - middle, false);
+	live_change(granule, end - granule, true);
+}
+
+/* [ ------ PROCESS ------ ]  =>  [ PROCESS ][ PROCESS ] */
+static void live_split(size_t granule, size_t middle, size_t end)
+{
+	if (is_filled(granule, end - granule))
+		return;
+	live_change(granule, end - granule, false);
+	live_change(granule, middle - granule, true);
+	live_change(middle, end - middle, true);
+}
+
+/* Whether the granule is live, of a large PROCESS only if it is near its ends. */
+static inline bool is_live_near(size_t granule)
+{
+	return (leaf_live(leaf_of(granule)) >> (granule % 64) & 1) != 0;
+}
+
+static inline bool is_live_middle(size_t granule)
+{
+	const size_t leaf = leaf_of(granule);
+	const size_t region = granule >> REGION_LOG2;
+	const uint64_t leaves = word_load(table_words(LIVE_LEAVES) + leaf / 64) >> (leaf % 64);
+	const uint64_t regions = word_load(table_words(LIVE_REGIONS) + region / 64) >> (region % 64);
+	return ((leaves | regions) & 1) != 0;
+}
+
+/* Whether the granule lies in a PROCESS. */
+static inline bool is_live(size_t granule)
+{
+	return LIKELY(is_live_near(granule)) || is_live_middle(granule);
 }
 
 /* ---- Segments: the sub-chain as a list ------------------------------------------------------- */
@@ -1004,16 +1599,16 @@ static bool is_start(size_t granule)
 	return (leaf_starts(leaf_of(granule)) & bit_of(granule)) != 0;
 }
 
-/* Whether the segment at granule is no PROCESS. */
-static bool is_hole(size_t granule)
+/* Whether the segment that starts at granule is no PROCESS. */
+static inline bool is_hole(size_t granule)
 {
-	return (leaf_holes(leaf_of(granule)) & bit_of(granule)) != 0;
+	return !is_live_near(granule);
 }
 
-/* Whether it is a HOLE that is merged for good: under first fit every HOLE is. */
-static inline bool is_merged(size_t granule)
+/* Whether a HOLE starts at granule that placement may use. */
+static inline bool is_coalesced(size_t granule)
 {
-	return (leaf_merged(leaf_of(granule)) & bit_of(granule)) != 0;
+	return (leaf_holes(leaf_of(granule)) & bit_of(granule)) != 0;
 }
 
 /* The 64 granules after this one: bit i is set where a segment starts at granule + 1 + i. */
@@ -1033,9 +1628,11 @@ static inline uint64_t starts_up_to(size_t granule)
 }
 
 /* Where the first segment of a later leaf starts; never beyond top. */
-static NOINLINE size_t start_beyond(size_t leaf)
+static inline size_t start_beyond(size_t leaf)
 {
-	const size_t far = leaf_next(leaf);
+	const size_t next = leaf + 1;
+	const uint64_t leaves = word_load(&summary(0)[next / 64]) >> (next % 64);
+	const size_t far = LIKELY(leaves != 0) ? next + lowest_bit(leaves) : leaf_next(leaf);
 	return min_size(far * 64 + lowest_bit(leaf_starts(far) | bit_of(63)), top_load());
 }
 
@@ -1071,73 +1668,51 @@ static inline size_t segment_size(size_t granule)
 	return segment_next(granule) - granule;
 }
 
-/* ---- The hole index: which is the first HOLE of at least n granules? ------------------------- */
-
-static size_t group_of(size_t granule)
-{
-	return granule >> GROUP_LOG2;
-}
-
-static uint8_t leaf_max_of(size_t size)
-{
-	return (uint8_t)min_size(size, LARGE);
-}
-
-/* The granules of all these HOLEs of one leaf, as far as they lie in it. The addition carries
- * through each HOLE to the start that follows it, or out of the word. */
-static inline uint64_t holes_fill(uint64_t starts, uint64_t holes)
-{
-	const uint64_t ends = (~starts + (holes << 1)) & starts;
-	return ends - holes;
-}
-
-/* The granules of all HOLEs that start in the leaf, as far as they lie in it. */
-static inline uint64_t leaf_free(size_t leaf)
-{
-	return holes_fill(leaf_starts(leaf), leaf_merged(leaf));
-}
-
-/* The first bit of each run of at least size bits, 1 to 64. */
-static inline uint64_t runs_of(uint64_t bits, unsigned size)
-{
-	UNROLL for (unsigned i = 0; i < 6; i++) {
-		bits &= bits >> (size / 2);
-		size -= size / 2;
-	}
-	return bits;
-}
-
-/* The length of the longest run of bits: there are few in a leaf. */
-static inline unsigned longest_run(uint64_t bits)
-{
-	unsigned longest = 0;
-	while (bits != 0) {
-		const uint64_t beyond = bits + (bits & -bits); /* its lowest bit follows the first run */
-		const unsigned end = beyond != 0 ? lowest_bit(beyond) : 64;
-		const unsigned length = end - lowest_bit(bits);
-		longest = length > longest ? length : longest;
-		bits &= beyond;
-	}
-	return longest;
-}
-
-/* The last HOLE that starts in the leaf, the only one that can reach beyond it; or NONE. */
-static inline size_t leaf_last_hole(size_t leaf)
-{
-	const uint64_t holes = leaf_merged(leaf);
-	return holes == 0 ? NONE : leaf * 64 + highest_bit(holes);
-}
-
 /* The HOLE that starts at granule; NONE may be asked for as well. */
 static inline struct hole hole_at(size_t granule)
 {
 	return (struct hole){ granule, granule == NONE ? 0 : segment_size(granule) };
 }
 
+/* ---- The hole tree: which is the first HOLE of at least n granules? -------------------------- */
+
+static inline uint8_t *leaf_max(void)
+{
+	return (uint8_t *)heap.tables[LEAF_MAX].memory;
+}
+
+static inline int32_t *tree(unsigned level)
+{
+	return (int32_t *)(void *)heap.tables[TREE + level].memory;
+}
+
+static inline uint8_t leaf_entry_of(size_t size)
+{
+	return (uint8_t)min_size(size, LARGE);
+}
+
+static inline int32_t tree_entry_of(size_t size)
+{
+	return (int32_t)min_size(size, INT32_MAX);
+}
+
+/* The granules of all coalesced HOLEs that start in the leaf, as far as they lie in it. */
+static inline uint64_t leaf_free(size_t leaf)
+{
+	return segments_fill(leaf_starts(leaf), leaf_holes(leaf));
+}
+
+/* The last HOLE that starts in the leaf, the only one that can reach beyond it; or NONE. */
+static inline size_t leaf_last_hole(size_t leaf)
+{
+	const uint64_t holes = leaf_holes(leaf);
+	return holes == 0 ? NONE : leaf * 64 + highest_bit(holes);
+}
+
 /* The largest HOLE that starts in the leaf, counted from the bits. */
 static size_t leaf_largest(size_t leaf)
 {
-	if (leaf_merged(leaf) == 0)
+	if (leaf_holes(leaf) == 0)
 		return 0;
 	const uint64_t bits = leaf_free(leaf);
 	const size_t longest = longest_run(bits);
@@ -1146,215 +1721,239 @@ static size_t leaf_largest(size_t leaf)
 	return max_size(longest, segment_size(leaf_last_hole(leaf)));
 }
 
-/* The largest large HOLE that starts in the group, 0 if there is none. */
+/* Makes the entry of the leaf exact. */
+static void leaf_refresh(size_t leaf)
+{
+	leaf_max()[leaf] = leaf_entry_of(leaf_largest(leaf));
+}
+
+/* The largest HOLE that starts in the group; makes the entries of large HOLEs exact. */
 static size_t group_largest(size_t group)
 {
-	const uint8_t *line = heap.leaf_max[0] + group * GROUP_LEAVES;
-	size_t largest = LARGE - 1;
-	for (unsigned i = 0; (i = bytes_find(line, i, LARGE)) < GROUP_LEAVES; i++)
-		largest = max_size(largest, hole_at(leaf_last_hole(group * GROUP_LEAVES + i)).size);
-	return largest < LARGE ? 0 : largest;
-}
-
-/* Raises the entries above that of the leaf, as far as they are smaller. */
-static NOINLINE void leaf_max_raise(size_t leaf, uint8_t size)
-{
-	for (unsigned level = 1; level < LEAF_MAX_LEVELS; level++) {
-		leaf /= 64;
-		if (heap.leaf_max[level][leaf] >= size)
-			return;
-		heap.leaf_max[level][leaf] = size;
+	const size_t first = group * GROUP_LEAVES;
+	const uint8_t *line = leaf_max() + first;
+	size_t largest = 0;
+	for (unsigned i = 0; (i = bytes_find(line, i, LARGE)) < GROUP_LEAVES; i++) {
+		const size_t size = leaf_largest(first + i);
+		leaf_max()[first + i] = leaf_entry_of(size);
+		largest = max_size(largest, size);
 	}
+	return max_size(largest, bytes_max(line));
 }
 
-static NOINLINE void group_raise(size_t group, size_t size)
+/* Makes the entry of the group exact, and those above as far as it was the largest there. */
+static NOINLINE void group_refresh(size_t group)
 {
-	for (unsigned level = 0; level < MAX_LEVELS && heap.group_max[level][group] < size; level++) {
-		heap.group_max[level][group] = (uint32_t)size;
-		group >>= FANOUT_LOG2;
-	}
-}
-
-/* Counts the entries of the group anew, and those above as far as it was the largest there. */
-static void group_settle_small(size_t group)
-{
-	uint8_t before = heap.leaf_max[1][group];
-	uint8_t after = (uint8_t)bytes_max(heap.leaf_max[0] + group * GROUP_LEAVES);
-	heap.leaf_max[1][group] = after;
-	for (unsigned level = 2; level < LEAF_MAX_LEVELS && after != before; level++) {
-		const uint8_t *line = heap.leaf_max[level - 1] + round_down(group, 64);
-		group /= 64;
-		if (heap.leaf_max[level][group] != before)
+	size_t index = group;
+	int32_t after = tree_entry_of(group_largest(group));
+	for (unsigned level = 0; level < TREE_LEVELS; level++) {
+		const int32_t before = tree(level)[index];
+		tree(level)[index] = after;
+		if (before == after || level == TREE_LEVELS - 1)
 			return;
-		after = (uint8_t)bytes_max(line);
-		heap.leaf_max[level][group] = after;
-	}
-}
-
-static void group_settle_large(size_t group)
-{
-	uint32_t before = heap.group_max[0][group];
-	uint32_t after = (uint32_t)group_largest(group);
-	heap.group_max[0][group] = after;
-	for (unsigned level = 1; level < MAX_LEVELS && after != before; level++) {
-		const uint32_t *line = heap.group_max[level - 1] + round_down(group, FANOUT);
-		group >>= FANOUT_LOG2;
-		if (heap.group_max[level][group] != before)
-			return;
+		const int32_t *line = tree(level) + round_down(index, FANOUT);
+		index >>= FANOUT_LOG2;
 		after = sizes_max(line);
-		heap.group_max[level][group] = after;
 	}
 }
 
-static void group_settle(size_t group)
+static NOINLINE void tree_raise(size_t group, int32_t size)
 {
-	group_settle_small(group);
-	if (heap.group_max[0][group] != 0)
-		group_settle_large(group);
+	for (unsigned level = 0; level < TREE_LEVELS && tree(level)[group] < size; level++) {
+		tree(level)[group] = size;
+		group >>= FANOUT_LOG2;
+	}
 }
 
-/* Corrects the entry of a leaf, which may be too large. */
-static void leaf_settle(size_t leaf)
+/* A HOLE of so many granules has come to be at granule, or has grown to that. */
+static inline void hole_enter(size_t granule, size_t size)
 {
-	heap.leaf_max[0][leaf] = leaf_max_of(leaf_largest(leaf));
-}
-
-/* Gives the slot to another group. */
-static NOINLINE void lag_change(struct lag *lag, size_t group)
-{
-	for (uint64_t leaves = lag->leaves; leaves != 0; leaves &= leaves - 1)
-		leaf_settle(lag->group * GROUP_LEAVES + lowest_bit(leaves));
-	group_settle(lag->group);
-	*lag = (struct lag){ .group = group };
-}
-
-/* A HOLE of at least so many granules starts in the leaf. */
-static inline void leaf_raise(size_t leaf, uint8_t least)
-{
-	uint8_t *entry = &heap.leaf_max[0][leaf];
+	uint8_t *entry = &leaf_max()[leaf_of(granule)];
+	const uint8_t least = leaf_entry_of(size);
 	*entry = *entry < least ? least : *entry;
-	if (UNLIKELY(heap.leaf_max[1][leaf / 64] < least))
-		leaf_max_raise(leaf, least);
+	if (UNLIKELY(tree(0)[group_of(granule)] < tree_entry_of(size)))
+		tree_raise(group_of(granule), tree_entry_of(size));
+}
+
+/* Makes the entries of the group that has the slot exact, and gives the slot to another one. */
+static NOINLINE void stale_replace(struct stale_group *slot, size_t group)
+{
+	for (uint64_t leaves = slot->leaves; leaves != 0; leaves &= leaves - 1)
+		leaf_refresh(slot->group * GROUP_LEAVES + lowest_bit(leaves));
+	group_refresh(slot->group);
+	*slot = (struct stale_group){ .group = group };
+}
+
+static inline struct stale_group *stale_slot(size_t leaf)
+{
+	return &heap.stale[leaf / GROUP_LEAVES % STALE_GROUPS];
+}
+
+static inline bool has_stale_slot(size_t leaf)
+{
+	return stale_slot(leaf)->group == leaf / GROUP_LEAVES;
+}
+
+/* A HOLE that started in the leaf has become smaller, or is gone. Call when all bits and entries of
+ * larger HOLEs say so. */
+static inline void leaf_mark_stale(size_t leaf)
+{
+	if (UNLIKELY(!has_stale_slot(leaf)))
+		stale_replace(stale_slot(leaf), leaf / GROUP_LEAVES);
+	stale_slot(leaf)->leaves |= bit_of(leaf);
 }
 
 /* No HOLE that starts in the leaf is larger. */
 static inline void leaf_lower(size_t leaf, size_t most)
 {
-	heap.leaf_max[0][leaf] = (uint8_t)min_size(heap.leaf_max[0][leaf], most);
-}
-
-/* A HOLE of so many granules has come to be at granule, or has grown to that. */
-static inline void index_add(size_t granule, size_t size)
-{
-	leaf_raise(leaf_of(granule), leaf_max_of(size));
-	if (size >= LARGE && heap.group_max[0][group_of(granule)] < size)
-		group_raise(group_of(granule), size);
-}
-
-/* A HOLE that started in the leaf is gone, or smaller. */
-static inline void leaf_lag(size_t leaf)
-{
-	const size_t group = leaf / GROUP_LEAVES;
-	struct lag *lag = &heap.lags[group % LAGS];
-	if (UNLIKELY(lag->group != group))
-		lag_change(lag, group);
-	lag->leaves |= bit_of(leaf);
-}
-
-/* The last HOLE of the leaf begins in another one from now on, or is gone. The bits say so already.
- * All others end in the leaf. */
-static inline void leaf_lose_last(size_t leaf)
-{
-	leaf_lower(leaf, leaf_merged(leaf) == 0 ? 0 : 63);
-}
-
-/* The HOLE of so many granules at granule has lost its low end. The bits say so already. Where
- * what is left begins in the same leaf, no entry can grow. */
-static inline void index_cut(size_t granule, size_t size, size_t lost)
-{
-	const size_t rest = granule + lost;
-	const size_t leaf = leaf_of(granule);
-	if (leaf_of(rest) != leaf) {
-		leaf_lose_last(leaf);
-		index_add(rest, size - lost);
-	}
-	leaf_lag(leaf);
+	leaf_max()[leaf] = (uint8_t)min_size(leaf_max()[leaf], most);
 }
 
 /* The smallest size of each class. */
-static const uint16_t class_least[CLASSES] = {
+static const uint16_t class_min[CLASSES] = {
 	1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 20, 32, 64, 128, 256
 };
 
-static void classes_describe(void)
+/* How many classes have a smallest size up to this one. */
+#define TWICE(n) n, n
+#define FOUR_TIMES(n) TWICE(n), TWICE(n)
+#define TIMES_12(n) FOUR_TIMES(n), FOUR_TIMES(n), FOUR_TIMES(n)
+#define TIMES_32(n) TIMES_12(n), TIMES_12(n), FOUR_TIMES(n), FOUR_TIMES(n)
+#define TIMES_128(n) TIMES_32(n), TIMES_32(n), TIMES_32(n), TIMES_32(n)
+static const uint8_t classes_up_to_size[] = {
+	0, 1, 2, 3, 4, 5, 6, 7, TWICE(8), TWICE(9), FOUR_TIMES(10), FOUR_TIMES(11), TIMES_12(12),
+	TIMES_32(13), TIMES_32(14), TIMES_32(14), TIMES_128(15), 16
+};
+static_assert(sizeof(classes_up_to_size) == CLASSED_SIZES, "a class for each size below the last");
+
+static inline unsigned classes_up_to(size_t size)
 {
-	unsigned class = 0;
-	for (unsigned size = 0; size < CLASSED_SIZES; size++) {
-		class += class_least[class] == size;
-		heap.classes_up_to[size] = (uint8_t)class;
-	}
+	return classes_up_to_size[min_size(size, CLASSED_SIZES - 1)];
 }
 
-/* The number of classes with a least size up to this one. */
-static unsigned classes_up_to(size_t size)
+static inline unsigned class_of(size_t size)
 {
-	return heap.classes_up_to[min_size(size, CLASSED_SIZES - 1)];
-}
-
-/* Nothing is known. */
-static void bounds_reset(void)
-{
-	memset(heap.bounds, 0, sizeof(heap.bounds));
+	ASSERT(size != 0, "no block has no granules");
+	return classes_up_to(size) - 1;
 }
 
 /* All ones for the classes from first on. */
-static inline const unaligned_lanes *class_mask(unsigned first)
+static inline const i32x4_unaligned *class_mask(unsigned first)
 {
 	static const int32_t masks[2 * CLASSES] = {
 		[CLASSES] = -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1
 	};
-	return (const unaligned_lanes *)(const void *)(masks + CLASSES - first);
+	return (const i32x4_unaligned *)(const void *)(masks + CLASSES - first);
 }
 
-static inline size_t class_bound(unsigned class)
+/* The leaf where to begin to look for a HOLE of this class. */
+static inline size_t search_start_of(unsigned class)
 {
-	return (uint32_t)heap.bounds[class / 4][class % 4];
-}
-
-/* The leaf where to begin to look for a HOLE of so many granules. */
-static inline size_t bound_of(size_t size)
-{
-	return class_bound(classes_up_to(size) - 1);
+	return (uint32_t)heap.search_start[class / 4][class % 4];
 }
 
 /* No HOLE of size or more granules starts before the leaf. */
-static inline void bounds_raise(size_t size, size_t leaf)
+static inline void search_start_raise(size_t size, size_t leaf)
 {
-	const int32_t bound = (int32_t)leaf;
-	const unaligned_lanes *mask = class_mask(classes_up_to(size - 1));
+	const int32_t start = (int32_t)leaf;
+	const i32x4_unaligned *mask = class_mask(classes_up_to(size - 1));
 	UNROLL for (unsigned i = 0; i < CLASSES / 4; i++) {
-		const lanes old = heap.bounds[i];
-		const lanes raised = (old < bound) & mask[i];
-		heap.bounds[i] = (old & ~raised) | (bound & raised);
+		const i32x4 old = heap.search_start[i];
+		const i32x4 raised = (old < start) & mask[i];
+		heap.search_start[i] = (old & ~raised) | (start & raised);
 	}
 }
 
-/* There is a HOLE of so many granules in the leaf. Most often that is not new: no bound is less
- * than that of the class before. */
-static inline void bounds_lower(size_t size, size_t leaf)
+/* There is a HOLE of so many granules in the leaf. Most often that changes nothing: no search start
+ * is less than that of the class before. */
+static inline void search_start_lower(size_t size, size_t leaf)
 {
-	if (bound_of(size) <= leaf)
+	if (search_start_of(class_of(size)) <= leaf)
 		return;
-	const int32_t bound = (int32_t)leaf;
-	const unaligned_lanes *mask = class_mask(classes_up_to(size));
+	const int32_t start = (int32_t)leaf;
+	const i32x4_unaligned *mask = class_mask(classes_up_to(size));
 	UNROLL for (unsigned i = 0; i < CLASSES / 4; i++) {
-		const lanes old = heap.bounds[i];
-		const lanes lowered = (old > bound) & ~mask[i];
-		heap.bounds[i] = (old & ~lowered) | (bound & lowered);
+		const i32x4 old = heap.search_start[i];
+		const i32x4 lowered = (old > start) & ~mask[i];
+		heap.search_start[i] = (old & ~lowered) | (start & lowered);
 	}
 }
 
 static const struct hole no_hole = { NONE, 0 };
+
+/* The first group from this one on whose entry is at least least: up the levels, and down again.
+ * NONE if there is none. */
+static size_t group_from(size_t group, int32_t least)
+{
+	unsigned level = 0;
+	unsigned entry;
+	size_t index = group;
+	for (;; index = index / FANOUT + 1) {
+		entry = sizes_find(tree(level) + round_down(index, FANOUT), index % FANOUT, least);
+		if (entry < FANOUT)
+			break;
+		if (++level == TREE_LEVELS)
+			return NONE;
+	}
+	for (index = round_down(index, FANOUT) + entry; level > 0; level--) {
+		index *= FANOUT;
+		index += sizes_find(tree(level - 1) + index, 0, least);
+	}
+	return index;
+}
+
+/* The first leaf in a group from this one on whose entry is at least size, which is not large. NONE
+ * if there is none. */
+static NOINLINE size_t leaf_from_group(size_t group, unsigned size)
+{
+	while ((group = group_from(group, (int32_t)size)) != NONE) {
+		const unsigned entry = bytes_find(leaf_max() + group * GROUP_LEAVES, 0, size);
+		if (entry < GROUP_LEAVES)
+			return group * GROUP_LEAVES + entry;
+		group_refresh(group);
+	}
+	return NONE;
+}
+
+/* The first leaf from this one on whose entry is at least size, which is not large; NONE if there
+ * is none. */
+static inline size_t leaf_from(size_t leaf, unsigned size)
+{
+	ASSERT(size < LARGE, "the entries of leaves do not tell large HOLEs apart");
+	const size_t first = round_down(leaf, GROUP_LEAVES);
+	const unsigned entry = bytes_find(leaf_max() + first, leaf % GROUP_LEAVES, size);
+	return entry < GROUP_LEAVES ? first + entry : leaf_from_group(leaf / GROUP_LEAVES + 1, size);
+}
+
+/* The first HOLE of at least size granules, a large size, in the leaves from this one to the end
+ * of its group. */
+static struct hole group_find_large(size_t leaf, size_t size)
+{
+	const size_t first = round_down(leaf, GROUP_LEAVES);
+	unsigned entry = leaf % GROUP_LEAVES;
+	for (; (entry = bytes_find(leaf_max() + first, entry, LARGE)) < GROUP_LEAVES; entry++) {
+		const struct hole last = hole_at(leaf_last_hole(first + entry));
+		if (last.size >= size)
+			return last;
+	}
+	return no_hole;
+}
+
+/* The first HOLE of at least size granules, a large size, in the leaves from this one on. */
+static NOINLINE struct hole hole_find_large(size_t size, size_t leaf)
+{
+	const int32_t least = tree_entry_of(size);
+	size_t group = leaf / GROUP_LEAVES;
+	struct hole hole = no_hole;
+	if (tree(0)[group] >= least)
+		hole = group_find_large(leaf, size);
+	while (hole.start == NONE && (group = group_from(group + 1, least)) != NONE) {
+		hole = group_find_large(group * GROUP_LEAVES, size);
+		if (hole.start == NONE)
+			group_refresh(group);
+	}
+	return hole;
+}
 
 /* The first HOLE of at least size granules that starts in the leaf. */
 static inline struct hole leaf_find(size_t leaf, size_t size)
@@ -1366,168 +1965,86 @@ static inline struct hole leaf_find(size_t leaf, size_t size)
 	return last.size >= size ? last : no_hole;
 }
 
-/* The first group from this one on whose entry in leaf_max is at least least: up the levels, and
- * down again. NONE if there is none. */
-static size_t group_from(size_t group, unsigned least)
-{
-	unsigned level = 1;
-	unsigned entry;
-	size_t index = group;
-	for (;; index = index / 64 + 1) {
-		entry = bytes_find(heap.leaf_max[level] + round_down(index, 64), index % 64, least);
-		if (entry < 64)
-			break;
-		if (++level == LEAF_MAX_LEVELS)
-			return NONE;
-	}
-	for (index = round_down(index, 64) + entry; level > 1; level--) {
-		index *= 64;
-		index += bytes_find(heap.leaf_max[level - 1] + index, 0, least);
-	}
-	return index;
-}
-
-/* The first leaf in a group from this one on whose entry is at least size, which is not large. NONE
- * if there is none. */
-static NOINLINE size_t leaf_from_group(size_t group, unsigned size)
-{
-	while ((group = group_from(group, size)) != NONE) {
-		const unsigned entry = bytes_find(heap.leaf_max[0] + group * GROUP_LEAVES, 0, size);
-		if (entry < GROUP_LEAVES)
-			return group * GROUP_LEAVES + entry;
-		group_settle(group);
-	}
-	return NONE;
-}
-
-/* The first leaf from this one on whose entry is at least size, which is not large; NONE if there
- * is none. */
-static inline size_t leaf_from(size_t leaf, unsigned size)
-{
-	const size_t first = round_down(leaf, GROUP_LEAVES);
-	const unsigned entry = bytes_find(heap.leaf_max[0] + first, leaf % GROUP_LEAVES, size);
-	return entry < GROUP_LEAVES ? first + entry : leaf_from_group(leaf / GROUP_LEAVES + 1, size);
-}
-
-/* The first group after this one whose entry is at least size: up the levels, and down again. */
-static size_t group_after(size_t group, size_t size)
-{
-	unsigned level = 0;
-	unsigned entry;
-	size_t index = group;
-	for (;; level++) {
-		if (level == MAX_LEVELS)
-			return NONE;
-		const uint32_t *line = heap.group_max[level] + round_down(index, FANOUT);
-		entry = sizes_find(line, index % FANOUT + 1, size);
-		if (entry < FANOUT)
-			break;
-		index >>= FANOUT_LOG2;
-	}
-	for (index = round_down(index, FANOUT) + entry; level > 0; level--) {
-		index <<= FANOUT_LOG2;
-		index += sizes_find(heap.group_max[level - 1] + index, 0, size);
-	}
-	return index;
-}
-
-/* The first HOLE of at least size granules, a large size, in the leaves from this one to the end
- * of its group. */
-static struct hole group_find(size_t leaf, size_t size)
-{
-	const size_t first = round_down(leaf, GROUP_LEAVES);
-	for (unsigned entry = leaf % GROUP_LEAVES;; entry++) {
-		entry = bytes_find(heap.leaf_max[0] + first, entry, LARGE);
-		if (entry >= GROUP_LEAVES)
-			return no_hole;
-		const struct hole last = hole_at(leaf_last_hole(first + entry));
-		if (last.size >= size)
-			return last;
-		if (last.size < LARGE)
-			leaf_settle(first + entry);
-	}
-}
-
-/* The first HOLE of at least size granules, a large size, in the leaves from this one on. */
-static NOINLINE struct hole large_find(size_t size, size_t leaf)
-{
-	struct hole hole = hole_at(leaf_last_hole(leaf)); /* most often, where there are few sizes */
-	if (hole.size >= size)
-		return hole;
-	hole = no_hole;
-	size_t group = leaf / GROUP_LEAVES;
-	if (heap.group_max[0][group] < size) {
-		group = group_after(group, size);
-		leaf = group * GROUP_LEAVES;
-	}
-	while (group != NONE) {
-		hole = group_find(leaf, size);
-		if (hole.start != NONE)
-			return hole;
-		group_settle(group);
-		group = group_after(group, size);
-		leaf = group * GROUP_LEAVES;
-	}
-	return hole;
-}
-
 /* The first HOLE of at least size granules in the leaves from this one on. */
 static inline struct hole hole_find(size_t size, size_t leaf)
 {
 	if (size >= LARGE)
-		return large_find(size, leaf);
+		return hole_find_large(size, leaf);
 	while ((leaf = leaf_from(leaf, (unsigned)size)) != NONE) {
 		const struct hole hole = leaf_find(leaf, size);
 		if (hole.start != NONE)
 			return hole;
-		leaf_settle(leaf);
+		leaf_refresh(leaf);
 	}
 	return no_hole;
 }
 
 /* The first HOLE of at least size granules that starts after granule; NONE if there is none. */
-static size_t hole_after(size_t size, size_t granule)
+static struct hole hole_after(size_t size, size_t granule)
 {
 	const size_t leaf = leaf_of(granule);
-	uint64_t holes = leaf_merged(leaf) & (UINT64_MAX << 1 << (granule % 64));
+	uint64_t holes = leaf_holes(leaf) & ~bits_from_to(0, granule);
 	for (; holes != 0; holes &= holes - 1)
 		if (segment_size(leaf * 64 + lowest_bit(holes)) >= size)
-			return leaf * 64 + lowest_bit(holes);
-	return hole_find(size, leaf + 1).start;
+			return hole_at(leaf * 64 + lowest_bit(holes));
+	return hole_find(size, leaf + 1);
 }
 
 /* The first HOLE of at least size granules. */
 static inline struct hole hole_first(size_t size)
 {
-	return UNLIKELY(size > heap.top) ? no_hole : hole_find(size, bound_of(size));
+	return UNLIKELY(size > heap.top) ? no_hole : hole_find(size, search_start_of(class_of(size)));
 }
 
-/* Whether mems_malloc and mems_free may take the direct way to the bins, or the near way. */
-static void direct_update(void)
+/* The first leaf from this one on that has a start; end if there is none before. */
+static inline size_t leaf_with_start(size_t leaf, size_t end)
 {
-	const bool is_plain = heap.is_started && heap.visitors == 0 && heap.record == NULL &&
-	                      !heap.is_watched;
-	heap.near_top = is_plain && !heap.is_quick ? heap.top : 0;
-	heap.near_sizes = heap.near_top != 0 ? NEAR_SIZES : 0;
-	heap.direct_sizes = is_plain && heap.is_quick ? DIRECT_BINS : 0;
+	while (leaf < end) {
+		const uint64_t leaves = word_load(&summary(0)[leaf / 64]) >> (leaf % 64);
+		if (leaves != 0)
+			return leaf + lowest_bit(leaves);
+		leaf = round_down(leaf, 64) + 64;
+	}
+	return end;
 }
 
-/* ---- Contents: AddressSanitizer and Valgrind are told what the program may use --------------- */
+/* Makes all entries exact, counted from the bits. */
+static void tree_rebuild(void)
+{
+	const size_t end = leaf_of(heap.top) + 1;
+	size_t entries = group_of(heap.top) + 1;
+	memset(leaf_max(), 0, end);
+	memset(tree(0), 0, entries * sizeof(int32_t));
+	for (size_t leaf = 0; (leaf = leaf_with_start(leaf, end)) < end; leaf++) {
+		const size_t largest = leaf_largest(leaf);
+		int32_t *entry = &tree(0)[leaf / GROUP_LEAVES];
+		leaf_max()[leaf] = leaf_entry_of(largest);
+		*entry = tree_entry_of(max_size((size_t)*entry, largest));
+	}
+	for (unsigned level = 1; level < TREE_LEVELS; level++) {
+		entries = (entries + FANOUT - 1) / FANOUT;
+		for (size_t i = 0; i < entries; i++)
+			tree(level)[i] = sizes_max(tree(level - 1) + i * FANOUT);
+	}
+	memset(heap.search_start, 0, sizeof(heap.search_start));
+}
+
+/* ---- Memory checkers: AddressSanitizer and Valgrind are told what the program may use -------- */
 
 /* Whether there is such a checker, at run time. */
-static bool contents_are_watched(void)
+static bool has_memory_checker(void)
 {
-	bool are_watched = false;
+	bool has_one = false;
 #ifdef HAS_VALGRIND
-	are_watched = RUNNING_ON_VALGRIND != 0;
+	has_one = RUNNING_ON_VALGRIND != 0;
 #endif
 #ifdef HAS_ASAN
-	are_watched = true;
+	has_one = true;
 #endif
-	return are_watched;
+	return has_one;
 }
 
-static NOINLINE void contents_tell(size_t granule, size_t size, bool is_allowed)
+static NOINLINE void memory_checker_tell(size_t granule, size_t size, bool is_allowed)
 {
 	char *address = heap.base + (granule << heap.shift);
 	const size_t bytes = size << heap.shift;
@@ -1549,20 +2066,20 @@ static NOINLINE void contents_tell(size_t granule, size_t size, bool is_allowed)
 }
 
 /* The program may use these granules from now on, and what is in them is not defined. */
-static inline void contents_allow(size_t granule, size_t size)
+static inline void mem_mark_undefined(size_t granule, size_t size)
 {
 	if (UNLIKELY(heap.is_watched))
-		contents_tell(granule, size, true);
+		memory_checker_tell(granule, size, true);
 }
 
-static inline void contents_forbid(size_t granule, size_t size)
+static inline void mem_mark_noaccess(size_t granule, size_t size)
 {
 	if (UNLIKELY(heap.is_watched))
-		contents_tell(granule, size, false);
+		memory_checker_tell(granule, size, false);
 }
 
 /* What was cleared, or came from the OS, is zero, as the program was told. */
-static void contents_define(size_t granule, size_t size)
+static void mem_mark_defined(size_t granule, size_t size)
 {
 #ifdef HAS_VALGRIND
 	VALGRIND_MAKE_MEM_DEFINED(heap.base + (granule << heap.shift), size << heap.shift);
@@ -1571,7 +2088,50 @@ static void contents_define(size_t granule, size_t size)
 	(void)size;
 }
 
+/* ---- Counters -------------------------------------------------------------------------------- */
+
+/* Granules in PROCESS segments. */
+static inline size_t process_granules(void)
+{
+	return heap.recent_peak - heap.room_granules;
+}
+
+static size_t peak_granules(void)
+{
+	return max_size(heap.peak_before, heap.recent_peak);
+}
+
+static inline void count_taken(size_t granules)
+{
+	if (UNLIKELY(__builtin_sub_overflow(heap.room_granules, granules, &heap.room_granules))) {
+		heap.recent_peak -= heap.room_granules; /* it has wrapped: the peak grows by the rest */
+		heap.room_granules = 0;
+	}
+}
+
+static inline void count_freed(size_t granules)
+{
+	heap.room_granules += granules;
+	heap.look_due -= (ptrdiff_t)granules;
+}
+
+/* Granules in blocks that are free and not coalesced. */
+static size_t cached_granules(void)
+{
+	return heap.is_quick ? heap.top - process_granules() - heap.coalesced_granules : 0;
+}
+
 /* ---- Main nodes: the main chain -------------------------------------------------------------- */
+
+static inline struct main_node *nodes(void)
+{
+	return (struct main_node *)(void *)heap.tables[NODES].memory;
+}
+
+static inline size_t page_granules(void)
+{
+	return (size_t)1 << heap.page_log2;
+}
 
 static size_t page_of(size_t granule)
 {
@@ -1581,10 +2141,9 @@ static size_t page_of(size_t granule)
 /* Whether a main node starts at granule. */
 static inline bool is_border(size_t granule)
 {
-	if ((granule & (heap.page_granules - 1)) != 0)
+	if ((granule & (page_granules() - 1)) != 0)
 		return false;
-	const size_t page = page_of(granule);
-	return (heap.borders[page / 64] & bit_of(page)) != 0;
+	return bit_is_set(table_bits(BORDERS), page_of(granule));
 }
 
 /* The index of the node that holds granule, which is below top. */
@@ -1593,7 +2152,7 @@ static size_t node_of(size_t granule)
 	size_t low = 0;
 	for (size_t high = heap.node_count; high - low > 1;) {
 		const size_t middle = low + (high - low) / 2;
-		if (heap.nodes[middle].first <= granule)
+		if (nodes()[middle].first <= granule)
 			low = middle;
 		else
 			high = middle;
@@ -1601,478 +2160,273 @@ static size_t node_of(size_t granule)
 	return low;
 }
 
-/* Appends a node of so many pages to the main chain: one HOLE. */
+/* Adds a node to the main chain: one HOLE, from top on. Its pages and its entries in the tables are
+ * there. */
+static void node_link(size_t granules)
+{
+	const size_t first = heap.top;
+	struct main_node *node = nodes() + heap.node_count++;
+	*node = (struct main_node){ .first = first, .granules = granules };
+	if (node != nodes()) {
+		node->previous = node - 1;
+		node->previous->next = node;
+	}
+	bits_set(table_bits(BORDERS), page_of(first), page_of(first) + 1, true);
+	start_add(first + granules);
+	live_change(first + granules, 1, true); /* the segment at top is no HOLE */
+	start_add(first);
+	live_change(first, 1, false);
+	coalesced_mark(first, true);
+	atomic_store_explicit(&heap.top, first + granules, memory_order_release);
+	heap.coalesced_granules += granules;
+	hole_enter(first, granules);
+	search_start_lower(granules, leaf_of(first));
+	fast_top_update();
+}
+
+/* Appends a node of so many pages to the main chain. */
 static bool node_append(size_t pages)
 {
 	const size_t first = heap.top;
 	if (pages > page_of(heap.limit - first))
 		return false;
-	const size_t granules = pages * heap.page_granules;
+	const size_t granules = pages << heap.page_log2;
 	char *physical = heap.base + (first << heap.shift);
-	if (!tables_commit(first + granules) || !os_map(physical, granules << heap.shift))
+	if (!tables_commit(first + granules) || !bins_commit() ||
+	    !os_map(physical, granules << heap.shift))
 		return false;
-
-	struct main_node *node = &heap.nodes[heap.node_count++];
-	*node = (struct main_node){ .first = first, .granules = granules, .physical = physical };
-	if (node != heap.nodes) {
-		node->previous = node - 1;
-		node->previous->next = node;
-	}
-	const size_t page = page_of(first);
-	heap.borders[page / 64] |= bit_of(page);
-
-	contents_forbid(first, granules);
-	start_add(first + granules);
-	start_add(first);
-	hole_mark(first, true);
-	atomic_store_explicit(&heap.top, first + granules, memory_order_release);
-	heap.merged_size += granules;
-	index_add(first, granules);
-	bounds_lower(granules, leaf_of(first));
-	direct_update();
+	mem_mark_noaccess(first, granules);
+	node_link(granules);
 	return true;
 }
 
 /* Asks the OS for a node with room for so many granules, and for more the larger the heap is; for
- * half as much again where the block grows, so that it finds room behind it the next time. */
-static bool node_grow(size_t granules, bool is_growing)
+ * half as much again for a block that grows, so that it finds room behind it the next time. */
+static bool node_grow(size_t granules, enum purpose purpose)
 {
-	const size_t needed = page_of(granules) + ((granules & (heap.page_granules - 1)) != 0);
-	const size_t wanted = max_size(needed + (is_growing ? needed / 2 : 0),
-	                               page_of(heap.top) / GROWTH_DIVISOR);
+	const size_t needed = page_of(granules + page_granules() - 1);
+	const size_t least = heap.is_quick ? QUICK_NODE_PAGES : 0;
+	const size_t more = purpose == FOR_GROWTH ? needed / 2 : 0;
+	const size_t share = page_of(heap.top) / GROWTH_DIVISOR;
+	const size_t wanted = max_size(max_size(needed + more, share), least);
 	return (wanted > needed && node_append(wanted)) || node_append(needed);
 }
 
-/* ---- Pages: which of them are in memory, and giving them back -------------------------------- */
+/* ---- Pages: which may be in memory ----------------------------------------------------------- */
 
-/* The first index from `from` to below end whose bit is value; end if there is none. */
-static size_t bits_find(const uint64_t *words, size_t from, size_t end, bool value)
+static inline size_t os_page_granules(void)
 {
-	const uint64_t flip = value ? 0 : UINT64_MAX;
-	while (from < end) {
-		const uint64_t word = (words[from / 64] ^ flip) >> (from % 64);
-		if (word != 0)
-			return min_size(from + lowest_bit(word), end);
-		from = round_down(from, 64) + 64;
-	}
-	return end;
+	return (size_t)1 << heap.os_page_log2;
 }
 
-static void bits_set(uint64_t *words, size_t from, size_t end, bool value)
+static inline size_t os_page_of(size_t granule)
 {
-	while (from < end) {
-		const size_t count = min_size(64 - from % 64, end - from);
-		const uint64_t mask = UINT64_MAX >> (64 - count) << (from % 64);
-		words[from / 64] = value ? words[from / 64] | mask : words[from / 64] & ~mask;
-		from += count;
-	}
+	return granule >> heap.os_page_log2;
 }
 
-/* How many of the bits are set. */
-static size_t bits_count(const uint64_t *words, size_t from, size_t end)
+/* The first OS page that begins at granule or later. */
+static inline size_t os_page_from(size_t granule)
 {
-	size_t count = 0;
-	while ((from = bits_find(words, from, end, true)) < end) {
-		const size_t until = bits_find(words, from, end, false);
-		count += until - from;
-		from = until;
-	}
-	return count;
+	return os_page_of(granule + os_page_granules() - 1);
 }
 
-/* A small block goes on into a page that no block has ever been in: more of them will follow. So in
- * a large heap this page and some more are brought into memory at once. */
-static void pages_populate(size_t page)
+static char *os_page_address(size_t page)
 {
-	const size_t top = heap.top >> heap.os_page_log2;
-	const size_t pages = min_size(top / POPULATED_DIVISOR, MOST_POPULATED_PAGES);
-	const size_t end = min_size(page + pages, top);
-	if (pages < LEAST_POPULATED_PAGES)
-		return;
-	char *address = heap.base + (page << heap.os_page_log2 << heap.shift);
-	os_populate(address, (end - page) << heap.os_page_log2 << heap.shift);
-	bits_set(heap.touched, page, end, true);
-	bits_set(heap.given, page, end, false);
+	return heap.base + (page << heap.os_page_log2 << heap.shift);
+}
+
+static size_t os_pages_bytes(size_t pages)
+{
+	return pages << heap.os_page_log2 << heap.shift;
 }
 
 /* Whether the OS page that holds granule may be in memory. */
 static inline bool is_touched(size_t granule)
 {
-	const size_t page = granule >> heap.os_page_log2;
-	return (heap.touched[page / 64] >> (page % 64) & 1) != 0;
+	return bit_is_set(table_bits(TOUCHED), os_page_of(granule));
 }
 
-/* Whether the granules from start to stop are fewer than a page has, and their pages noted. */
-static inline bool is_short_and_touched(size_t start, size_t stop)
-{
-	return (stop - start) >> heap.os_page_log2 == 0 && is_touched(start) && is_touched(stop - 1);
-}
-
-/* So many granules of a large HOLE were taken. */
-static inline void trim_take(size_t granules)
-{
-	heap.trim_freed -= min_size(heap.trim_freed, granules);
-}
-
-/* The program may write to the granules from start to stop from now on. A page that is not in
- * memory lies in one HOLE, so only a HOLE that is as large as a page can have one. */
+/* The program may write to the granules from start to stop from now on. Pages that it had before,
+ * and that were given back, are kept from now on. */
 static NOINLINE void pages_touch(size_t start, size_t stop)
 {
-	const size_t page = start >> heap.os_page_log2;
-	const size_t end = ((stop - 1) >> heap.os_page_log2) + 1;
-	size_t fresh = 0;
-	for (size_t at = page; (at = bits_find(heap.touched, at, end, false)) < end;) {
-		const size_t until = bits_find(heap.touched, at, end, true);
-		const size_t granules = (until - at) << heap.os_page_log2;
-		fresh += granules;
-		if (granules > heap.fresh.to - heap.fresh.from)
-			heap.fresh = (struct range){ at << heap.os_page_log2, until << heap.os_page_log2 };
-		at = until;
-	}
-	trim_take(stop - start - min_size(stop - start, fresh));
-	if (fresh == 0)
+	uint64_t *touched = table_bits(TOUCHED);
+	const size_t page = os_page_of(start);
+	const size_t end = os_page_of(stop - 1) + 1;
+	const size_t used = clamp(heap.high_page, page, end);
+	const size_t again = used - page - bits_count(touched, page, used);
+	const size_t new = end - used; /* no page from high_page on is touched */
+	if (again + new == 0)
 		return;
-	heap.trim_taken += bits_count(heap.given, page, end) << heap.os_page_log2;
-	bits_set(heap.touched, page, end, true);
-	bits_set(heap.given, page, end, false);
-	if (stop > heap.clean_from && end - page <= 2)
-		pages_populate(end - 1);
+	bits_set(touched, page, end, true);
+	heap.touched_pages += again + new;
+	heap.high_page = max_size(heap.high_page, end);
+	heap.kept_pages = min_size(heap.kept_pages + again, os_page_from(peak_granules()));
 }
 
-/* These pages are not in memory any more, and that was because so much was freed. */
-static void pages_give(size_t page, size_t end)
+/* A HOLE as large as this was taken from start to stop. A page that is not touched lies wholly in
+ * one HOLE: so most often there is nothing to note. */
+static inline void pages_touch_in_hole(size_t hole_size, size_t start, size_t stop)
 {
-	bits_set(heap.touched, page, end, false);
-	bits_set(heap.given, page, end, true);
-	heap.trim_given += (end - page) << heap.os_page_log2;
-	if (heap.trim_given > heap.trim_taken)
-		heap.trim_most = max_size(heap.trim_most, heap.trim_given - heap.trim_taken);
+	if (hole_size < os_page_granules())
+		return;
+	const bool is_short = stop - start < os_page_granules();
+	if (!is_short || !is_touched(start) || !is_touched(stop - 1))
+		pages_touch(start, stop);
 }
 
-/* Gives back the whole pages from granule start to end, as far as they may be in memory. Returns
- * how many granules that were. */
-static size_t pages_release(size_t start, size_t end, bool is_after_free)
+/* Whether no granule of the page is live. */
+static bool is_page_free(size_t page)
 {
-	size_t given = 0;
-	const size_t page_granules = (size_t)1 << heap.os_page_log2;
-	size_t page = round_up(start, page_granules) >> heap.os_page_log2;
-	const size_t last = end >> heap.os_page_log2;
-	while ((page = bits_find(heap.touched, page, last, true)) < last) {
-		const size_t until = bits_find(heap.touched, page, last, false);
-		char *address = heap.base + (page << heap.os_page_log2 << heap.shift);
-		if (os_release(address, (until - page) << heap.os_page_log2 << heap.shift)) {
-			if (is_after_free)
-				pages_give(page, until);
-			else
-				bits_set(heap.touched, page, until, false);
-			given += (until - page) << heap.os_page_log2;
-		}
-		page = until;
-	}
-	return given;
+	const size_t first = leaf_of(page << heap.os_page_log2);
+	const size_t end = leaf_of((page + 1) << heap.os_page_log2);
+	uint64_t live = 0;
+	for (size_t leaf = first; leaf < end; leaf++)
+		live |= leaf_live(leaf);
+	for (size_t leaf = first; leaf < end && live == 0; leaf = round_down(leaf, 64) + 64)
+		live |= is_live_middle(leaf * 64) ||
+		        (word_load(table_words(LIVE_LEAVES) + leaf / 64) &
+		         bits_from_to(leaf, min_size(end - 1, leaf | 63))) != 0;
+	return live == 0;
 }
 
-/* Whether the program has filled the heap and freed most of it again, and so took again what had
- * been given back, for the heap has not grown. Some of that may have been gone at any moment. */
-static bool steady_round_ends(size_t freed)
+/* Whether the page, which is free, lies in one coalesced HOLE. */
+static bool is_page_coalesced(size_t page)
 {
-	heap.trim_filled = max_size(heap.trim_filled, heap.process + freed);
-	if (heap.process >= heap.peak_process / 2)
+	const size_t hole = segment_of(page << heap.os_page_log2);
+	return is_coalesced(hole) && os_page_of(segment_next(hole)) > page;
+}
+
+/* Gives back pages that are free. False where the OS refuses. Where cached blocks lie
+ * in them, quick fit leaves its fast path until all these pages are touched again or lie in
+ * coalesced HOLEs: the fast path notes no pages. */
+static bool pages_purge(size_t first, size_t end)
+{
+	if (!os_release(os_page_address(first), os_pages_bytes(end - first)))
 		return false;
-	const bool is_filled = heap.trim_filled > heap.peak_process / 8 * 7;
-	const bool is_steady = heap.top == heap.trim_low_top;
-	heap.trim_low_top = heap.top;
-	heap.trim_filled = 0;
-	return is_filled && is_steady;
+	heap.touched_pages -= bits_count(table_bits(TOUCHED), first, end);
+	bits_set(table_bits(TOUCHED), first, end, false);
+	for (size_t page = first; heap.is_quick && page < end; page++)
+		heap.purged_pages += !is_page_coalesced(page);
+	fast_top_update();
+	return true;
 }
 
-/* Where nearly all that was given back had to be taken again, it was not worth it: more must be
- * freed the next time. Where the heap has not grown meanwhile, it is what the program goes on using:
- * then more than was ever gone at one time. */
-static void trim_learn(size_t freed)
+/* A cached block is a PROCESS again. */
+static void cached_pages_touch(size_t start, size_t stop)
 {
-	const bool is_round = steady_round_ends(freed);
-	if (!is_round && heap.trim_taken <= heap.trim_given / 8 * 7)
+	const size_t before = heap.touched_pages;
+	pages_touch(start, stop);
+	heap.purged_pages -= heap.touched_pages - before;
+	fast_top_update();
+}
+
+/* The granules from start to stop are part of a larger coalesced HOLE from `from` to `to` now. */
+static void cached_pages_coalesce(size_t start, size_t stop, size_t from, size_t to)
+{
+	const size_t first = max_size(os_page_from(from), os_page_of(start));
+	const size_t end = min_size(os_page_of(to), os_page_from(stop));
+	if (first >= end)
 		return;
-	const size_t more = is_round || heap.top == heap.trim_top ? heap.trim_most + 1 : 0;
-	const size_t least = max_size(2 * max_size(heap.trim_least, heap.trim_last), more);
-	heap.trim_least = min_size(least, heap.top);
-	heap.trim_taken = 0;
-	heap.trim_given = 0;
-	heap.trim_most = 0;
-	heap.trim_top = heap.top;
+	heap.purged_pages -= end - first - bits_count(table_bits(TOUCHED), first, end);
+	fast_top_update();
 }
 
-/* Gives back the whole pages of HOLEs of at least so many granules, until enough is, and returns
- * how many granules that were. It visits a few HOLEs, from where the last visit ended, round and
- * round. */
-static size_t holes_trim(size_t least, size_t enough, bool is_after_free)
-{
-	const size_t begin = heap.trim_visited;
-	size_t hole = hole_after(least, begin);
-	size_t given = 0;
-	bool is_round = false;
-	for (unsigned i = 0; i < TRIM_VISITS && given < enough; i++) {
-		if (hole == NONE && !is_round) {
-			is_round = true;
-			hole = hole_find(least, 0).start;
-		}
-		if (hole == NONE || (is_round && hole > begin))
-			break;
-		given += pages_release(hole, segment_next(hole), is_after_free);
-		heap.trim_visited = hole;
-		hole = hole_after(least, hole);
-	}
-	return given;
-}
+/* ---- Placement: split and coalesce ----------------------------------------------------------- */
 
-/* So many granules were freed, and lie in the HOLE from start to end now: gives its whole pages
- * back and those of others, if enough was freed in large HOLEs since that was done last. */
-static NOINLINE void trim_after(size_t freed, size_t start, size_t end)
-{
-	heap.trim_freed += freed;
-	if (heap.trim_freed < heap.trim_least)
-		return;
-	trim_learn(freed);
-	if (heap.trim_freed < heap.trim_least)
-		return;
-	heap.trim_freed = 0;
-	heap.trim_last = pages_release(start, end, true);
-	heap.trim_last += holes_trim((size_t)TRIM_BYTES >> heap.shift, NONE, true);
-}
-
-/* The heap has grown by so many granules: gives as much back, so that its memory does not grow. */
-static void trim_for_growth(size_t growth)
-{
-	holes_trim((size_t)TRIM_AT_GROWTH_BYTES >> heap.shift, growth, false);
-}
-
-/* ---- Placement: first fit, split, merge ------------------------------------------------------ */
-
-static void process_count(size_t granules)
-{
-	heap.process += granules;
-	if (UNLIKELY(heap.process > heap.peak_process))
-		heap.peak_process = heap.process;
-}
-
-/* The bits of a HOLE at granule that from now on begins at rest, if anything is left. */
-static inline void bits_cut(size_t granule, size_t rest, bool is_left)
-{
-	hole_mark(granule, false);
-	start_add(rest);
-	if (is_left)
-		hole_mark(rest, true);
-}
-
-/* The bits of a HOLE at granule that goes on to where the one at next ends, and begins where the
- * one before begins. */
-static inline void bits_join(size_t granule, size_t next, bool joins_left, bool joins_right)
-{
-	if (joins_right) {
-		hole_mark(next, false);
-		start_remove(next);
-	}
-	hole_mark(granule, !joins_left);
-	if (joins_left)
-		start_remove(granule);
-}
-
-/* [ ------- hole ------- ]  =>  [ PROCESS ][ hole ]      or, if it fits exactly, [ PROCESS ] */
-static inline void hole_take(struct hole hole, size_t size)
-{
-	const size_t granule = hole.start;
-	const size_t rest = granule + size;
-	bits_cut(granule, rest, hole.size > size);
-	index_cut(granule, hole.size, size);
-	const bool is_large = hole.size >> heap.os_page_log2 != 0;
-	if (is_large && is_short_and_touched(granule, rest))
-		trim_take(size);
-	else if (is_large)
-		pages_touch(granule, rest);
-	heap.clean_from = max_size(heap.clean_from, rest);
-	heap.merged_size -= size;
-	contents_allow(granule, size);
-}
-
-/* Takes a block from the first HOLE that is large enough. */
-static NOINLINE size_t block_take_from(struct hole hole, size_t size)
-{
-	hole_take(hole, size);
-	bounds_raise(size, leaf_of(hole.start + size));
-	process_count(size);
-	return hole.start;
-}
-
-/* So many granules were freed, and now there is a HOLE from start to end. */
-static inline void hole_enter(size_t start, size_t end, size_t freed)
-{
-	const size_t size = end - start;
-	index_add(start, size);
-	bounds_lower(size, leaf_of(start));
-	if (size >= LARGE && size >= (size_t)TRIM_BYTES >> heap.shift) /* LARGE is at hand already */
-		trim_after(freed, start, end);
-}
-
-/* [ hole? ][ this ][ hole? ]  =>  [ ------- hole ------- ]      next: where this segment ends */
-static NOINLINE void hole_make(size_t granule, size_t next)
-{
-	const size_t previous = is_border(granule) ? granule : segment_previous(granule);
-	const bool joins_left = previous != granule && is_merged(previous);
-	const bool joins_right = is_merged(next) && !is_border(next);
-	const size_t start = joins_left ? previous : granule;
-	const size_t end = joins_right ? segment_next(next) : next;
-	bits_join(granule, next, joins_left, joins_right);
-	heap.merged_size += next - granule;
-	contents_forbid(granule, next - granule);
-	/* First: to give a slot to another group counts the levels above, which must know the HOLE. */
-	hole_enter(start, end, next - granule);
-	if (joins_right && leaf_of(next) != leaf_of(start))
-		leaf_lag(leaf_of(next)); /* in one leaf, what it has lost is in the larger HOLE */
-}
-
-/* ---- The near way: what first fit does most often, within a leaf or two ---------------------- */
-
-/* Where none of the next size granules is the start of a PROCESS, at most NEAR_SIZES. What has to
- * be known before the next step can begin takes more time than all else here: so there are as few
- * steps as the size needs. */
-static inline uint64_t free_for(uint64_t processes, size_t size)
-{
-	const uint64_t two = processes | processes >> 1;
-	if (size <= 4)
-		return ~(size == 1 ? processes : two | two >> (size - 2));
-	const uint64_t four = two | two >> 2;
-	if (size <= 8)
-		return ~(four | four >> (size - 4));
-	const uint64_t eight = four | four >> 4;
-	if (size <= 16)
-		return ~(eight | eight >> (size - 8));
-	const uint64_t sixteen = eight | eight >> 8;
-	return ~(sixteen | sixteen >> (size - 16));
-}
-
-/* Takes a block of at most NEAR_SIZES granules that begins with the last segment of the leaf, a
- * HOLE, and ends in the next one. NONE where the HOLE is too small. How far it goes on need not be
- * known: what is left of it is at most as large as the entry of its leaf says. */
-static NOINLINE size_t block_take_across(size_t leaf, size_t size)
-{
-	const size_t granule = leaf * 64 + highest_bit(leaf_holes(leaf));
-	const size_t end = granule + size;
-	const uint64_t starts = leaf_starts(leaf + 1);
-	const uint8_t most = heap.leaf_max[0][leaf];
-	if ((starts & (bit_of(end) - 1)) != 0)
-		return NONE;
-	/* Where it starts, within a page, it is in memory. */
-	if (UNLIKELY(!is_touched(end - 1) || group_of(end) != leaf / GROUP_LEAVES))
-		return block_take_from(hole_at(granule), size);
-	const bool is_left = (starts & bit_of(end)) == 0;
-	bits_cut(granule, end, is_left);
-	leaf_lose_last(leaf);
-	leaf_lag(leaf);
-	if (is_left)
-		leaf_raise(leaf + 1, most);
-	leaf_lag(leaf + 1);
-	if (heap.trim_freed != 0 && most == LARGE)
-		trim_take(size);
-	heap.clean_from = max_size(heap.clean_from, end);
-	process_count(size);
-	bounds_raise(size, leaf + 1);
-	contents_allow(granule, size);
-	return granule;
-}
-
-/* Where in a leaf a block of at most NEAR_SIZES granules has room, if a HOLE starts there, and ends
- * before the leaf does. */
-static inline uint64_t leaf_room(struct leaf_bits bits, size_t size)
-{
-	return free_for(bits.starts ^ bits.holes, size) & UINT64_MAX >> size;
-}
-
-/* Whether the last of these segments is a HOLE. */
-static inline bool ends_with_hole(struct leaf_bits bits)
-{
-	return bits.holes > (bits.starts ^ bits.holes);
-}
-
-/* The leaf where to begin to look for at most NEAR_SIZES granules. */
-static inline size_t near_bound(size_t size)
-{
-	return class_bound(heap.classes_up_to[size] - 1u);
-}
-
-/* Whether the first of these HOLEs of a leaf begins with a page that is not in memory. Such a page
+/* Whether a HOLE that starts in this leaf begins with a page that may not be in memory. Such a page
  * lies in one HOLE, and a leaf in one page. */
 static inline bool is_first_touch(size_t leaf, uint64_t holes)
 {
 	return (holes & 1) != 0 && !is_touched(leaf * 64);
 }
 
-/* Takes a block from the first of these HOLEs of a leaf, in which it fits. */
-static ALWAYS_INLINE size_t leaf_take(size_t leaf, struct leaf_bits bits, uint64_t fits,
-                                      size_t size)
+/* Where in a leaf a small block has room, if a HOLE starts there, and ends before the leaf does. */
+static inline uint64_t leaf_room(struct leaf_bits bits, size_t size)
 {
-	const unsigned at = lowest_bit(fits);
-	const size_t granule = leaf * 64 + at;
+	return room_for(bits.live, size) & UINT64_MAX >> size;
+}
+
+/* [ ------- hole ------- ]  =>  [ PROCESS ][ hole? ]      in one leaf
+ * Takes a small block from the first of these HOLEs, in which it fits. */
+static ALWAYS_INLINE size_t leaf_split(size_t leaf, struct leaf_bits bits, uint64_t fits,
+                                       size_t size)
+{
 	const uint64_t this = fits & -fits;
-	const uint64_t rest = this << size & ~bits.starts;
-	leaf_write(leaf, (struct leaf_bits){ bits.starts | rest, bits.holes ^ (rest | this) });
-	if (heap.trim_freed != 0 && bits.starts >> at == 1 && heap.leaf_max[0][leaf] == LARGE)
-		trim_take(size);
-	if (UNLIKELY(heap.clean_from < granule + size))
-		heap.clean_from = granule + size;
-	process_count(size);
-	return granule;
+	const uint64_t end = this << size;
+	leaf_write(leaf, (struct leaf_bits){ bits.starts | end, bits.live | (end - this) });
+	count_taken(size);
+	mem_mark_undefined(leaf * 64 + lowest_bit(fits), size);
+	return leaf * 64 + lowest_bit(fits);
 }
 
-/* Takes a block of at most NEAR_SIZES granules where none fits in the leaf of its bound. NONE where
- * no HOLE is large enough, or its page may not be in memory. */
-static NOINLINE size_t block_take_beyond(size_t size, size_t leaf)
+/* The first granules of a HOLE were taken, and the bits say so: what is left begins at rest. */
+static inline void hole_shrink(struct hole hole, size_t rest)
 {
-	struct leaf_bits bits = leaf_read(leaf);
-	uint64_t room, fits;
-	do {
-		if (ends_with_hole(bits)) {
-			const size_t granule = block_take_across(leaf, size);
-			if (granule != NONE)
-				return granule;
+	const size_t leaf = leaf_of(hole.start);
+	const size_t rest_leaf = leaf_of(rest);
+	if (rest_leaf != leaf) {
+		leaf_lower(leaf, leaf_holes(leaf) == 0 ? 0 : 63); /* all others end in the leaf */
+		if (rest != hole.start + hole.size) {
+			hole_enter(rest, hole.start + hole.size - rest);
+			leaf_mark_stale(rest_leaf);
 		}
-		const size_t vain = leaf;
-		leaf = leaf_from(vain + 1, (unsigned)size);
-		leaf_lower(vain, size - 1);
-		if (leaf == NONE)
-			return NONE;
-		bits = leaf_read(leaf);
-		room = leaf_room(bits, size);
-		fits = bits.holes & room;
-	} while (fits == 0);
-	if (UNLIKELY(is_first_touch(leaf, fits)))
-		return NONE;
-	/* Where no second block would fit, the entry says so: else searches look there in vain. */
-	const uint64_t left = (fits & (fits - 1)) | (room & (fits & -fits) << size);
-	const size_t is_full = (left == 0) & !ends_with_hole(bits);
-	leaf_lower(leaf, (size - 1) | (is_full - 1)); /* as a branch it would be guesswork */
-	const size_t granule = leaf_take(leaf, bits, fits, size);
-	bounds_raise(size, leaf);
-	leaf_lag(leaf);
-	contents_allow(granule, size);
-	return granule;
+	}
+	leaf_mark_stale(leaf);
 }
 
-/* Takes a block of at most NEAR_SIZES granules; NONE where no HOLE is large enough, or its page may
- * not be in memory. */
-static size_t block_take_near(size_t size)
+/* [ ------- hole ------- ]  =>  [ taken ][ hole? ]
+ * Takes so many granules, of which the first become live. */
+static NOINLINE void hole_split(struct hole hole, size_t taken, size_t live, enum purpose purpose)
 {
-	const size_t leaf = near_bound(size);
-	const struct leaf_bits bits = leaf_read(leaf);
-	const uint64_t fits = bits.holes & leaf_room(bits, size);
-	if (fits == 0)
-		return block_take_beyond(size, leaf);
-	if (UNLIKELY(is_first_touch(leaf, fits)))
-		return NONE;
-	const size_t granule = leaf_take(leaf, bits, fits, size);
-	leaf_lag(leaf);
-	contents_allow(granule, size);
-	return granule;
+	const size_t rest = hole.start + taken;
+	ASSERT(taken <= hole.size && live <= taken, "no more is taken than there is");
+	live_change(hole.start, live, true);
+	coalesced_mark(hole.start, false);
+	start_add(rest);
+	if (hole.size > taken)
+		coalesced_mark(rest, true);
+	hole_shrink(hole, rest);
+	if (purpose != FOR_CALLOC)
+		pages_touch_in_hole(hole.size, hole.start, rest);
+	heap.coalesced_granules -= taken;
+	mem_mark_undefined(hole.start, taken);
+}
+
+/* Takes a block from the first HOLE that is large enough. */
+static size_t block_take_from(struct hole hole, size_t size, enum purpose purpose)
+{
+	hole_split(hole, size, size, purpose);
+	search_start_raise(size, leaf_of(hole.start + size));
+	count_taken(size);
+	return hole.start;
+}
+
+/* [ hole? ][ this ][ hole? ]  =>  [ ------- hole ------- ]
+ * this: a segment up to next that is no PROCESS any more. */
+static NOINLINE void coalesce(size_t granule, size_t next)
+{
+	const bool is_first = is_border(granule) || is_live_near(granule - 1);
+	const size_t previous = is_first ? granule : segment_previous(granule);
+	const bool joins_left = !is_first && is_coalesced(previous);
+	const bool joins_right = is_coalesced(next) && !is_border(next);
+	const size_t start = joins_left ? previous : granule;
+	const size_t end = joins_right ? segment_next(next) : next;
+	if (joins_right) {
+		coalesced_mark(next, false);
+		start_remove(next);
+	}
+	coalesced_mark(granule, !joins_left);
+	if (joins_left)
+		start_remove(granule);
+	heap.coalesced_granules += next - granule;
+	mem_mark_noaccess(granule, next - granule);
+	hole_enter(start, end - start);
+	search_start_lower(end - start, leaf_of(start));
+	if (joins_right && leaf_of(next) != leaf_of(start))
+		leaf_mark_stale(leaf_of(next)); /* in one leaf, what it has lost is in the larger HOLE */
+	if (UNLIKELY(heap.purged_pages != 0))
+		cached_pages_coalesce(granule, next, start, end);
 }
 
 /* Whether the segments before and after the one at granule start in its leaf too. Then they are in
@@ -2083,414 +2437,642 @@ static ALWAYS_INLINE bool is_inner(size_t granule, struct leaf_bits bits)
 	return (bits.starts & (this - 1)) != 0 && (bits.starts & -(this << 1)) != 0;
 }
 
-/* A leaf in which an inner block is freed. */
-struct joined {
-	struct leaf_bits bits; /* of the leaf from then on */
-	uint64_t ends;         /* the starts after the HOLE that comes to be: the first is its end */
-	unsigned start, right; /* bits: where the HOLE starts, and where the block ends */
-};
-
-/* [ hole? ][ this ][ hole? ]  =>  [ ------- hole ------- ]
- * Without a branch: which of the neighbours are HOLEs would be guesswork. */
-static ALWAYS_INLINE struct joined leaf_join(size_t granule, struct leaf_bits bits)
-{
-	const uint64_t this = bit_of(granule);
-	const struct leaf_bits before = { bits.starts & (this - 1), bits.holes & (this - 1) };
-	const uint64_t after = bits.starts & -(this << 1);
-	const uint64_t next = after & -after;
-	const uint64_t joins_right = next & bits.holes;
-	const uint64_t joins_left = ends_with_hole(before);
-	const uint64_t gone = joins_right | joins_left << (granule % 64);
-	return (struct joined){
-		.bits = { bits.starts ^ gone, bits.holes ^ gone ^ this },
-		.ends = after ^ joins_right,
-		.start = highest_bit((before.starts & -joins_left) | (this & (joins_left - 1))),
-		.right = lowest_bit(next)
-	};
-}
-
-/* Makes a PROCESS segment a HOLE, if it is inner; else returns false. */
-static NOINLINE bool block_release_near(size_t granule)
+/* [ hole? ][ this ][ hole? ]  =>  [ ------- hole ------- ]      this: an inner PROCESS of a leaf
+ * False, with nothing changed, where the HOLE would end in another leaf and may not. Without a branch on which
+ * of the neighbours are HOLEs, which the processor cannot predict. */
+static ALWAYS_INLINE bool leaf_coalesce(size_t granule, struct leaf_bits bits, bool may_leave)
 {
 	const size_t leaf = leaf_of(granule);
-	const struct leaf_bits bits = leaf_read(leaf);
-	if (!is_inner(granule, bits))
+	const uint64_t this = bit_of(granule);
+	const uint64_t before = bits.starts & (this - 1);
+	const uint64_t after = bits.starts & -(this << 1);
+	const uint64_t next = after & -after;
+	const uint64_t joins_right = next & ~bits.live;
+	const uint64_t joins_left = (~bits.live >> (granule % 64 - 1)) & 1; /* of what ends there */
+	const uint64_t ends = after ^ joins_right;
+	if (UNLIKELY(ends == 0) && !may_leave)
 		return false;
-	const struct joined hole = leaf_join(granule, bits);
-	const size_t end = hole.ends != 0 ? leaf * 64 + lowest_bit(hole.ends) : start_beyond(leaf);
-	const size_t freed = hole.right - granule % 64;
-	leaf_write(leaf, hole.bits);
-	heap.process -= freed;
-	contents_forbid(granule, freed);
-	hole_enter(leaf * 64 + hole.start, end, freed);
+	const size_t end = LIKELY(ends != 0) ? leaf * 64 + lowest_bit(ends) : start_beyond(leaf);
+	const unsigned start = highest_bit((before & -joins_left) | (this & (joins_left - 1)));
+	const size_t size = end - leaf * 64 - start;
+	const size_t freed = lowest_bit(next) - granule % 64;
+	leaf_write(leaf, (struct leaf_bits){
+		bits.starts ^ joins_right ^ joins_left << (granule % 64), bits.live & ~(next - this) });
+	count_freed(freed);
+	mem_mark_noaccess(granule, freed);
+	search_start_lower(size, leaf);
+	hole_enter(leaf * 64 + start, size);
 	return true;
 }
 
-/* Granules in blocks that are free and not merged. */
-static size_t remembered_size(void)
+/* Makes a PROCESS a coalesced HOLE. */
+static NOINLINE void block_coalesce(size_t granule)
 {
-	return heap.is_quick ? heap.top - heap.process - heap.merged_size : 0;
+	const size_t next = segment_next(granule);
+	count_freed(next - granule);
+	live_change(granule, next - granule, false);
+	coalesce(granule, next);
 }
 
-/* ---- Quick fit: bins of remembered blocks ---------------------------------------------------- */
+/* ---- Quick fit: bins of cached blocks -------------------------------------------------------- */
 
-static struct chunk *chunk_at(uint32_t index)
+/*
+ * A bin is a stack of granules in chunks of 64 slots. Slot 0 of a chunk is a link: LINK plus the
+ * index of the full chunk below, 0 for none. tops has the slot of the block on top, counted so that
+ * the last slot of a chunk is a multiple of 64: so a full bin shows by its number, an empty one by
+ * the link that it finds there, and 0, the last slot of chunk 0, which no bin uses, is both.
+ */
+static inline struct bins *bins(void)
 {
-	return (struct chunk *)(void *)heap.tables[CHUNKS].memory + index;
+	return (struct bins *)(void *)heap.tables[BIN_TABLE].memory;
 }
 
-/* A chunk that no bin uses; NULL where there is none, or no memory for it. */
-static NOINLINE struct chunk *chunk_take(void)
+static inline uint32_t *slots(void)
 {
-	struct table *table = &heap.tables[CHUNKS];
+	return (uint32_t *)(void *)heap.tables[CHUNKS].memory + CHUNK_SLOTS - 1;
+}
+
+static inline uint32_t *chunk_link(uint32_t chunk)
+{
+	return slots() + (size_t)chunk * CHUNK_SLOTS - (CHUNK_SLOTS - 1);
+}
+
+static uint32_t chunk_of(uint32_t slot)
+{
+	return (slot + CHUNK_SLOTS - 1) / CHUNK_SLOTS;
+}
+
+/* A chunk that no bin uses; 0 where there is none, or no memory for it. */
+static uint32_t chunk_take(void)
+{
 	if (heap.spare_chunk != 0) {
-		struct chunk *chunk = chunk_at(heap.spare_chunk);
-		heap.spare_chunk = chunk->previous;
+		const uint32_t chunk = heap.spare_chunk;
+		heap.spare_chunk = *chunk_link(chunk) - LINK;
 		return chunk;
 	}
-	const size_t needed = (heap.chunk_count + 1) * sizeof(struct chunk);
-	if (!table_commit(table, needed))
-		return NULL;
-	return chunk_at(heap.chunk_count++);
+	const size_t needed = (heap.chunk_count + 1) * CHUNK_SLOTS * sizeof(uint32_t);
+	return table_commit(&heap.tables[CHUNKS], needed) ? heap.chunk_count++ : 0;
 }
 
-static NOINLINE bool bin_extend(struct bin *bin)
+static NOINLINE bool bin_extend(size_t bin)
 {
-	struct chunk *chunk = chunk_take();
-	if (chunk == NULL)
+	const uint32_t chunk = chunk_take();
+	if (chunk == 0)
 		return false;
-	chunk->previous = bin->chunk == NULL ? 0 : (uint32_t)(bin->chunk - chunk_at(0));
-	bin->chunk = chunk;
-	bin->used = 0;
+	*chunk_link(chunk) = LINK | chunk_of(bins()->tops[bin]);
+	bins()->tops[bin] = chunk * CHUNK_SLOTS - (CHUNK_SLOTS - 1);
 	return true;
 }
 
 /* Gives the empty top chunk back, if there is one below. */
-static NOINLINE bool bin_shorten(struct bin *bin)
+static NOINLINE bool bin_shorten(size_t bin)
 {
-	struct chunk *chunk = bin->chunk;
-	if (chunk == NULL || chunk->previous == 0)
+	const uint32_t top = bins()->tops[bin];
+	const uint32_t below = slots()[top] - LINK;
+	if (below == 0)
 		return false;
-	bin->chunk = chunk_at(chunk->previous);
-	bin->used = CHUNK_ITEMS;
-	chunk->previous = heap.spare_chunk;
-	heap.spare_chunk = (uint32_t)(chunk - chunk_at(0));
+	slots()[top] = LINK | heap.spare_chunk;
+	heap.spare_chunk = chunk_of(top);
+	bins()->tops[bin] = below * CHUNK_SLOTS;
 	return true;
 }
 
-static inline bool bin_has_room(const struct bin *bin)
+/* Caches granule, on top. False where there is no memory for it. */
+static ALWAYS_INLINE bool bin_push(size_t bin, size_t granule)
 {
-	return bin->chunk != NULL && bin->used < CHUNK_ITEMS;
-}
-
-/* Remembers granule, last. False where there is no memory for it. */
-static inline bool bin_push(struct bin *bin, size_t granule)
-{
-	if (UNLIKELY(!bin_has_room(bin)) && !bin_extend(bin))
+	if (UNLIKELY(bins()->tops[bin] % CHUNK_SLOTS == 0) && !bin_extend(bin))
 		return false;
-	bin->chunk->items[bin->used++] = (uint32_t)granule;
+	slots()[++bins()->tops[bin]] = (uint32_t)granule;
 	return true;
 }
 
-/* The granule remembered last; NONE for an empty bin. */
-static inline size_t bin_pop(struct bin *bin)
+/* The granule on top; NONE for an empty bin. */
+static ALWAYS_INLINE size_t bin_pop(size_t bin)
 {
-	if (UNLIKELY(bin->used == 0) && !bin_shorten(bin))
+	if (UNLIKELY(slots()[bins()->tops[bin]] >= LINK) && !bin_shorten(bin))
 		return NONE;
-	return bin->chunk->items[--bin->used];
+	return slots()[bins()->tops[bin]--];
 }
 
-static void bin_forget(struct bin *bin)
+/* The bin for blocks of so many granules. Up to DIRECT_BINS each size has its own, beyond that they
+ * share, one size at a time. NONE for sizes that are not cached. */
+static ALWAYS_INLINE size_t bin_of(size_t size)
 {
-	bin->chunk = NULL;
-	bin->used = 0;
-}
-
-/* Merges for good all that the bin remembers, block by block. */
-static void bin_merge(struct bin *bin)
-{
-	for (size_t granule; (granule = bin_pop(bin)) != NONE;)
-		hole_make(granule, granule + bin->size);
-}
-
-/* [ remembered ][ HOLE ][ remembered ]  =>  [ ------------ HOLE ------------ ]
- * in one leaf. follows_hole: whether what ends at its first start is a HOLE; then, at its end. */
-static void leaf_merge(size_t leaf, bool *follows_hole)
-{
-	const uint64_t starts = leaf_starts(leaf);
-	const uint64_t holes = leaf_holes(leaf);
-	if (starts == 0)
-		return;
-	const uint64_t after_holes = (~starts + (holes << 1) + *follows_hole) & starts;
-	const uint64_t gone = after_holes & holes & ~(uint64_t)is_border(leaf * 64);
-	*follows_hole = holes >> highest_bit(starts) != 0;
-	word_store(&leaf_at(leaf)->starts, starts & ~gone);
-	word_store(&leaf_at(leaf)->holes, holes & ~gone);
-	word_store(&heap.merged[leaf], holes & ~gone);
-	if (starts == gone)
-		has_start_clear(leaf);
-}
-
-/* Merges for good all that is remembered, in address order, and counts the hole index anew:
- * cheaper than block by block where there are many. */
-static void leaves_merge(void)
-{
-	const size_t leaves = leaf_of(heap.top) + 1;
-	size_t entries = group_of(heap.top) + 1;
-	bool follows_hole = false;
-	for (size_t leaf = 0; leaf < leaves; leaf++)
-		leaf_merge(leaf, &follows_hole);
-	for (size_t leaf = 0; leaf < leaves; leaf++)
-		heap.leaf_max[0][leaf] = leaf_max_of(leaf_largest(leaf));
-	for (size_t group = 0; group < entries; group++)
-		heap.group_max[0][group] = (uint32_t)group_largest(group);
-	for (unsigned level = 1; level < MAX_LEVELS; level++) {
-		entries = (entries + FANOUT - 1) / FANOUT;
-		for (size_t i = 0; i < entries; i++)
-			heap.group_max[level][i] = sizes_max(heap.group_max[level - 1] + i * FANOUT);
-	}
-	for (unsigned level = 1; level < LEAF_MAX_LEVELS; level++)
-		for (size_t i = 0; i <= (leaves - 1) >> (6 * level); i++)
-			heap.leaf_max[level][i] = (uint8_t)bytes_max(heap.leaf_max[level - 1] + i * 64);
-	bounds_reset();
-}
-
-static void bins_merge(void)
-{
-	if (heap.chunk_count * CHUNK_ITEMS < leaf_of(heap.top) / 4) {
-		for (unsigned i = 0; i < BINS; i++)
-			bin_merge(&heap.bins[i]);
-		return;
-	}
-	for (unsigned i = 0; i < BINS; i++)
-		bin_forget(&heap.bins[i]);
-	heap.spare_chunk = 0;
-	heap.chunk_count = 1;
-	heap.merged_size = heap.top - heap.process;
-	leaves_merge();
-}
-
-/* Whether so much is remembered that merging it is worth a try before the OS is asked. */
-static bool is_much_remembered(void)
-{
-	const size_t least = max_size((size_t)MERGE_BYTES >> heap.shift, heap.top / MERGE_DIVISOR);
-	return remembered_size() >= least;
-}
-
-/* The bin for blocks of so many granules, under quick fit. Up to DIRECT_BINS each size has its
- * own, beyond that they share, one size at a time; the size may be another. NULL for sizes that
- * are not remembered. */
-static struct bin *bin_of(size_t size)
-{
-	enum { SHARED_BINS = BINS - DIRECT_BINS };
-	if (size <= DIRECT_BINS)
-		return &heap.bins[size - 1];
-	if (size > (size_t)REMEMBERED_BYTES >> heap.shift)
-		return NULL;
+	if (LIKELY(size <= DIRECT_BINS))
+		return size - 1;
+	if (size > (size_t)CACHED_BYTES >> heap.shift)
+		return NONE;
 	const uint32_t scattered = (uint32_t)size * UINT32_C(0x9E3779B1);
-	return &heap.bins[DIRECT_BINS + scattered / (UINT32_MAX / SHARED_BINS + 1)];
+	return DIRECT_BINS + scattered / (UINT32_MAX / SHARED_BINS + 1);
 }
 
-/* Makes a PROCESS segment a HOLE that is remembered; false where it cannot be. */
-static inline bool block_remember(size_t granule, size_t size)
+/* The size of the blocks in a bin; 0 for a shared one that was never used. */
+static inline size_t bin_size(size_t bin)
 {
-	struct bin *bin = bin_of(size);
-	if (size > DIRECT_BINS) {
-		if (bin == NULL)
-			return false;
-		if (bin->size != size)
-			bin_merge(bin);
-		bin->size = (uint32_t)size;
+	return bin < DIRECT_BINS ? bin + 1 : bins()->shared_sizes[bin - DIRECT_BINS];
+}
+
+/* Coalesces all that the bin has cached, block by block. */
+static NOINLINE void bin_flush(size_t bin)
+{
+	const size_t size = bin_size(bin);
+	for (size_t granule; (granule = bin_pop(bin)) != NONE;)
+		coalesce(granule, granule + size);
+}
+
+/* A segment that is no PROCESS any more is cached; false where it cannot be. */
+static ALWAYS_INLINE bool cache_put(size_t granule, size_t size)
+{
+	const size_t bin = bin_of(size);
+	if (UNLIKELY(bin == NONE))
+		return false;
+	if (bin >= DIRECT_BINS && bin_size(bin) != size) {
+		bin_flush(bin);
+		bins()->shared_sizes[bin - DIRECT_BINS] = (uint32_t)size;
 	}
 	if (!bin_push(bin, granule))
 		return false;
-	holes_set(granule, true);
-	contents_forbid(granule, size);
+	mem_mark_noaccess(granule, size);
 	return true;
 }
 
-/* The block of so many granules that was remembered last, taken again; NONE if there is none. */
-static inline size_t block_recall(struct bin *bin, size_t size)
+/* The block of so many granules that was cached last, a PROCESS again; NONE if there is none. */
+static ALWAYS_INLINE size_t cache_get(size_t size)
 {
-	if (size > DIRECT_BINS && (bin == NULL || bin->size != size))
+	const size_t bin = bin_of(size);
+	if (UNLIKELY(bin == NONE))
+		return NONE;
+	if (bin >= DIRECT_BINS && bin_size(bin) != size)
 		return NONE;
 	const size_t granule = bin_pop(bin);
-	if (granule == NONE)
+	if (UNLIKELY(granule == NONE))
 		return NONE;
-	holes_set(granule, false);
-	contents_allow(granule, size);
+	live_change(granule, size, true);
+	count_taken(size);
+	if (UNLIKELY(heap.purged_pages != 0) && !(is_touched(granule) && is_touched(granule + size - 1) &&
+	                                         size <= os_page_granules()))
+		cached_pages_touch(granule, granule + size);
+	mem_mark_undefined(granule, size);
 	return granule;
+}
+
+/* [ cached ][ HOLE ][ cached ]  =>  [ --------- HOLE --------- ]
+ * in one leaf. follows_hole: whether what ends at its first start is a HOLE; then, at its end. */
+static void leaf_coalesce_all(size_t leaf, bool *follows_hole)
+{
+	const struct leaf_bits bits = leaf_read(leaf);
+	const uint64_t holes = holes_of(bits);
+	const uint64_t after_holes = (~bits.starts + (holes << 1) + *follows_hole) & bits.starts;
+	const uint64_t gone = after_holes & holes & ~(uint64_t)is_border(leaf * 64);
+	*follows_hole = holes >> highest_bit(bits.starts) != 0;
+	word_store(starts_at(leaf), bits.starts & ~gone);
+	word_store(table_words(COALESCED) + leaf, holes & ~gone);
+	if (bits.starts == gone)
+		summary_update(leaf, false);
+}
+
+/* Coalesces all that is cached, in address order. */
+static void bins_sweep(void)
+{
+	bool follows_hole = false;
+	memset(bins()->tops, 0, sizeof(bins()->tops));
+	heap.spare_chunk = 0;
+	heap.chunk_count = 1;
+	heap.coalesced_granules = heap.top - process_granules();
+	heap.purged_pages = 0;
+	const size_t end = leaf_of(heap.top) + 1;
+	for (size_t leaf = 0; (leaf = leaf_with_start(leaf, end)) < end; leaf++)
+		leaf_coalesce_all(leaf, &follows_hole);
+	tree_rebuild();
+	fast_top_update();
+}
+
+/* How many blocks are cached. */
+static size_t cached_blocks(void)
+{
+	size_t blocks = 0;
+	for (size_t bin = 0; bin < BINS; bin++) {
+		uint32_t slot = bins()->tops[bin];
+		for (; slot != 0; slot = (*chunk_link(chunk_of(slot)) - LINK) * CHUNK_SLOTS)
+			blocks += (slot + CHUNK_SLOTS - 1) % CHUNK_SLOTS;
+	}
+	return blocks;
+}
+
+/* Whether a sweep over the leaves that have a start is cheaper than block after block. */
+static bool is_sweep_cheaper(void)
+{
+	const size_t groups = group_of(heap.top) + 1;
+	const size_t blocks = cached_blocks();
+	size_t leaves = 0;
+	if (blocks < groups / SWEEP_GROUPS)
+		return false;
+	for (size_t group = 0; group < groups; group++)
+		leaves += (size_t)__builtin_popcountll(word_load(&summary(0)[group]));
+	return blocks >= leaves / SWEEP_LEAVES;
+}
+
+/* Coalesces all that is cached. */
+static NOINLINE void bins_flush(void)
+{
+	if (cached_granules() == 0)
+		return;
+	if (is_sweep_cheaper())
+		bins_sweep();
+	else
+		for (size_t bin = 0; bin < BINS; bin++)
+			bin_flush(bin);
+}
+
+/* Whether so much is cached that a flush is worth a try before the OS is asked. */
+static bool is_flush_due(void)
+{
+	const size_t least = ((size_t)FLUSH_BYTES >> heap.shift) << heap.flush_shift;
+	return cached_granules() >= max_size(least, heap.top / FLUSH_DIVISOR);
+}
+
+/* Before a request to the OS. Where the heap has not grown since the last such flush, the next one
+ * waits for twice as much: else all would be coalesced and taken again for ever. */
+static void flush_before_growth(void)
+{
+	if (heap.top == heap.flush_top && heap.flush_shift < MOST_FLUSH_SHIFT)
+		heap.flush_shift++;
+	heap.flush_top = heap.top;
+	bins_flush();
+}
+
+/* ---- Purging: free pages go back to the OS ---------------------------------------------------- */
+
+/*
+ * What is touched and not in use may be resident up to a budget, a quarter of what is in use plus a
+ * little, and beyond that as much as is kept: pages that were taken again after they had been given
+ * back. After every few granules freed that is looked at. Where it is too much, a sweep walks the
+ * touched pages downwards and gives those back in which nothing is live, until half the budget is
+ * left. What is kept and then not in use for a second is forgotten by halves. Only what is resident
+ * depends on the clock, no address.
+ */
+
+static size_t budget_pages(void)
+{
+	const size_t in_use = os_page_of(process_granules());
+	const size_t least = (size_t)BUDGET_BYTES >> heap.shift >> heap.os_page_log2;
+	return max_size(least, in_use / BUDGET_DIVISOR);
+}
+
+/* Touched pages, less what is in use: free pages, and parts of others. */
+static size_t surplus_pages(void)
+{
+	return heap.touched_pages - min_size(heap.touched_pages, os_page_of(process_granules()));
+}
+
+/* Gives back at most so many of the free pages below heap.sweep, downwards, as far as one call may
+ * go. Returns how many; where the OS refuses, the sweep ends. */
+static size_t pages_sweep(size_t most)
+{
+	const uint64_t *touched = table_bits(TOUCHED);
+	const size_t limit = min_size(most, (size_t)SWEEP_MOST_BYTES / os_pages_bytes(1));
+	size_t given = 0;
+	size_t looks = SWEEP_PAGES;
+	unsigned requests = SWEEP_REQUESTS;
+	while (given < limit && looks != 0 && requests != 0) {
+		const size_t end = bits_find_last(touched, heap.sweep);
+		size_t first = end;
+		while (first != 0 && end - first < limit - given && bit_is_set(touched, first - 1) &&
+		       is_page_free(first - 1))
+			first--;
+		heap.sweep = first != end ? first : end - min_size(end, 1);
+		looks -= min_size(looks, end - heap.sweep);
+		if (end == 0)
+			break;
+		if (first == end)
+			continue;
+		if (!pages_purge(first, end)) {
+			heap.sweep = 0;
+			break;
+		}
+		requests--;
+		given += end - first;
+	}
+	return given;
+}
+
+/* The heap has grown by so many granules: gives as much back, so that its memory does not grow. */
+static void purge_for_growth(size_t granules)
+{
+	const size_t sweep = heap.sweep;
+	const size_t surplus = surplus_pages();
+	heap.sweep = os_page_of(heap.top);
+	pages_sweep(min_size(os_page_of(granules), surplus - min_size(surplus, heap.kept_pages)));
+	heap.sweep = sweep;
+}
+
+/* Of what is kept and was not in use for a second, half is forgotten. */
+static void kept_forget(void)
+{
+	const time_t now = os_seconds();
+	const size_t used_pages = os_page_from(heap.recent_peak);
+	const size_t idle_pages = heap.touched_pages - min_size(heap.touched_pages, used_pages);
+	if (now == heap.peak_since)
+		return;
+	heap.kept_pages -= (min_size(heap.kept_pages, idle_pages) + 1) / 2;
+	heap.peak_before = peak_granules();
+	heap.recent_peak = process_granules();
+	heap.room_granules = 0;
+	heap.peak_since = now;
+}
+
+/* Granules that may be freed until the next look: the more, the less the last sweeps found. */
+static ptrdiff_t look_step(void)
+{
+	if (heap.sweep != 0)
+		return (ptrdiff_t)(SWEEP_BYTES >> heap.shift);
+	const size_t least = (size_t)LOOK_BYTES >> heap.shift;
+	if (heap.vain_sweeps == 0)
+		return (ptrdiff_t)least;
+	const size_t share = process_granules() / LOOK_DIVISOR;
+	return (ptrdiff_t)max_size(least, share << (heap.vain_sweeps - 1));
+}
+
+/* A sweep has come to its end. */
+static void sweep_end(size_t budget)
+{
+	const bool is_vain = heap.swept_pages < budget / 4;
+	heap.vain_sweeps = is_vain ? heap.vain_sweeps + (heap.vain_sweeps < MOST_VAIN_SWEEPS) : 0;
+	heap.sweep = 0;
+}
+
+/* A block was freed that is larger than what one call may sweep: gives back as many of its pages,
+ * which lie in a coalesced HOLE. */
+static void block_purge(size_t granule, size_t next, size_t most)
+{
+	const size_t end = os_page_of(next);
+	const size_t first = max_size(os_page_from(granule), end - min_size(end, most));
+	if (first + (size_t)SWEEP_MOST_BYTES / os_pages_bytes(1) < end)
+		pages_purge(first, end);
+}
+
+/* A block up to next was freed: gives pages back where too many are touched. The lock is held. */
+static NOINLINE void purge_look(size_t granule, size_t next)
+{
+	const size_t budget = budget_pages();
+	kept_forget();
+	const size_t goal = budget / 2 + heap.kept_pages;
+	if (heap.sweep == 0 && surplus_pages() > budget + heap.kept_pages) {
+		block_purge(granule, next, surplus_pages() - goal);
+		heap.sweep = os_page_of(heap.top);
+		heap.swept_pages = 0;
+	}
+	const size_t surplus = surplus_pages();
+	if (heap.sweep != 0 && surplus > goal) {
+		const size_t given = pages_sweep(surplus - goal);
+		heap.swept_pages += given;
+		if (heap.sweep == 0 || given == surplus - goal)
+			sweep_end(budget);
+	} else {
+		heap.sweep = 0;
+	}
+	heap.look_due = look_step();
+}
+
+/* Gives all free pages back. Returns how many. */
+static size_t pages_purge_all(void)
+{
+	size_t given = 0;
+	heap.kept_pages = 0;
+	heap.sweep = os_page_of(heap.top);
+	while (heap.sweep != 0)
+		given += pages_sweep(NONE);
+	return given;
 }
 
 /* ---- Blocks: what placement gives to the program --------------------------------------------- */
 
-/* Makes room where no HOLE is large enough: merges what is remembered, or asks the OS. */
-static NOINLINE struct hole hole_obtain(size_t size, bool is_growing)
+/* Makes a HOLE where none is large enough: flushes the bins, or asks the OS. The lock is held. */
+static NOINLINE struct hole hole_obtain(size_t size, enum purpose purpose)
 {
-	struct hole hole = no_hole;
 	const size_t top = heap.top;
+	const size_t flush_top = heap.flush_top;
+	const unsigned flush_shift = heap.flush_shift;
+	const bool is_due = is_flush_due();
 	if (size > heap.limit)
-		return hole;
-	if (is_much_remembered()) {
-		bins_merge();
-		hole = hole_first(size);
+		return no_hole;
+	if (is_due) {
+		flush_before_growth();
+		const struct hole hole = hole_first(size);
+		if (hole.start != NONE)
+			return hole;
 	}
-	if (hole.start != NONE)
-		return hole;
-	if (node_grow(size, is_growing)) {
-		trim_for_growth(heap.top - top);
-		return (struct hole){ top, heap.top - top };
+	if (node_grow(size, purpose)) {
+		purge_for_growth(heap.top - top);
+		return hole_at(top);
 	}
-	if (remembered_size() == 0)
-		return hole;
-	bins_merge();
+	/* A call that fails is not recorded: a replay knows the flush by a line of its own. */
+	heap.flush_top = flush_top;
+	heap.flush_shift = flush_shift;
+	if (!is_due && cached_granules() == 0)
+		return no_hole;
+	bins_flush();
+	record_flush();
 	return hole_first(size);
 }
 
-/* How many blocks to take at once: the more, the more often the size was asked for in vain. */
-static size_t run_length(struct bin *bin, size_t size, size_t hole_size)
+/* Takes a small block where none fits in the leaf where its class begins to look. NONE where no
+ * HOLE is large enough. */
+static NOINLINE size_t block_take_beyond(size_t size, size_t leaf, enum purpose purpose)
 {
-	if (bin == NULL || bin->size != size)
-		return 1;
-	if (bin->misses < RUN_BLOCKS)
-		bin->misses++;
-	const size_t most = min_size(hole_size / size, ((size_t)RUN_BYTES >> heap.shift) / size);
-	return max_size(1, min_size(bin->misses, most));
-}
-
-/* The first HOLE of at least size granules, made where there is none. */
-static inline struct hole hole_for(size_t size, bool is_growing)
-{
-	const struct hole hole = hole_first(size);
-	return hole.start != NONE ? hole : hole_obtain(size, is_growing);
-}
-
-/* [ ------------ hole ------------ ]  =>  [ PROCESS ][ remembered ][ remembered ][ hole? ]
- * Under quick fit: the block that was remembered last, else a run from the first HOLE. */
-static NOINLINE size_t block_take_quick(size_t size, bool is_growing)
-{
-	struct bin *bin = bin_of(size);
-	const size_t granule = block_recall(bin, size);
-	if (granule != NONE) {
-		process_count(size);
-		return granule;
+	for (;;) {
+		const struct hole last = hole_at(leaf_last_hole(leaf));
+		if (last.size >= size)
+			return block_take_from(last, size, purpose);
+		leaf_lower(leaf, size - 1);
+		leaf = leaf_from(leaf + 1, (unsigned)size);
+		if (leaf == NONE)
+			return NONE;
+		const struct leaf_bits bits = leaf_read(leaf);
+		const uint64_t fits = holes_of(bits) & leaf_room(bits, size);
+		if (fits == 0)
+			continue;
+		if (is_first_touch(leaf, fits))
+			return block_take_from(hole_at(leaf * 64), size, purpose);
+		search_start_raise(size, leaf);
+		leaf_mark_stale(leaf);
+		return leaf_split(leaf, bits, fits, size);
 	}
-	const struct hole hole = hole_for(size, is_growing);
-	if (hole.start == NONE)
-		return NONE;
-	const size_t end = hole.start + size * run_length(bin, size, hole.size);
-	hole_take(hole, end - hole.start);
-	bounds_raise(size, leaf_of(end));
+}
+
+/* Where a small block of first fit fits in the leaf where its class begins to look: where HOLEs
+ * start that have the room, and the leaf. */
+struct fit {
+	size_t leaf;
+	struct leaf_bits bits;
+	uint64_t holes;
+};
+
+static ALWAYS_INLINE struct fit small_fit(size_t size)
+{
+	const size_t leaf = search_start_of(classes_up_to_size[size] - 1u);
+	const struct leaf_bits bits = leaf_read(leaf);
+	return (struct fit){ leaf, bits, holes_of(bits) & leaf_room(bits, size) };
+}
+
+/* First fit: takes a small block. NONE where no HOLE is large enough. */
+static NOINLINE size_t block_take_small(size_t size, enum purpose purpose)
+{
+	const struct fit fit = small_fit(size);
+	if (fit.holes == 0)
+		return block_take_beyond(size, fit.leaf, purpose);
+	if (is_first_touch(fit.leaf, fit.holes))
+		return block_take_from(hole_at(fit.leaf * 64), size, purpose);
+	leaf_mark_stale(fit.leaf);
+	return leaf_split(fit.leaf, fit.bits, fit.holes, size);
+}
+
+/* How many blocks to take at once: the more, the more often the size was asked for in vain. */
+static size_t run_length(size_t size, size_t hole_size)
+{
+	const size_t bin = bin_of(size);
+	if (bin == NONE || bin_size(bin) != size)
+		return 1;
+	uint8_t *misses = &bins()->misses[bin];
+	if (*misses < RUN_BLOCKS)
+		++*misses;
+	const size_t most = min_size(hole_size / size, ((size_t)RUN_BYTES >> heap.shift) / size);
+	return max_size(1, min_size(*misses, most));
+}
+
+/* [ ------------ hole ------------ ]  =>  [ PROCESS ][ cached ][ cached ][ hole? ]
+ * Quick fit: takes a run of blocks of one size from a HOLE. */
+static NOINLINE size_t block_take_run(struct hole hole, size_t size, enum purpose purpose)
+{
+	const size_t end = hole.start + size * run_length(size, hole.size);
+	hole_split(hole, end - hole.start, size, purpose);
+	search_start_raise(size, leaf_of(end));
+	if (purpose == FOR_CALLOC && end != hole.start + size)
+		pages_touch(hole.start + size, end);
 	for (size_t rest = end - size; rest != hole.start; rest -= size) {
 		start_add(rest);
-		if (!block_remember(rest, size))
-			hole_make(rest, rest + size);
+		if (!cache_put(rest, size))
+			coalesce(rest, rest + size);
 	}
-	process_count(size);
+	count_taken(size);
 	return hole.start;
 }
 
-/* Under first fit. */
-static NOINLINE size_t block_take_first(size_t size, bool is_growing)
+/* Takes a block of so many granules from a HOLE that there is, by the policy. NONE where none is
+ * large enough. */
+static NOINLINE size_t block_take_existing(size_t size, enum purpose purpose)
 {
-	const struct hole hole = hole_for(size, is_growing);
-	return hole.start != NONE ? block_take_from(hole, size) : NONE;
+	ASSERT(heap.top != 0, "an empty heap has no tables to read");
+	if (heap.is_quick) {
+		const size_t granule = cache_get(size);
+		if (LIKELY(granule != NONE))
+			return granule;
+	} else if (LIKELY(size <= SMALL_SIZES)) {
+		return block_take_small(size, purpose);
+	}
+	const struct hole hole = hole_first(size);
+	if (hole.start == NONE)
+		return NONE;
+	return heap.is_quick ? block_take_run(hole, size, purpose)
+	                     : block_take_from(hole, size, purpose);
 }
 
-/* Takes a block of so many granules by the policy, for one that grows or for the program; NONE where
- * no memory can be had. */
-static size_t block_take(size_t size, bool is_growing)
+/* Takes a block of so many granules; NONE where no memory can be had. The lock is held. */
+static size_t block_take(size_t size, enum purpose purpose)
 {
-	if (heap.is_quick)
-		return block_take_quick(size, is_growing);
-	const size_t granule = size <= NEAR_SIZES && heap.top != 0 ? block_take_near(size) : NONE;
-	return granule != NONE ? granule : block_take_first(size, is_growing);
+	const size_t granule = heap.top == 0 ? NONE : block_take_existing(size, purpose);
+	if (granule != NONE)
+		return granule;
+	const struct hole hole = hole_obtain(size, purpose);
+	if (hole.start == NONE)
+		return NONE;
+	return heap.is_quick ? block_take_run(hole, size, purpose)
+	                     : block_take_from(hole, size, purpose);
 }
 
-/* Makes a PROCESS segment a HOLE, for good. */
-static NOINLINE void block_merge(size_t granule)
+/* Makes a PROCESS a HOLE by the policy. */
+static ALWAYS_INLINE void block_release(size_t granule, struct leaf_bits bits)
 {
-	const size_t next = segment_next(granule);
-	heap.process -= next - granule;
-	hole_make(granule, next);
-}
-
-/* Makes a PROCESS segment a HOLE by the policy. */
-static inline void block_release(size_t granule)
-{
-	if (!heap.is_quick && block_release_near(granule))
+	if (!heap.is_quick) {
+		if (!is_inner(granule, bits) || !leaf_coalesce(granule, bits, true))
+			block_coalesce(granule);
 		return;
-	const size_t next = segment_next(granule);
-	heap.process -= next - granule;
-	if (!heap.is_quick || !block_remember(granule, next - granule))
-		hole_make(granule, next);
+	}
+	const size_t size = segment_size(granule);
+	if (UNLIKELY(!cache_put(granule, size))) {
+		block_coalesce(granule);
+		return;
+	}
+	live_change(granule, size, false);
+	count_freed(size);
 }
 
 /* [ this ---------- ][ hole? ]  =>  [ this ][ ---- hole ---- ] */
 static void block_shrink(size_t granule, size_t size)
 {
-	if (segment_size(granule) == size)
+	const size_t next = segment_next(granule);
+	if (next == granule + size)
 		return;
+	live_split(granule, granule + size, next);
 	start_add(granule + size);
-	block_merge(granule + size);
+	block_coalesce(granule + size);
 }
 
 /* [ this ][ ---- hole ---- ]  =>  [ this ---------- ][ hole? ]      false where there is no room */
 static bool block_grow(size_t granule, size_t size)
 {
 	const size_t next = segment_next(granule);
-	if (!is_merged(next) || is_border(next))
+	if (!is_coalesced(next) || is_border(next))
 		return false;
-	const size_t hole_size = segment_size(next);
+	const struct hole hole = hole_at(next);
 	const size_t more = size - (next - granule);
-	if (hole_size < more)
+	if (hole.size < more)
 		return false;
-	hole_take((struct hole){ next, hole_size }, more);
-	process_count(more);
+	hole_split(hole, more, more, FOR_MALLOC);
+	count_taken(more);
 	start_remove(next);
+	live_join(granule, next, granule + size);
 	return true;
 }
 
 /* [ ------- hole ------- ]  =>  [ gap, a hole ][ PROCESS ][ hole? ]
- * As block_take, at a multiple of alignment granules: a power of two that divides a page. */
+ * At a multiple of alignment granules: a power of two that divides a page. The lock is held. */
 static size_t block_take_aligned(size_t size, size_t alignment)
 {
-	struct hole hole = hole_for(size, false);
-	size_t block;
-	for (;;) {
-		if (hole.start == NONE)
+	struct hole hole = heap.top == 0 ? no_hole : hole_first(size);
+	size_t block = NONE;
+	for (;; hole = hole_after(size, hole.start)) {
+		if (hole.start == NONE && (hole = hole_obtain(size, FOR_MALLOC)).start == NONE)
 			return NONE;
 		block = round_up(hole.start, alignment);
 		if (block + size <= hole.start + hole.size)
 			break;
-		hole = hole_at(hole_after(size, hole.start));
-		if (hole.start == NONE)
-			hole = hole_obtain(size, false);
 	}
-	hole_take(hole, block + size - hole.start);
+	hole_split(hole, block + size - hole.start, block + size - hole.start, FOR_MALLOC);
 	if (block != hole.start) {
+		live_split(hole.start, block, block + size);
 		start_add(block);
-		heap.process += block - hole.start;
-		block_merge(hole.start);
+		live_change(hole.start, block - hole.start, false);
+		coalesce(hole.start, block);
 	}
-	process_count(size);
+	count_taken(size);
 	return block;
 }
 
-/* ---- Addresses ------------------------------------------------------------------------------- */
+/* ---- Addresses and descriptions -------------------------------------------------------------- */
 
-static void *block_virtual(size_t granule)
+static inline void *block_virtual(size_t granule)
 {
 	return (void *)(heap.start + (granule << heap.shift));
 }
 
-static char *block_physical(size_t granule)
+static inline char *block_physical(size_t granule)
 {
 	return heap.base + (granule << heap.shift);
 }
 
 /* Granules for so many bytes, rounded up. */
-static size_t granules_of(size_t bytes)
+static inline size_t granules_of(size_t bytes)
 {
 	return (bytes >> heap.shift) + ((bytes & (((size_t)1 << heap.shift) - 1)) != 0);
 }
@@ -2511,10 +3093,10 @@ static inline size_t granule_of(const void *v_ptr)
 	return offset >> heap.shift | offset << (-heap.shift % width);
 }
 
-/* Whether a PROCESS segment starts at granule, by the bits of its leaf. */
-static inline bool is_live(size_t granule, struct leaf_bits bits)
+/* Whether a PROCESS starts at granule, by the bits of its leaf. */
+static inline bool is_block(size_t granule, struct leaf_bits bits)
 {
-	return (bits.starts & ~bits.holes & bit_of(granule)) != 0;
+	return (bits.starts & bits.live & bit_of(granule)) != 0;
 }
 
 /* The granule at which the live block v_ptr starts, NONE if none does. */
@@ -2523,37 +3105,24 @@ static inline size_t block_of(const void *v_ptr)
 	const size_t granule = granule_of(v_ptr);
 	if (UNLIKELY(granule >= top_load()))
 		return NONE;
-	return is_live(granule, leaf_read(leaf_of(granule))) ? granule : NONE;
+	return is_block(granule, leaf_read(leaf_of(granule))) ? granule : NONE;
 }
 
-/* Bytes from granule 0 to v_ptr if size bytes from there lie in one PROCESS segment, else NONE. */
-static size_t range_of(const void *v_ptr, size_t size)
-{
-	const size_t offset = offset_of(v_ptr);
-	if (offset == NONE)
-		return NONE;
-	const size_t segment = segment_of(offset >> heap.shift);
-	if (is_hole(segment))
-		return NONE;
-	if (size <= 1)
-		return offset;
-	const size_t end = segment_next(segment) << heap.shift;
-	const bool is_inside = end > offset && size <= end - offset; /* it may have moved meanwhile */
-	return is_inside ? offset : NONE;
-}
-
-/* ---- Descriptions: a segment as the caller sees it ------------------------------------------- */
-
-/* The segment at granule as it is shown: remembered blocks as part of the HOLE they will be. */
+/* The segment at granule as it is shown: cached blocks as part of the HOLE that they will be. */
 static struct mems_segment segment_describe(size_t granule, size_t node)
 {
-	const struct main_node *main_node = &heap.nodes[node];
+	const struct main_node *main_node = &nodes()[node];
 	const size_t node_next = main_node->first + main_node->granules;
-	size_t next = segment_next(granule);
-	while (is_hole(granule) && next < node_next && is_hole(next))
-		next = segment_next(next);
+	const bool is_free = is_hole(granule);
+	size_t next = granule;
+	size_t cached = 0;
+	do {
+		const size_t end = segment_next(next);
+		cached += is_free && !is_coalesced(next) ? end - next : 0;
+		next = end;
+	} while (is_free && next < node_next && is_hole(next));
 	return (struct mems_segment){
-		.type = is_hole(granule) ? MEMS_HOLE : MEMS_PROCESS,
+		.type = is_free ? MEMS_HOLE : MEMS_PROCESS,
 		.start = heap.start + (granule << heap.shift),
 		.end = heap.start + (next << heap.shift) - 1,
 		.size = (next - granule) << heap.shift,
@@ -2561,62 +3130,15 @@ static struct mems_segment segment_describe(size_t granule, size_t node)
 		.node = node,
 		.node_start = heap.start + (main_node->first << heap.shift),
 		.node_end = heap.start + (node_next << heap.shift) - 1,
+		.remembered_bytes = cached << heap.shift,
 	};
-}
-
-/* Between the two nothing changes the heap. The lock is held. */
-static void visit_begin(void)
-{
-	hold_begin();
-	heap.visitors++;
-	direct_update();
-}
-
-static void visit_end(void)
-{
-	heap.visitors--;
-	direct_update();
-	hold_end();
-}
-
-static void visitor_enter(void)
-{
-	lock_take();
-	visit_begin();
-}
-
-static void visitor_leave(void)
-{
-	visit_end();
-	lock_give();
-}
-
-/* As visitor_enter, and out, unless it is NULL, is locked too: what is printed stays together. Who
- * has the stream may wait for the heap, as when the stream needs memory, and a visitor of the heap
- * for the stream: so neither is waited for while the other is held. */
-static void printer_enter(FILE *out)
-{
-	const bool is_needed = out != NULL && !is_holder();
-	for (lock_take(); is_needed && ftrylockfile(out) != 0; lock_take()) {
-		lock_give();
-		flockfile(out);
-		funlockfile(out);
-	}
-	visit_begin();
-}
-
-static void printer_leave(FILE *out)
-{
-	visitor_leave();
-	if (out != NULL && !is_holder())
-		funlockfile(out);
 }
 
 /* Calls visit for every segment of one node. */
 static int node_walk(size_t node, mems_visitor *visit, void *context)
 {
-	const size_t end = heap.nodes[node].first + heap.nodes[node].granules;
-	for (size_t granule = heap.nodes[node].first; granule < end;) {
+	const size_t end = nodes()[node].first + nodes()[node].granules;
+	for (size_t granule = nodes()[node].first; granule < end;) {
 		const struct mems_segment segment = segment_describe(granule, node);
 		const int result = visit(&segment, context);
 		if (result != 0)
@@ -2646,6 +3168,13 @@ static const char *type_name(enum mems_segment_type type)
 
 /* ---- Errors ---------------------------------------------------------------------------------- */
 
+/* What the error handler is told. It is written while the lock is held, and told after. */
+struct misuse_report {
+	int error;         /* 0: nothing to tell */
+	const void *v_ptr;
+	char message[200];
+};
+
 static void handler_default(int error, const void *v_ptr, const char *message)
 {
 	(void)error;
@@ -2653,158 +3182,79 @@ static void handler_default(int error, const void *v_ptr, const char *message)
 	fprintf(stderr, "mems: %s\n", message);
 }
 
-/* Says what is at v_ptr instead of a block. The lock is held, and given back before the handler is
- * called. */
-static void misuse_report(const char *function, const void *v_ptr)
+static void report_tell(const struct misuse_report *report)
 {
-	enum { MESSAGE_BYTES = 160 };
-	char message[MESSAGE_BYTES];
-	const uintptr_t address = (uintptr_t)v_ptr;
-	struct mems_segment segment;
-	if (!segment_find(v_ptr, &segment))
-		snprintf(message, sizeof(message), "%s(%" PRIuPTR "): outside the heap", function, address);
-	else
-		snprintf(message, sizeof(message), "%s(%" PRIuPTR "): %s %s[%" PRIuPTR ":%" PRIuPTR "]%s",
-		         function, address, segment.type == MEMS_HOLE ? "in" : "inside",
-		         type_name(segment.type), segment.start, segment.end,
-		         segment.type == MEMS_HOLE ? ", freed before or never given out" : "");
-	lock_give();
-	mems_error_handler *handler = atomic_load(&heap.handler);
+	mems_error_handler *handler = atomic_load(&library.handler);
+	if (report->error == 0)
+		return;
 	if (handler != NULL)
-		handler(EINVAL, v_ptr, message);
-	errno = EINVAL;
+		handler(report->error, report->v_ptr, report->message);
+	errno = report->error;
 }
 
-/* Whether a request of so many bytes may go on; sets errno. */
-static bool request_is_valid(size_t size)
+/* Says what is at v_ptr instead of a block. The lock is held. */
+static NOINLINE void misuse_describe(struct misuse_report *report, const char *function,
+                                     const void *v_ptr)
 {
-	if (!heap.is_started)
-		errno = EPERM;
-	else if (size == 0)
-		errno = EINVAL;
-	else if (heap.visitors != 0)
-		errno = EBUSY;
-	else
-		return true;
-	return false;
+	const uintptr_t address = (uintptr_t)v_ptr;
+	const size_t offset = address - (uintptr_t)heap.base;
+	char *text = report->message;
+	const size_t room = sizeof(report->message);
+	struct mems_segment segment;
+	report->error = EINVAL;
+	report->v_ptr = v_ptr;
+	if (segment_find(v_ptr, &segment)) {
+		const bool is_free = segment.type == MEMS_HOLE;
+		snprintf(text, room, "%s(%" PRIuPTR "): %s %s[%" PRIuPTR ":%" PRIuPTR "]%s", function,
+		         address, is_free ? "in" : "inside", type_name(segment.type), segment.start,
+		         segment.end, is_free ? ", freed before or never given out" : "");
+	} else if (offset < heap.top << heap.shift) {
+		segment_find((const void *)(heap.start + offset), &segment);
+		snprintf(text, room, "%s(0x%" PRIxPTR "): the physical address of %" PRIuPTR ", in "
+		         "%s[%" PRIuPTR ":%" PRIuPTR "]", function, address, heap.start + offset,
+		         type_name(segment.type), segment.start, segment.end);
+	} else {
+		snprintf(text, room, "%s(%" PRIuPTR "): outside the heap", function, address);
+	}
 }
 
-/* What block_take and its kin found, as the caller gets it; sets errno. */
-static void *block_result(size_t granule)
+/* There is no heap: says so. call: the function and its arguments. */
+static NOINLINE void no_heap_tell(int error, const void *v_ptr, const char *call, ...)
 {
-	if (granule != NONE)
-		return block_virtual(granule);
-	errno = ENOMEM;
-	return NULL;
-}
-
-/* ---- Recording ------------------------------------------------------------------------------- */
-
-static uint32_t *record_ids(void)
-{
-	return (uint32_t *)(void *)heap.ids.memory;
-}
-
-static void record_stop(void)
-{
-	if (heap.record == NULL)
-		return;
-	heap.record = NULL;
-	os_unmap(heap.ids.memory, heap.ids.reserved_bytes);
-	heap.ids.memory = NULL;
-	direct_update();
-}
-
-/* Writes one line. What the stream does meanwhile must not change the heap; in a child that it
- * forks there is no recording any more. */
-static void record_print(const char *format, ...)
-{
-	const int error = errno;
-	if (heap.record == NULL)
-		return;
+	struct misuse_report report = { .error = error, .v_ptr = v_ptr };
 	va_list arguments;
-	va_start(arguments, format);
-	visit_begin();
-	vfprintf(heap.record, format, arguments);
-	visit_end();
+	va_start(arguments, call);
+	const int length = vsnprintf(report.message, sizeof(report.message), call, arguments);
 	va_end(arguments);
-	errno = error;
+	snprintf(report.message + length, sizeof(report.message) - (size_t)length,
+	         ": there is no heap, mems_init is missing");
+	report_tell(&report);
 }
 
-static void record_options(void)
+/* Why the heap must not be changed now; 0 if it may be. The lock is held. */
+static int change_error(void)
 {
-	const struct options *options = &heap.options;
-	const struct {
-		const char *name;
-		size_t value, value_default;
-	} lines[] = {
-		{ "policy", options->policy, MEMS_FIRST_FIT },
-		{ "alignment", options->alignment, DEFAULT_ALIGNMENT },
-		{ "start", options->start, DEFAULT_START },
-		{ "page-size", options->page_bytes, max_size(SMALLEST_PAGE, os_page_bytes()) },
-		{ "limit", options->limit_bytes, 0 },
-	};
-	for (unsigned i = 0; i < sizeof(lines) / sizeof(lines[0]); i++)
-		if (lines[i].value != 0 && lines[i].value != lines[i].value_default)
-			record_print("o %s %zu\n", lines[i].name, lines[i].value);
+	return library.visitors != 0 ? EBUSY : library.os_requests != 0 ? ENOMEM : 0;
 }
 
-/* A call that gave a new block: kind is a, c or m, with its alignment. */
-static NOINLINE void record_new(char kind, size_t granule, size_t size, size_t alignment)
+/* Why a request of so many bytes cannot go on; 0 if it can. */
+static int request_error(size_t size)
 {
-	const uint32_t id = heap.record_next++;
-	record_ids()[granule] = id;
-	if (alignment == 0)
-		record_print("%c %" PRIu32 " %zu\n", kind, id, size);
-	else
-		record_print("%c %" PRIu32 " %zu %zu\n", kind, id, size, alignment);
+	return !heap.is_started ? EPERM : size == 0 ? EINVAL : change_error();
 }
 
-static NOINLINE void record_resize(size_t from, size_t to, size_t size)
+/* What an allocation gives to its caller; sets errno where it failed. */
+static inline void *block_result(size_t granule, int error)
 {
-	const uint32_t id = record_ids()[from];
-	record_ids()[to] = id;
-	record_print("r %" PRIu32 " %zu\n", id, size);
-}
-
-static NOINLINE void record_free(size_t granule)
-{
-	record_print("f %" PRIu32 "\n", record_ids()[granule]);
-}
-
-/* ---- Fork ------------------------------------------------------------------------------------ */
-
-/* No other thread is in the middle of a change when the process is doubled. Handlers of the program
- * that run in between may call MeMS. */
-static void fork_prepare(void)
-{
-	lock_take();
-	hold_begin();
-}
-
-static void fork_parent(void)
-{
-	hold_end();
-	lock_give();
-}
-
-static void fork_child(void)
-{
-	if (heap.record != NULL)
-		__fpurge(heap.record); /* what is in its buffer the parent will write */
-	record_stop();
-	fork_parent();
-}
-
-static void fork_handlers_install(void)
-{
-	if (!heap.has_fork_handlers)
-		heap.has_fork_handlers = pthread_atfork(fork_prepare, fork_parent, fork_child) == 0;
+	if (LIKELY(granule != NONE))
+		return block_virtual(granule);
+	errno = error != 0 ? error : ENOMEM;
+	return NULL;
 }
 
 /* ---- The checker ----------------------------------------------------------------------------- */
 
-enum { INVARIANTS = 16 };
+enum { INVARIANTS = 17 };
 
 /* What the checker found: for each invariant how often it is broken, and where first. */
 struct findings {
@@ -2812,63 +3262,33 @@ struct findings {
 	size_t where[INVARIANTS + 1]; /* granule, or an index of the table that it is about */
 };
 
-static void finding_add(struct findings *findings, unsigned invariant, bool is_kept, size_t where)
+static void check(struct findings *findings, unsigned invariant, bool holds, size_t where)
 {
-	if (is_kept)
+	if (holds)
 		return;
 	if (findings->count[invariant]++ == 0)
 		findings->where[invariant] = where;
 }
 
-static bool bit_is_set(const uint64_t *words, size_t index)
-{
-	return (words[index / 64] & bit_of(index)) != 0;
-}
-
 /* I1, without which nothing else can be looked at. */
 static bool check_extent(struct findings *findings)
 {
-	const struct options options = options_in_force();
-	const size_t page_bytes = options.page_bytes;
+	const size_t alignment = option_value(MEMS_ALIGNMENT);
+	const size_t page_bytes = option_value(MEMS_PAGE_SIZE);
 	const size_t offset = (uintptr_t)heap.base - (uintptr_t)heap.reservation;
-	finding_add(findings, 1, heap.start == options.start, 0);
-	finding_add(findings, 1, heap.shift == lowest_bit(options.alignment), 0);
-	finding_add(findings, 1, heap.page_granules == page_bytes / options.alignment, 0);
-	const size_t os_page_granules = os_page_bytes() / options.alignment;
-	finding_add(findings, 1, heap.os_page_log2 == lowest_bit(os_page_granules), 0);
-	finding_add(findings, 1, heap.page_log2 == lowest_bit(page_bytes / options.alignment), 0);
-	finding_add(findings, 1, heap.is_quick == (options.policy == MEMS_QUICK_FIT), 0);
-	finding_add(findings, 1, (uintptr_t)heap.base % page_bytes == 0, 0);
-	finding_add(findings, 1, offset < page_bytes && offset < heap.reservation_bytes, 0);
+	check(findings, 1, heap.start == option_value(MEMS_START_ADDRESS), 0);
+	check(findings, 1, heap.shift == lowest_bit(alignment), 0);
+	check(findings, 1, heap.page_log2 == lowest_bit(page_bytes / alignment), 0);
+	check(findings, 1, heap.os_page_log2 == lowest_bit(os_page_bytes() / alignment), 0);
+	check(findings, 1, heap.is_quick == (option_value(MEMS_POLICY) == MEMS_QUICK_FIT), 0);
+	check(findings, 1, (uintptr_t)heap.base % page_bytes == 0, 0);
+	check(findings, 1, offset < page_bytes && offset < heap.reservation_bytes, 0);
 	if (findings->count[1] == 0) {
 		const size_t room = (heap.reservation_bytes - offset) >> heap.shift;
-		finding_add(findings, 1, heap.top <= heap.limit && heap.limit <= room, heap.top);
-		finding_add(findings, 1, heap.top % heap.page_granules == 0, heap.top);
+		check(findings, 1, heap.top <= heap.limit && heap.limit <= room, heap.top);
+		check(findings, 1, heap.top % page_granules() == 0, heap.top);
 	}
 	return findings->count[1] == 0;
-}
-
-static bool is_at(const void *array, unsigned table)
-{
-	return array == heap.tables[table].memory;
-}
-
-/* Whether the pointers to the arrays lead to the tables. */
-static bool are_arrays_placed(void)
-{
-	bool are_placed = is_at(heap.leaves, LEAVES) && is_at(heap.borders, BORDERS) &&
-	                  is_at(heap.touched, TOUCHED) &&
-	                  is_at(heap.given, GIVEN) && is_at(heap.nodes, NODES) &&
-	                  is_at(heap.merged, MERGED) &&
-	                  (heap.is_quick ? is_at(heap.indexed, MERGED)
-	                                 : heap.indexed == (char *)&leaf_at(0)->holes);
-	for (unsigned level = 0; level < LEAF_MAX_LEVELS; level++)
-		are_placed = are_placed && is_at(heap.leaf_max[level], LEAF_MAXIMA + level);
-	for (unsigned level = 0; level < MAX_LEVELS; level++)
-		are_placed = are_placed && is_at(heap.group_max[level], GROUP_MAXIMA + level);
-	for (unsigned level = 0; level < START_LEVELS; level++)
-		are_placed = are_placed && is_at(heap.has_start[level], HAS_START + level);
-	return are_placed;
 }
 
 /* I16, likewise. */
@@ -2876,61 +3296,59 @@ static bool check_tables(struct findings *findings)
 {
 	const char *end = heap.reservation + heap.reservation_bytes;
 	const char *next = heap.tables[0].memory;
-	finding_add(findings, 16, next >= heap.base + (heap.limit << heap.shift) && next < end, 0);
+	check(findings, 16, next >= heap.base + (heap.limit << heap.shift) && next < end, 0);
 	for (unsigned i = 0; i < TABLES && findings->count[16] == 0; i++) {
 		const struct table *table = &heap.tables[i];
-		const size_t needed = heap.top == 0 || i == CHUNKS ? 0 : table_bytes(table, heap.top);
-		finding_add(findings, 16, table->memory == next, i);
-		finding_add(findings, 16, table->reserved_bytes <= (size_t)(end - next), i);
-		finding_add(findings, 16, table->committed_bytes <= table->reserved_bytes, i);
-		finding_add(findings, 16, table->committed_bytes >= needed, i);
+		const size_t needed = i < TABLES_OF_HEAP ? table_bytes(table, heap.top)
+		                                         : heap.chunk_count * CHUNK_SLOTS * sizeof(uint32_t);
+		check(findings, 16, table->memory == next, i);
+		check(findings, 16, table->reserved_bytes <= (size_t)(end - next), i);
+		check(findings, 16, table->committed_bytes <= table->reserved_bytes, i);
+		check(findings, 16, heap.top == 0 || table->committed_bytes >= needed || i == BIN_TABLE, i);
 		next += table->reserved_bytes;
 	}
-	finding_add(findings, 16, are_arrays_placed(), 0);
-	finding_add(findings, 16, heap.chunk_count <= MAX_CHUNKS && heap.chunk_count != 0, 0);
+	check(findings, 16, heap.chunk_count <= MAX_CHUNKS, heap.chunk_count);
+	check(findings, 16, (heap.chunk_count != 0) == (heap.is_quick && heap.top != 0), 0);
 	return findings->count[16] == 0;
 }
 
 /* I2 to I5: the chain is followed by index, so that no damaged link is. */
 static void check_nodes(struct findings *findings)
 {
-	const struct main_node *node = heap.nodes;
+	const struct main_node *node = nodes();
 	const size_t pages = page_of(heap.top);
 	size_t first = 0;
-	size_t borders = 0;
-	finding_add(findings, 2, heap.node_count <= pages, heap.node_count);
+	check(findings, 2, heap.node_count <= pages, heap.node_count);
 	for (size_t i = 0; i < min_size(heap.node_count, pages); i++, node++) {
 		const bool is_last = i + 1 == heap.node_count;
-		finding_add(findings, 2, node->previous == (i == 0 ? NULL : node - 1), i);
-		finding_add(findings, 2, node->next == (is_last ? NULL : node + 1), i);
-		finding_add(findings, 3, node->first == first, i);
-		finding_add(findings, 3, node->granules != 0, i);
-		finding_add(findings, 3, node->granules % heap.page_granules == 0, i);
-		finding_add(findings, 3, node->physical == block_physical(first), i);
-		finding_add(findings, 4, bit_is_set(heap.borders, page_of(first)), first);
-		finding_add(findings, 5, is_start(first), first);
+		check(findings, 2, node->previous == (i == 0 ? NULL : node - 1), i);
+		check(findings, 2, node->next == (is_last ? NULL : node + 1), i);
+		check(findings, 3, node->first == first, i);
+		check(findings, 3, node->granules != 0, i);
+		check(findings, 3, node->granules % page_granules() == 0, i);
+		check(findings, 4, bit_is_set(table_bits(BORDERS), page_of(first)), first);
+		check(findings, 5, is_start(first), first);
 		if (node->granules > heap.top - first)
 			break;
 		first += node->granules;
 	}
-	finding_add(findings, 3, first == heap.top, first);
-	for (size_t page = 0; page < round_up(pages + 1, 64); page++)
-		borders += bit_is_set(heap.borders, page);
-	finding_add(findings, 4, borders == heap.node_count, borders);
-	finding_add(findings, 5, is_start(heap.top) && !is_hole(heap.top), heap.top);
+	check(findings, 3, first == heap.top, first);
+	const size_t borders = bits_count(table_bits(BORDERS), 0, round_up(pages + 1, 64));
+	check(findings, 4, borders == heap.node_count, borders);
+	check(findings, 5, is_start(heap.top) && !is_hole(heap.top), heap.top);
 }
 
 /* What a pass over all granules gathers. */
 struct tally {
-	size_t process, largest;             /* granules */
+	size_t process, coalesced;           /* granules */
 	size_t largest_in_leaf, largest_in_group;
 	size_t previous;                     /* where the segment before starts, NONE for the first */
-	struct remembered_tally {
+	struct cached_tally {
 		size_t blocks, granules, sum, mix;
-	} remembered;
+	} cached;
 };
 
-static void remembered_count(struct remembered_tally *tally, size_t granule, size_t size)
+static void cached_count(struct cached_tally *tally, size_t granule, size_t size)
 {
 	tally->blocks++;
 	tally->granules += size;
@@ -2938,70 +3356,114 @@ static void remembered_count(struct remembered_tally *tally, size_t granule, siz
 	tally->mix ^= granule * granule;
 }
 
-/* I7, I12, I13, I14: one segment, from granule to next. */
+/* I17 for one leaf of a segment from granule to next. */
+static void check_live_leaf(struct findings *findings, size_t granule, size_t next, size_t leaf,
+                            bool is_process)
+{
+	const size_t first = leaf_of(granule);
+	const size_t last = leaf_of(next - 1);
+	const bool is_far = is_process && last - first > FILLED_LEAVES + 1;
+	const size_t first_group = (first + 1) / 64 + 1; /* of those that lie wholly between */
+	const size_t last_group = (last - 1) / 64;
+	const bool has_regions = is_far && last_group >= first_group + FILLED_GROUPS + 1;
+	const size_t region = leaf >> (REGION_LOG2 - LEAF_LOG2);
+	const bool is_in_region = has_regions && region >= round_up(first_group, 64) / 64 &&
+	                          region < last_group / 64;
+	const bool is_between = is_far && leaf != first && leaf != last;
+	const uint64_t mask = bits_from_to(leaf == first ? granule : 0, leaf == last ? next - 1 : 63);
+	const uint64_t expected = is_process && !is_between ? mask : 0;
+	const uint64_t leaves = word_load(table_words(LIVE_LEAVES) + leaf / 64);
+	const uint64_t regions = word_load(table_words(LIVE_REGIONS) + region / 64);
+	check(findings, 17, (leaf_live(leaf) & mask) == expected, leaf);
+	if (leaf * 64 + 63 >= next)
+		return;
+	check(findings, 17, (leaves >> (leaf % 64) & 1) == (is_between && !is_in_region), leaf);
+	if (leaf % (64 * 64) == 64 * 64 - 1)
+		check(findings, 17, (regions >> (region % 64) & 1) == is_in_region, leaf);
+}
+
+/* I7, I12, I13, I17: one segment, from granule to next. */
 static void check_segment(struct findings *findings, struct tally *tally, size_t granule,
                           size_t next)
 {
 	const size_t size = next - granule;
-	finding_add(findings, 14, next <= heap.clean_from || is_merged(granule), granule);
+	for (size_t leaf = leaf_of(granule); leaf <= leaf_of(next - 1); leaf++)
+		check_live_leaf(findings, granule, next, leaf, !is_hole(granule));
 	if (!is_hole(granule)) {
 		tally->process += size;
-	} else if (!is_merged(granule)) {
-		remembered_count(&tally->remembered, granule, size);
+	} else if (!is_coalesced(granule)) {
+		cached_count(&tally->cached, granule, size);
 	} else {
-		const bool follows_hole = tally->previous != NONE && is_merged(tally->previous);
-		finding_add(findings, 7, !follows_hole || is_border(granule), granule);
-		for (unsigned class = 0; class < CLASSES && class_least[class] <= size; class++)
-			finding_add(findings, 12, class_bound(class) <= leaf_of(granule), granule);
+		const bool follows_hole = tally->previous != NONE && is_coalesced(tally->previous);
+		check(findings, 7, !follows_hole || is_border(granule), granule);
+		for (unsigned class = 0; class < CLASSES && class_min[class] <= size; class++)
+			check(findings, 12, search_start_of(class) <= leaf_of(granule), granule);
 		tally->largest_in_leaf = max_size(tally->largest_in_leaf, size);
+		tally->coalesced += size;
 	}
 	tally->previous = granule;
 }
 
-/* I8, I9: the bits beyond top, and the levels above the starts. */
+/* I8, I9, I17: the bits from top on, and the levels above the starts. */
 static void check_starts(struct findings *findings)
 {
 	const size_t last = leaf_of(heap.top);
 	const uint64_t beyond = UINT64_MAX << (heap.top % 64);
-	finding_add(findings, 8, (leaf_starts(last) & beyond & ~bit_of(heap.top)) == 0, last);
-	finding_add(findings, 8, (leaf_holes(last) & beyond & ~bit_of(heap.top)) == 0, last);
-	finding_add(findings, 8, (leaf_starts(last + 1) | leaf_merged(last + 1)) == 0, last + 1);
-	finding_add(findings, 8, (leaf_starts(NONE) | leaf_holes(NONE)) == 0, NONE);
+	const size_t end = round_up(last + 1, 64);
+	check(findings, 8, (leaf_starts(last) & beyond) == bit_of(heap.top), last);
+	check(findings, 8, (leaf_live(last) & beyond) == bit_of(heap.top), last);
+	check(findings, 8, (leaf_holes(last) & beyond) == 0, last);
+	check(findings, 8, (leaf_starts(last + 1) | leaf_live(last + 1)) == 0, last + 1);
+	check(findings, 8, !heap.is_quick || leaf_holes(last + 1) == 0, last + 1);
+	check(findings, 8, (leaf_starts(NONE) | leaf_live(NONE)) == 0, NONE);
+	check(findings, 17, bits_find(table_bits(LIVE_LEAVES), last, end) == end, last);
+	const size_t region = heap.top >> REGION_LOG2;
+	check(findings, 17, (word_load(table_words(LIVE_REGIONS) + region / 64) >> (region % 64)) == 0,
+	      region);
 	size_t entries = last + 1;
-	for (unsigned level = 0; level < START_LEVELS; level++) {
+	for (unsigned level = 0; level < SUMMARY_LEVELS; level++) {
 		for (size_t i = 0; i < round_up(entries, 64); i++) {
-			const bool is_set = (word_load(&heap.has_start[level][i / 64]) & bit_of(i)) != 0;
+			const bool is_set = (word_load(&summary(level)[i / 64]) & bit_of(i)) != 0;
 			const uint64_t below = i >= entries ? 0
 			                       : level == 0 ? leaf_starts(i)
-			                                    : word_load(&heap.has_start[level - 1][i]);
-			finding_add(findings, 9, is_set == (below != 0), i);
+			                                    : word_load(&summary(level - 1)[i]);
+			check(findings, 9, is_set == (below != 0), i);
 		}
 		entries = (entries + 63) / 64;
 	}
 }
 
-/* I10 and I11 above the leaves and the groups. */
-static void check_levels(struct findings *findings)
+/* I10 and I11 for entries that no leaf or group has, but that a search reads with the others; I11
+ * above the groups. */
+static void check_tree(struct findings *findings)
 {
-	for (unsigned level = 1; level < LEAF_MAX_LEVELS; level++) {
-		for (size_t i = 0; i <= leaf_of(heap.top) >> (6 * level); i++) {
-			const unsigned largest = bytes_max(heap.leaf_max[level - 1] + i * 64);
-			const bool may_lag = level == 1 && heap.lags[i % LAGS].group == i;
-			finding_add(findings, 10, heap.leaf_max[level][i] == largest ||
-			                          (may_lag && heap.leaf_max[level][i] > largest), i);
+	const uint8_t *entries = leaf_max();
+	for (size_t i = leaf_of(heap.top) + 1; i < table_bytes(&heap.tables[LEAF_MAX], heap.top); i++)
+		check(findings, 10, entries[i] == 0, i);
+	for (unsigned level = 0; level < TREE_LEVELS; level++) {
+		const struct table *table = &heap.tables[TREE + level];
+		const size_t count = (heap.top >> table->granules_log2) + 1;
+		for (size_t i = 0; i < table_bytes(table, heap.top) / sizeof(int32_t); i++) {
+			const bool is_known = level != 0 || i >= count; /* groups: see check_leaves */
+			const int32_t largest = i >= count || level == 0 ? 0
+			                        : sizes_max(tree(level - 1) + i * FANOUT);
+			check(findings, 11, !is_known || tree(level)[i] == largest, i);
 		}
 	}
-	size_t entries = group_of(heap.top) + 1;
-	for (unsigned level = 1; level < MAX_LEVELS; level++) {
-		entries = (entries + FANOUT - 1) / FANOUT;
-		for (size_t i = 0; i < entries; i++) {
-			const uint32_t largest = sizes_max(heap.group_max[level - 1] + i * FANOUT);
-			finding_add(findings, 11, heap.group_max[level][i] == largest, i);
-		}
+	for (size_t i = 0; i < STALE_GROUPS; i++) {
+		const struct stale_group *slot = &heap.stale[i];
+		const bool is_inside = slot->group <= group_of(heap.top);
+		check(findings, 11, slot->group % STALE_GROUPS == i, i);
+		check(findings, 11, is_inside || (slot->group == i && slot->leaves == 0), i);
+	}
+	for (unsigned class = 0; class < CLASSES; class++) {
+		check(findings, 12, search_start_of(class) <= leaf_of(heap.top), class);
+		check(findings, 12, class == 0 || search_start_of(class - 1) <= search_start_of(class),
+		      class);
 	}
 }
 
-/* The first start after granule, found bit by bit, word by word: not by what is being checked. */
+/* The first start after granule, found word by word: not by what is being checked. */
 static size_t check_next(size_t granule)
 {
 	size_t leaf = leaf_of(granule + 1);
@@ -3011,103 +3473,109 @@ static size_t check_next(size_t granule)
 	return starts == 0 ? heap.top : min_size(leaf * 64 + lowest_bit(starts), heap.top);
 }
 
-/* One bin: its chunks, each item of them. Returns how many chunks it has. */
-static size_t check_bin(struct findings *findings, const struct bin *bin,
-                        struct remembered_tally *tally)
+/* I10 and I11 for a leaf, and for a group after its last leaf. */
+static void check_entries(struct findings *findings, struct tally *tally, size_t leaf)
+{
+	const size_t group = leaf / GROUP_LEAVES;
+	const unsigned entry = leaf_max()[leaf];
+	const unsigned exact = leaf_entry_of(tally->largest_in_leaf);
+	const bool may_lag = has_stale_slot(leaf);
+	const bool lags = may_lag && (stale_slot(leaf)->leaves & bit_of(leaf)) != 0;
+	check(findings, 10, entry == exact || (entry > exact && lags), leaf);
+	tally->largest_in_group = max_size(tally->largest_in_group, tally->largest_in_leaf);
+	tally->largest_in_leaf = 0;
+	if (leaf % GROUP_LEAVES != GROUP_LEAVES - 1 && leaf != leaf_of(heap.top))
+		return;
+	const int32_t largest = tree_entry_of(tally->largest_in_group);
+	const int32_t found = tree(0)[group];
+	check(findings, 11, found == largest || (found > largest && may_lag), group);
+	tally->largest_in_group = 0;
+}
+
+/* I15: one bin, its chunks, each item of them. Returns how many chunks it has. */
+static size_t check_bin(struct findings *findings, size_t bin, struct cached_tally *tally)
 {
 	size_t chunks = 0;
-	size_t used = bin->used;
-	const size_t offset = bin->chunk == NULL ? 0 : (uintptr_t)bin->chunk - (uintptr_t)chunk_at(0);
-	size_t index = offset / sizeof(struct chunk);
-	finding_add(findings, 15, offset % sizeof(struct chunk) == 0, bin->size);
-	finding_add(findings, 15, bin->misses <= RUN_BLOCKS, bin->size);
-	finding_add(findings, 15, used <= (index == 0 ? 0 : CHUNK_ITEMS), bin->size);
-	for (; index != 0; index = chunk_at((uint32_t)index)->previous, used = CHUNK_ITEMS) {
-		const bool is_chunk = index < heap.chunk_count && chunks < heap.chunk_count;
-		finding_add(findings, 15, is_chunk, index);
+	uint32_t slot = bins()->tops[bin];
+	while (slot != 0) {
+		const uint32_t chunk = chunk_of(slot);
+		const bool is_chunk = chunk < heap.chunk_count && chunks < heap.chunk_count &&
+		                      *chunk_link(chunk) >= LINK;
+		check(findings, 15, is_chunk, chunk);
 		if (!is_chunk)
 			break;
 		chunks++;
-		for (size_t i = 0; i < min_size(used, CHUNK_ITEMS); i++) {
-			const size_t granule = chunk_at((uint32_t)index)->items[i];
-			const bool is_block = granule < heap.top && is_start(granule) && is_hole(granule) &&
-			                      !is_merged(granule) && check_next(granule) - granule == bin->size;
-			finding_add(findings, 15, is_block, granule);
-			remembered_count(tally, granule, bin->size);
+		for (uint32_t item = chunk * CHUNK_SLOTS - (CHUNK_SLOTS - 2); item <= slot; item++) {
+			const size_t granule = slots()[item];
+			const bool is_cached = granule < heap.top && is_start(granule) && is_hole(granule) &&
+			                       !is_coalesced(granule) &&
+			                       check_next(granule) - granule == bin_size(bin);
+			check(findings, 15, is_cached, granule);
+			cached_count(tally, granule, bin_size(bin));
 		}
+		slot = (*chunk_link(chunk) - LINK) * CHUNK_SLOTS;
 	}
+	check(findings, 15, bins()->misses[bin] <= RUN_BLOCKS, bin);
 	return chunks;
 }
 
-/* I15 */
-static void check_bins(struct findings *findings, const struct remembered_tally *found)
+/* I15: all bins, and the chunks that none has. */
+static void check_bins(struct findings *findings, const struct tally *found)
 {
-	struct remembered_tally tally = { 0 };
+	struct cached_tally tally = { 0 };
 	size_t chunks = 1;
-	for (unsigned i = 0; i < BINS; i++) {
-		chunks += check_bin(findings, &heap.bins[i], &tally);
-		finding_add(findings, 15, i >= DIRECT_BINS || heap.bins[i].size == i + 1, i);
+	for (size_t bin = 0; bin < BINS; bin++)
+		chunks += check_bin(findings, bin, &tally);
+	for (uint32_t chunk = heap.spare_chunk; chunk != 0 && chunks <= heap.chunk_count; chunks++) {
+		check(findings, 15, chunk < heap.chunk_count, chunk);
+		chunk = chunk < heap.chunk_count ? *chunk_link(chunk) - LINK : 0;
 	}
-	for (uint32_t index = heap.spare_chunk; index != 0 && chunks <= heap.chunk_count; chunks++) {
-		finding_add(findings, 15, index < heap.chunk_count, index);
-		index = index < heap.chunk_count ? chunk_at(index)->previous : 0;
-	}
-	finding_add(findings, 15, chunks == heap.chunk_count, chunks);
-	finding_add(findings, 15, tally.blocks == found->blocks, found->blocks);
-	finding_add(findings, 15, tally.sum == found->sum && tally.mix == found->mix, found->blocks);
-	finding_add(findings, 15, tally.granules == found->granules, found->granules);
-	finding_add(findings, 15, remembered_size() == found->granules, remembered_size());
+	check(findings, 15, slots()[0] == LINK, 0);
+	check(findings, 15, chunks == heap.chunk_count, chunks);
+	check(findings, 15, tally.blocks == found->cached.blocks, found->cached.blocks);
+	check(findings, 15, tally.sum == found->cached.sum && tally.mix == found->cached.mix, 0);
+	check(findings, 15, tally.granules == found->cached.granules, found->cached.granules);
+	check(findings, 13, heap.coalesced_granules == found->coalesced, heap.coalesced_granules);
 }
 
-/* I6, I7, I10 to I15: every leaf, every segment that starts there, every group. */
+/* I6, I7, I10 to I13, I15, I17: every leaf, every segment that starts there. */
 static void check_leaves(struct findings *findings)
 {
 	struct tally tally = { .previous = NONE };
-	const size_t leaves = round_up(leaf_of(heap.top) + 1, GROUP_LEAVES);
-	for (size_t leaf = 0; leaf < leaves; leaf++) {
-		const bool is_inside = leaf <= leaf_of(heap.top);
-		const uint64_t starts = is_inside ? leaf_starts(leaf) : 0;
-		if (is_inside) {
-			finding_add(findings, 6, (leaf_holes(leaf) & ~starts) == 0, leaf);
-			finding_add(findings, 6, (leaf_merged(leaf) & ~leaf_holes(leaf)) == 0, leaf);
-		}
-		tally.largest_in_leaf = 0;
-		for (uint64_t rest = starts; rest != 0; rest &= rest - 1) {
+	for (size_t leaf = 0; leaf <= leaf_of(heap.top); leaf++) {
+		const struct leaf_bits bits = leaf_read(leaf);
+		check(findings, 6, (leaf_holes(leaf) & ~holes_of(bits)) == 0, leaf);
+		for (uint64_t rest = bits.starts; rest != 0; rest &= rest - 1) {
 			const size_t granule = leaf * 64 + lowest_bit(rest);
 			if (granule < heap.top)
 				check_segment(findings, &tally, granule, check_next(granule));
 		}
-		const uint8_t largest = leaf_max_of(tally.largest_in_leaf);
-		const struct lag *lag = &heap.lags[leaf / GROUP_LEAVES % LAGS];
-		const bool is_lagging = lag->group == leaf / GROUP_LEAVES && (lag->leaves & bit_of(leaf)) != 0;
-		finding_add(findings, 10, heap.leaf_max[0][leaf] == largest ||
-		                          (is_lagging && heap.leaf_max[0][leaf] > largest), leaf);
-		tally.largest_in_group = max_size(tally.largest_in_group, tally.largest_in_leaf);
-		if ((leaf + 1) % GROUP_LEAVES == 0) {
-			const size_t group = leaf / GROUP_LEAVES;
-			const size_t entry = heap.group_max[0][group];
-			const size_t expected = tally.largest_in_group < LARGE ? 0 : tally.largest_in_group;
-			const bool may_lag = lag->group == group;
-			finding_add(findings, 11, entry == expected || (may_lag && entry > expected), group);
-			tally.largest_in_group = 0;
-		}
+		check_entries(findings, &tally, leaf);
 	}
-	for (size_t i = 0; i < LAGS; i++) {
-		const struct lag *lag = &heap.lags[i];
-		finding_add(findings, 11, lag->group % LAGS == i, i);
-		finding_add(findings, 11, lag->group <= group_of(heap.top) ||
-		                          (lag->group == i && lag->leaves == 0), i);
+	check(findings, 13, process_granules() == tally.process, process_granules());
+	check(findings, 13, heap.room_granules <= heap.recent_peak, heap.recent_peak);
+	if (heap.is_quick)
+		check_bins(findings, &tally);
+	else
+		check(findings, 15, tally.cached.blocks == 0, tally.cached.blocks);
+}
+
+/* I14 */
+static void check_pages(struct findings *findings)
+{
+	const uint64_t *touched = table_bits(TOUCHED);
+	const size_t pages = os_page_of(heap.top);
+	size_t purged = 0;
+	for (size_t page = 0; page < pages; page++) {
+		const bool is_set = bit_is_set(touched, page);
+		check(findings, 14, is_page_free(page) || is_set, page);
+		check(findings, 14, page < heap.high_page || !is_set, page);
+		purged += !is_set && page < heap.high_page && !is_page_coalesced(page);
 	}
-	for (size_t size = 0, class = 0; size < CLASSED_SIZES; size++) {
-		class += class_least[class] == size;
-		finding_add(findings, 12, heap.classes_up_to[size] == class, size);
-	}
-	for (unsigned i = 1; i < CLASSES; i++)
-		finding_add(findings, 12, class_bound(i - 1) <= class_bound(i), i);
-	finding_add(findings, 13, heap.process == tally.process, heap.process);
-	finding_add(findings, 13, heap.peak_process >= heap.process, heap.peak_process);
-	finding_add(findings, 14, heap.clean_from <= heap.top, heap.clean_from);
-	check_bins(findings, &tally.remembered);
+	check(findings, 14, heap.high_page <= pages, heap.high_page);
+	check(findings, 14, bits_count(touched, 0, round_up(pages + 1, 64)) == heap.touched_pages, 0);
+	check(findings, 14, heap.purged_pages == purged, purged);
+	check(findings, 14, heap.sweep <= pages, heap.sweep);
 }
 
 static int findings_print(const struct findings *findings, FILE *report)
@@ -3118,17 +3586,18 @@ static int findings_print(const struct findings *findings, FILE *report)
 		[3] = "the main nodes tile the heap in whole pages",
 		[4] = "border bits stand exactly at the first granules of main nodes",
 		[5] = "every main node begins with a segment, and so does top, which is no HOLE",
-		[6] = "a hole bit stands only where a start bit stands",
-		[7] = "no two neighbours in a sub-chain are merged HOLEs",
+		[6] = "a coalesced bit stands only where a HOLE starts",
+		[7] = "no two neighbours in a sub-chain are coalesced HOLEs",
 		[8] = "no bit is set beyond top",
-		[9] = "has_start tells which leaves have a start",
-		[10] = "leaf_max is the largest HOLE that starts in each leaf, and above",
-		[11] = "group_max is the largest large HOLE that starts in each group, and above",
-		[12] = "no HOLE starts before its bound",
+		[9] = "start_summary tells which leaves have a start",
+		[10] = "leaf_max is the largest HOLE that starts in each leaf",
+		[11] = "the tree has the largest HOLE that starts in each group, and above",
+		[12] = "no HOLE starts before the search start of its class",
 		[13] = "the counters equal what the chains say",
-		[14] = "no block was ever beyond clean_from",
-		[15] = "the bins hold exactly the HOLEs that are not merged",
+		[14] = "the pages that may be in memory are touched",
+		[15] = "the bins hold exactly the cached blocks",
 		[16] = "the tables lie one after another in the reservation",
+		[17] = "live is set exactly for the granules of PROCESS segments",
 	};
 	int broken = 0;
 	for (unsigned i = 1; i <= INVARIANTS; i++) {
@@ -3142,17 +3611,35 @@ static int findings_print(const struct findings *findings, FILE *report)
 	return broken;
 }
 
-/* ---- Life ------------------------------------------------------------------------------------ */
+int mems_check(FILE *report)
+{
+	struct findings findings = { 0 };
+	const int error = errno;
+	if (!heap.is_started || heap.reservation == NULL)
+		return 0;
+	printer_enter(report);
+	if (check_extent(&findings) && check_tables(&findings) && heap.top != 0) {
+		check_nodes(&findings);
+		check_starts(&findings);
+		check_leaves(&findings);
+		check_tree(&findings);
+		check_pages(&findings);
+	}
+	const int broken = findings_print(&findings, report);
+	printer_leave(report);
+	errno = error;
+	return broken;
+}
+
+/* ---- Life and options ------------------------------------------------------------------------ */
 
 /* Reserves address space for so many bytes of heap and their metadata, if that is at most half of
  * what can be had: asks for twice as much and gives one half back. */
 static bool reservation_try(size_t heap_bytes, size_t page_bytes)
 {
-	const size_t os_page = os_page_bytes();
 	const size_t granules = heap_bytes >> heap.shift;
-	const size_t tables = tables_bytes(granules, os_page);
-	const size_t slack = page_bytes - os_page; /* for the alignment of base */
-	const size_t bytes = heap_bytes + slack + tables;
+	const size_t slack = page_bytes - os_page_bytes(); /* for the alignment of base */
+	const size_t bytes = heap_bytes + slack + tables_share(granules);
 	if (bytes < heap_bytes || bytes > SIZE_MAX / 2)
 		return false;
 	heap.reservation = os_reserve(2 * bytes);
@@ -3161,476 +3648,574 @@ static bool reservation_try(size_t heap_bytes, size_t page_bytes)
 	heap.reservation_bytes = os_unmap(heap.reservation + bytes, bytes) ? bytes : 2 * bytes;
 	heap.base = (char *)round_up((uintptr_t)heap.reservation, page_bytes);
 	heap.limit = granules;
-	tables_place(heap.base + heap_bytes, granules, os_page);
+	tables_place(heap.base + heap_bytes, granules);
 	return true;
 }
 
 /* Reserves as much as the options, the width of a position and the machine allow; else nothing. */
-static void reservation_take(const struct options *options)
+static void reservation_take(void)
 {
-	const size_t most = UINTPTR_MAX - options->start;
+	const size_t page_bytes = option_value(MEMS_PAGE_SIZE);
+	const size_t limit = option_value(MEMS_LIMIT);
+	const size_t most = UINTPTR_MAX - heap.start;
 	size_t bytes = MAX_GRANULES <= most >> heap.shift ? MAX_GRANULES << heap.shift : most;
-	if (options->limit_bytes != 0)
-		bytes = min_size(bytes, options->limit_bytes);
-	else if (bytes > DEAR_HEAP_BYTES && os_reservations_are_dear())
-		bytes = DEAR_HEAP_BYTES;
-	bytes = round_down(bytes, options->page_bytes);
-	while (bytes != 0 && !reservation_try(bytes, options->page_bytes))
-		bytes = round_down(bytes - bytes / 4 - 1, options->page_bytes);
+	if (limit != 0)
+		bytes = min_size(bytes, limit);
+	else if (bytes > EXPENSIVE_HEAP_BYTES && os_reservations_are_expensive())
+		bytes = EXPENSIVE_HEAP_BYTES;
+	bytes = round_down(bytes, page_bytes);
+	while (bytes != 0 && !reservation_try(bytes, page_bytes))
+		bytes = round_down(bytes - bytes / 4 - 1, page_bytes);
+}
+
+/* Whether a heap may be started or ended now: no code runs that is called from inside. */
+static bool life_may_change(void)
+{
+	if (library.visitors == 0 && library.os_requests == 0)
+		return true;
+	errno = EBUSY;
+	return false;
 }
 
 void mems_init(void)
 {
-	if (heap.is_started)
+	if (heap.is_started || !life_may_change())
 		return;
-	if (heap.visitors != 0) {
-		errno = EBUSY;
-		return;
-	}
-	const struct options options = options_in_force();
-	heap.start = options.start;
-	heap.shift = lowest_bit(options.alignment);
-	heap.page_granules = options.page_bytes >> heap.shift;
-	heap.page_log2 = lowest_bit(heap.page_granules);
-	heap.os_page_log2 = lowest_bit(os_page_bytes() >> heap.shift);
-	heap.limit = 0;
-	for (unsigned i = 0; i < LAGS; i++)
-		heap.lags[i] = (struct lag){ .group = i };
-	classes_describe();
-	bounds_reset();
-	heap.is_watched = contents_are_watched();
-	heap.is_quick = options.policy == MEMS_QUICK_FIT;
-	for (unsigned i = 0; i < BINS; i++)
-		heap.bins[i] = (struct bin){ .size = i < DIRECT_BINS ? i + 1 : 0 };
-	heap.spare_chunk = 0;
-	heap.chunk_count = 1;
-	heap.merged_size = 0;
-	heap.node_count = 0;
-	heap.process = 0;
-	heap.peak_process = 0;
-	heap.clean_from = 0;
-	heap.trim_least = (size_t)TRIM_BYTES >> heap.shift;
-	heap.trim_freed = 0;
-	heap.trim_given = 0;
-	heap.trim_taken = 0;
-	heap.trim_most = 0;
-	heap.trim_last = 0;
-	heap.trim_top = 0;
-	heap.trim_low_top = 0;
-	heap.trim_filled = 0;
-	heap.trim_visited = 0;
+	const unsigned shift = lowest_bit(option_value(MEMS_ALIGNMENT));
+	heap = (struct heap){
+		.start = option_value(MEMS_START_ADDRESS),
+		.shift = shift,
+		.page_log2 = lowest_bit(option_value(MEMS_PAGE_SIZE) >> shift),
+		.os_page_log2 = lowest_bit(os_page_bytes() >> shift),
+		.is_quick = option_value(MEMS_POLICY) == MEMS_QUICK_FIT,
+		.is_watched = has_memory_checker(),
+		.look_due = (ptrdiff_t)(LOOK_BYTES >> shift),
+	};
+	for (unsigned i = 0; i < STALE_GROUPS; i++)
+		heap.stale[i].group = i;
 	tables_describe();
-	reservation_take(&options);
+	reservation_take();
 	fork_handlers_install();
 	heap.is_started = true;
-	direct_update();
 }
 
 void mems_finish(void)
 {
-	if (!heap.is_started)
+	if (!heap.is_started || !life_may_change())
 		return;
-	if (heap.visitors != 0) {
-		errno = EBUSY;
-		return;
-	}
 	record_stop();
-	contents_allow(0, heap.top);
+	if (heap.is_watched)
+		memory_checker_tell(0, heap.top, true);
 	if (heap.reservation != NULL)
 		os_unmap(heap.reservation, heap.reservation_bytes);
-	heap.reservation = NULL;
-	heap.is_started = false;
-	heap.top = 0;
-	direct_update();
-}
-
-static bool option_is_valid(enum mems_option option, size_t value)
-{
-	switch (option) {
-	case MEMS_POLICY:
-		return value == MEMS_FIRST_FIT || value == MEMS_QUICK_FIT;
-	case MEMS_ALIGNMENT:
-		return is_power_of_two(value) && value <= MAX_ALIGNMENT;
-	case MEMS_START_ADDRESS:
-		return value >= 1 && value <= MAX_START;
-	case MEMS_PAGE_SIZE:
-		return is_power_of_two(value) && value >= max_size(SMALLEST_PAGE, os_page_bytes()) &&
-		       value <= LARGEST_PAGE;
-	case MEMS_LIMIT:
-		return true;
-	}
-	return false;
-}
-
-static size_t *option_field(enum mems_option option)
-{
-	switch (option) {
-	case MEMS_POLICY:
-		return &heap.options.policy;
-	case MEMS_ALIGNMENT:
-		return &heap.options.alignment;
-	case MEMS_START_ADDRESS:
-		return &heap.options.start;
-	case MEMS_PAGE_SIZE:
-		return &heap.options.page_bytes;
-	case MEMS_LIMIT:
-		break;
-	}
-	return &heap.options.limit_bytes;
+	heap = (struct heap){ 0 };
 }
 
 int mems_option(enum mems_option option, size_t value)
 {
-	if (!option_is_valid(option, value)) {
+	if (!option_is_valid(option, value))
 		errno = EINVAL;
-		return -1;
-	}
-	if (heap.is_started || heap.visitors != 0) {
+	else if (heap.is_started)
 		errno = EBUSY;
-		return -1;
+	else if (life_may_change()) {
+		library.options[option] = value;
+		return 0;
 	}
-	*option_field(option) = value;
-	return 0;
+	return -1;
 }
 
-/* ---- Allocation ------------------------------------------------------------------------------ */
+const char *mems_version(void)
+{
+	return MEMS_VERSION;
+}
 
-static NOINLINE void *malloc_any(size_t size)
+mems_error_handler *mems_set_error_handler(mems_error_handler *handler)
+{
+	return atomic_exchange(&library.handler, handler);
+}
+
+/* ---- Allocation: for each call a fast path, without the lock, and the general one ------------- */
+
+/* Whether this thread may change the heap without the lock: it is the only one, and there is nothing
+ * to change but bits. */
+static ALWAYS_INLINE bool is_fast(void)
+{
+	return LIKELY(is_alone()) && LIKELY(heap.fast_top != 0);
+}
+
+static NOINLINE void *malloc_general(size_t size)
 {
 	size_t granule = NONE;
 	lock_take();
-	const bool is_valid = request_is_valid(size);
-	if (is_valid)
-		granule = block_take(granules_of(size), false);
-	if (UNLIKELY(heap.record != NULL) && granule != NONE)
-		record_new('a', granule, size, 0);
+	const int error = request_error(size);
+	if (error == 0)
+		granule = block_take(granules_of(size), FOR_MALLOC);
+	record_new('a', granule, size, 0);
 	lock_give();
-	return is_valid ? block_result(granule) : NULL;
+	if (UNLIKELY(error == EPERM))
+		no_heap_tell(EPERM, NULL, "mems_malloc(%zu)", size);
+	return block_result(granule, error);
 }
 
-/* Where the near way ends: the block is large, a HOLE for it is sought further on, or there is more
- * to do than the books. */
-static NOINLINE void *malloc_far(size_t size)
+/* Where there is more to do than on the fast paths, but not for the OS. */
+static NOINLINE void *malloc_beyond(size_t size)
 {
-	if (heap.near_top == 0 || size == 0)
-		return malloc_any(size);
-	return block_result(block_take_first(granules_of(size), false));
+	const size_t granule = size == 0 ? NONE : block_take_existing(granules_of(size), FOR_MALLOC);
+	return granule != NONE ? block_virtual(granule) : malloc_general(size);
 }
 
-static NOINLINE void *malloc_beyond(size_t granules, size_t leaf)
+/* First fit: from a leaf after the one where the class of the size begins to look. */
+static NOINLINE void *malloc_farther(size_t granules, size_t leaf)
 {
-	const size_t granule = block_take_beyond(granules, leaf);
-	return block_result(granule != NONE ? granule : block_take_first(granules, false));
+	const size_t granule = block_take_beyond(granules, leaf, FOR_MALLOC);
+	return granule != NONE ? block_virtual(granule) : malloc_general(granules << heap.shift);
 }
 
-/* Under first fit, for a thread that is alone: block_take_near, and nothing beside it that would
- * have to be called, for speed. */
-static NOINLINE void *malloc_near(size_t size)
+/* First fit: from the leaf where the class of the size begins to look. */
+static NOINLINE void *malloc_first(size_t size)
 {
 	const size_t index = (size - 1) >> heap.shift; /* of a size of 0 it is as large as can be */
-	if (UNLIKELY(index >= heap.near_sizes))
-		return malloc_far(size);
-	const size_t granules = index + 1;
-	const size_t leaf = near_bound(granules);
-	const struct leaf_bits bits = leaf_read(leaf);
-	const uint64_t fits = bits.holes & leaf_room(bits, granules);
-	const size_t group = leaf / GROUP_LEAVES;
-	struct lag *lag = &heap.lags[group % LAGS];
-	if (fits == 0)
-		return malloc_beyond(granules, leaf);
-	if (UNLIKELY(lag->group != group || is_first_touch(leaf, fits)))
-		return malloc_any(size);
-	lag->leaves |= bit_of(leaf);
-	return block_virtual(leaf_take(leaf, bits, fits, granules));
+	if (UNLIKELY(!is_fast()))
+		return malloc_general(size);
+	if (UNLIKELY(heap.is_quick || index >= SMALL_SIZES))
+		return malloc_beyond(size);
+	const struct fit fit = small_fit(index + 1);
+	if (fit.holes == 0)
+		return malloc_farther(index + 1, fit.leaf);
+	if (UNLIKELY(!has_stale_slot(fit.leaf) || is_first_touch(fit.leaf, fit.holes)))
+		return malloc_beyond(size);
+	stale_slot(fit.leaf)->leaves |= bit_of(fit.leaf);
+	return block_virtual(leaf_split(fit.leaf, fit.bits, fit.holes, index + 1));
 }
 
-/* Most often a block of the size is remembered: that is all there is here, for speed. */
+/* Quick fit: the block on top of the bin. */
 void *mems_malloc(size_t size)
 {
-	if (!is_alone())
-		return malloc_any(size);
 	const size_t index = (size - 1) >> heap.shift;
-	if (index >= heap.direct_sizes)
-		return malloc_near(size);
-	struct bin *bin = &heap.bins[index];
-	if (UNLIKELY(bin->used == 0))
-		return malloc_any(size);
-	const size_t granule = bin->chunk->items[--bin->used];
-	holes_set(granule, false);
-	process_count(index + 1);
+	if (UNLIKELY(index >= heap.fast_bins || !is_alone()))
+		return malloc_first(size);
+	const uint32_t top = bins()->tops[index];
+	const size_t granule = slots()[top];
+	if (UNLIKELY(granule >= LINK))
+		return malloc_beyond(size);
+	bins()->tops[index] = top - 1;
+	live_flip(granule, index + 1);
+	count_taken(index + 1);
 	return block_virtual(granule);
 }
 
-/* Whether none of these pages has come in again, and so all hold zeros. That need not be so where
- * pages that went back were not cleared: an emulator may only say that it took them. */
-static bool are_out_of_memory(size_t from, size_t to)
+/* Granules from one to before another. */
+struct range {
+	size_t from, to;
+};
+
+static void granules_zero(struct range range)
 {
-	const size_t page = (size_t)1 << heap.os_page_log2;
-	const size_t first = round_down(from, page);
-	const size_t bytes = (round_up(to, page) - first) << heap.shift;
-	return os_resident_bytes(block_physical(first), bytes) == 0;
+	if (range.from < range.to)
+		memset(block_physical(range.from), 0, (range.to - range.from) << heap.shift);
 }
 
-/* Zeroes a block, as far as blocks have been there, that is, before used_to, and but for the pages
- * that were not in memory. */
-static void contents_clear(size_t granule, size_t size, size_t used_to, struct range fresh)
+/* Zeroes granules of a block whose pages are not in memory. Pages that are not touched are zero;
+ * others may be swapped out: they are given back where they are whole, else written. */
+static void absent_pages_zero(struct range range, bool are_touched)
 {
-	const size_t end = clamp(used_to, granule, granule + size);
-	const size_t from = clamp(fresh.from, granule, end);
-	size_t to = clamp(fresh.to, from, end);
-	if (from != to && !are_out_of_memory(from, to))
-		to = from;
-	memset(block_physical(granule), 0, (from - granule) << heap.shift);
-	memset(block_physical(to), 0, (end - to) << heap.shift);
-	contents_define(granule, size);
+	const size_t first = os_page_from(range.from);
+	const size_t end = os_page_of(range.to);
+	if (!are_touched)
+		return;
+	if (first < end && os_release(os_page_address(first), os_pages_bytes(end - first))) {
+		granules_zero((struct range){ range.from, first << heap.os_page_log2 });
+		range.from = end << heap.os_page_log2;
+	}
+	granules_zero(range);
+}
+
+/* Zeroes granules of a block, and brings no page into memory for that: in pieces of AT_ONCE pages,
+ * each run of pages that are in memory, or are not. */
+static void sparse_zero(struct range range, bool are_touched)
+{
+	enum { AT_ONCE = 1024 };
+	unsigned char resident[AT_ONCE];
+	while (range.from < range.to) {
+		const size_t page = os_page_of(range.from);
+		const size_t count = min_size(os_page_from(range.to) - page, AT_ONCE);
+		const bool is_known = os_residency(os_page_address(page), os_pages_bytes(count), resident);
+		for (size_t i = 0, end; i < count; i = end) {
+			const bool is_in = !is_known || (resident[i] & 1) != 0;
+			for (end = i + 1; end < count && is_in == (!is_known || (resident[end] & 1) != 0);)
+				end++;
+			const size_t until = min_size((page + end) << heap.os_page_log2, range.to);
+			if (is_in)
+				granules_zero((struct range){ range.from, until });
+			else
+				absent_pages_zero((struct range){ range.from, until }, are_touched);
+			range.from = until;
+		}
+	}
+}
+
+/* Makes a block zero that was taken for mems_calloc, and notes its pages as touched; no block had
+ * been in the pages from high_page on. Returns what of it is left to be zeroed, which needs no lock.
+ * The lock is held. */
+static struct range calloc_prepare(size_t start, size_t stop, size_t high_page)
+{
+	const uint64_t *touched = table_bits(TOUCHED);
+	const struct range used = { start, clamp(high_page << heap.os_page_log2, start, stop) };
+	const size_t end = os_page_from(used.to);
+	size_t page = os_page_of(start);
+	struct range rest = used;
+	if (used.to - start >= (size_t)SPARSE_BYTES >> heap.shift ||
+	    bits_find_clear(touched, page, end) != end) {
+		for (size_t until; page < end && rest.from < used.to; page = until) {
+			const bool is_set = bit_is_set(touched, page);
+			until = is_set ? bits_find_clear(touched, page, end) : bits_find(touched, page, end);
+			rest.to = min_size(until << heap.os_page_log2, used.to);
+			sparse_zero(rest, is_set);
+			rest.from = rest.to;
+		}
+	}
+	pages_touch(start, stop);
+	return rest;
+}
+
+static NOINLINE void *calloc_general(size_t count, size_t size)
+{
+	size_t bytes, granule = NONE;
+	struct range rest = { 0 };
+	const bool overflows = __builtin_mul_overflow(count, size, &bytes);
+	lock_take();
+	const int error = request_error(overflows ? SIZE_MAX : bytes);
+	const size_t high_page = heap.high_page;
+	const size_t granules = granules_of(bytes);
+	if (error == 0 && !overflows)
+		granule = block_take(granules, FOR_CALLOC);
+	if (granule != NONE)
+		rest = calloc_prepare(granule, granule + granules, high_page);
+	record_new('c', granule, bytes, 0);
+	lock_give();
+	if (UNLIKELY(error == EPERM))
+		no_heap_tell(EPERM, NULL, "mems_calloc(%zu, %zu)", count, size);
+	if (granule != NONE) {
+		granules_zero(rest);
+		mem_mark_defined(granule, granules);
+	}
+	return block_result(granule, error);
 }
 
 void *mems_calloc(size_t count, size_t size)
 {
-	const bool overflows = size != 0 && count > SIZE_MAX / size;
-	const size_t granules = granules_of(count * size);
-	size_t granule = NONE;
-	lock_take();
-	const size_t used_to = heap.clean_from;
-	heap.fresh = (struct range){ 0 };
-	const bool is_valid = request_is_valid(overflows ? SIZE_MAX : count * size);
-	if (is_valid && !overflows)
-		granule = block_take(granules, false);
-	if (UNLIKELY(heap.record != NULL) && granule != NONE)
-		record_new('c', granule, count * size, 0);
-	const struct range fresh = heap.fresh;
-	lock_give();
-	if (granule != NONE)
-		contents_clear(granule, granules, used_to, fresh);
-	return is_valid ? block_result(granule) : NULL;
+	size_t bytes;
+	if (!__builtin_mul_overflow(count, size, &bytes) && bytes != 0 && is_fast() && heap.is_quick) {
+		const size_t granule = cache_get(granules_of(bytes));
+		if (LIKELY(granule != NONE)) {
+			granules_zero((struct range){ granule, granule + granules_of(bytes) });
+			return block_virtual(granule);
+		}
+	}
+	return calloc_general(count, size);
 }
 
-/* Copies a large block to one that is not in memory, piece by piece, and gives the pages of the old
- * one back behind, so that not both are in memory at once. */
+/* Copies a large block, piece by piece, to one that was not in memory, and gives the pages of the
+ * old one back behind, so that not both are in memory at once. */
 static void contents_move(size_t to, size_t from, size_t size)
 {
 	const size_t step = (size_t)MOVE_BYTES >> heap.shift;
 	for (size_t done = 0; done < size; done += step) {
 		const size_t piece = min_size(step, size - done);
+		const size_t first = os_page_from(from + done);
+		const size_t end = os_page_of(from + done + piece);
 		memcpy(block_physical(to + done), block_physical(from + done), piece << heap.shift);
-		pages_release(from + done, from + done + piece, true);
+		if (first < end)
+			os_release(os_page_address(first), os_pages_bytes(end - first));
 	}
 }
 
-/* Takes a new block, copies the old one, and frees it. */
+/* Takes a new block, copies the old one, and frees it. The lock is held. */
 static size_t block_move(size_t granule, size_t size)
 {
-	heap.fresh = (struct range){ 0 };
-	const size_t to = block_take(size, true);
+	const size_t touched_before = heap.touched_pages;
+	const size_t to = block_take(size, FOR_GROWTH);
 	if (to == NONE)
 		return NONE;
 	const size_t kept = min_size(segment_size(granule), size);
-	const size_t least = max_size((size_t)MOVE_BYTES >> heap.shift, heap.trim_least);
-	if (kept < least || heap.fresh.to - heap.fresh.from < kept / 2)
+	const size_t new_pages = heap.touched_pages - min_size(heap.touched_pages, touched_before);
+	if (kept < (size_t)MOVE_BYTES >> heap.shift || new_pages < os_page_of(kept) / 2)
 		memcpy(block_physical(to), block_physical(granule), kept << heap.shift);
 	else
 		contents_move(to, granule, kept);
-	block_release(granule);
+	block_release(granule, leaf_read(leaf_of(granule)));
 	return to;
 }
 
 /* Gives a block another size, in place where that is possible. Returns where it is then; NONE where
- * no memory can be had. */
+ * no memory can be had. The lock is held. */
 static size_t block_resize(size_t granule, size_t size)
 {
-	if (size > segment_size(granule))
-		return block_grow(granule, size) ? granule : block_move(granule, size);
-	block_shrink(granule, size);
+	const size_t before = segment_size(granule);
+	if (size > before && !block_grow(granule, size))
+		return block_move(granule, size);
+	if (size < before)
+		block_shrink(granule, size);
 	return granule;
+}
+
+static NOINLINE void *realloc_general(void *v_ptr, size_t size)
+{
+	struct misuse_report report = { 0 };
+	size_t to = NONE;
+	int error = 0;
+	lock_take();
+	const size_t granule = block_of(v_ptr);
+	if (granule == NONE)
+		misuse_describe(&report, "mems_realloc", v_ptr);
+	else
+		error = request_error(size);
+	if (granule != NONE && error == 0) {
+		to = block_resize(granule, granules_of(size));
+		record_resize(granule, to, size);
+		if (UNLIKELY(heap.look_due < 0))
+			purge_look(granule, granule);
+	}
+	lock_give();
+	report_tell(&report);
+	return report.error != 0 ? NULL : block_result(to, error);
+}
+
+/* Quick fit: to a block that is cached, where there is one. */
+static ALWAYS_INLINE size_t realloc_cached(size_t granule, size_t before, size_t size)
+{
+	const size_t to = cache_get(size);
+	if (to == NONE)
+		return NONE;
+	memcpy(block_physical(to), block_physical(granule), min_size(before, size) << heap.shift);
+	block_release(granule, leaf_read(leaf_of(granule)));
+	return to;
 }
 
 void *mems_realloc(void *v_ptr, size_t size)
 {
-	if (v_ptr == NULL)
+	if (v_ptr == NULL && heap.is_started)
 		return mems_malloc(size);
-	if (!heap.is_started) {
-		errno = EPERM;
+	if (UNLIKELY(!heap.is_started)) {
+		if (v_ptr == NULL)
+			no_heap_tell(EPERM, NULL, "mems_realloc(0, %zu)", size);
+		else
+			no_heap_tell(EPERM, v_ptr, "mems_realloc(%" PRIuPTR ")", (uintptr_t)v_ptr);
 		return NULL;
 	}
-	lock_take();
-	const size_t granule = block_of(v_ptr);
-	if (granule == NONE) {
-		misuse_report("mems_realloc", v_ptr);
-		return NULL;
-	}
-	const bool is_valid = request_is_valid(size);
-	const size_t to = is_valid ? block_resize(granule, granules_of(size)) : NONE;
-	if (UNLIKELY(heap.record != NULL) && to != NONE)
-		record_resize(granule, to, size);
-	lock_give();
-	return is_valid ? block_result(to) : NULL;
+	const size_t granule = size != 0 && is_fast() ? block_of(v_ptr) : NONE;
+	if (granule != NONE && granules_of(size) == segment_size(granule))
+		return v_ptr;
+	return realloc_general(v_ptr, size);
 }
 
 void *mems_aligned_alloc(size_t alignment, size_t size)
 {
 	const bool is_valid = is_power_of_two(alignment) &&
-	                      alignment <= heap.page_granules << heap.shift;
-	const size_t granules = granules_of(size);
+	                      alignment <= page_granules() << heap.shift;
 	const size_t multiple = alignment >> heap.shift;
 	size_t granule = NONE;
 	lock_take();
-	const bool can_go_on = request_is_valid(is_valid ? size : 0);
-	if (can_go_on)
-		granule = multiple <= 1 ? block_take(granules, false) : block_take_aligned(granules, multiple);
-	if (UNLIKELY(heap.record != NULL) && granule != NONE)
-		record_new('m', granule, size, alignment);
+	const int error = request_error(is_valid ? size : 0);
+	if (error == 0)
+		granule = multiple <= 1 ? block_take(granules_of(size), FOR_MALLOC)
+		                        : block_take_aligned(granules_of(size), multiple);
+	record_new('m', granule, size, alignment);
 	lock_give();
-	return can_go_on ? block_result(granule) : NULL;
+	if (UNLIKELY(error == EPERM))
+		no_heap_tell(EPERM, NULL, "mems_aligned_alloc(%zu, %zu)", alignment, size);
+	return block_result(granule, error);
 }
 
-static NOINLINE void free_any(void *v_ptr)
+static NOINLINE void free_general(void *v_ptr)
 {
+	struct misuse_report report = { 0 };
+	int error = 0;
 	if (v_ptr == NULL)
 		return;
+	if (!heap.is_started) {
+		no_heap_tell(EINVAL, v_ptr, "mems_free(%" PRIuPTR ")", (uintptr_t)v_ptr);
+		return;
+	}
 	lock_take();
 	const size_t granule = block_of(v_ptr);
 	if (granule == NONE) {
-		misuse_report("mems_free", v_ptr);
-		return;
-	}
-	const bool is_busy = heap.visitors != 0;
-	if (!is_busy) {
-		if (UNLIKELY(heap.record != NULL))
-			record_free(granule);
-		block_release(granule);
+		misuse_describe(&report, "mems_free", v_ptr);
+	} else if (change_error() != 0) {
+		error = EBUSY;
+	} else {
+		const size_t next = segment_next(granule);
+		record_free(granule);
+		block_release(granule, leaf_read(leaf_of(granule)));
+		if (UNLIKELY(heap.look_due < 0))
+			purge_look(granule, next);
 	}
 	lock_give();
-	if (is_busy)
-		errno = EBUSY;
+	report_tell(&report);
+	if (error != 0)
+		errno = error;
 }
 
-/* As free_any, for a thread that is alone, where nothing but the books has to be done. */
-static NOINLINE void free_alone(void *v_ptr)
+/* Where there is more to do than on the fast paths, but not for the OS. */
+static NOINLINE void free_beyond(size_t granule)
 {
-	const size_t granule = block_of(v_ptr);
-	if (granule == NONE)
-		free_any(v_ptr);
-	else
-		block_release(granule);
+	block_release(granule, leaf_read(leaf_of(granule)));
 }
 
-/* Under first fit, for a thread that is alone: block_release_near where the HOLE ends in its leaf,
- * and nothing beside it that would have to be called, for speed. */
-static NOINLINE void free_near(void *v_ptr)
+/* First fit: where the HOLE that comes to be lies within a leaf. */
+static NOINLINE void free_first(size_t granule, struct leaf_bits bits)
 {
-	const size_t granule = granule_of(v_ptr);
-	if (UNLIKELY(granule >= heap.near_top)) {
-		free_any(v_ptr);
-		return;
-	}
-	const size_t leaf = leaf_of(granule);
-	const struct leaf_bits bits = leaf_read(leaf);
-	if (UNLIKELY(!is_live(granule, bits))) {
-		free_any(v_ptr);
-		return;
-	}
-	if (!is_inner(granule, bits)) {
-		block_merge(granule);
-		return;
-	}
-	const struct joined hole = leaf_join(granule, bits);
-	if (hole.ends == 0) {
-		block_release_near(granule);
-		return;
-	}
-	const unsigned size = lowest_bit(hole.ends) - hole.start;
-	leaf_write(leaf, hole.bits);
-	heap.process -= hole.right - granule % 64;
-	bounds_lower(size, leaf);
-	leaf_raise(leaf, (uint8_t)size);
+	if (UNLIKELY(!is_inner(granule, bits)) || !leaf_coalesce(granule, bits, false))
+		free_beyond(granule);
 }
 
-/* Most often a small block is freed, and remembered: that is all there is here, for speed. */
+/* Quick fit: to the top of the bin. */
 void mems_free(void *v_ptr)
 {
-	if (!is_alone()) {
-		free_any(v_ptr);
+	const size_t granule = granule_of(v_ptr);
+	if (UNLIKELY(granule >= heap.fast_top || !is_alone() || heap.look_due < 0)) {
+		free_general(v_ptr);
 		return;
 	}
-	if (heap.direct_sizes == 0) {
-		free_near(v_ptr);
+	const struct leaf_bits bits = leaf_read(leaf_of(granule));
+	if (UNLIKELY(!is_block(granule, bits))) {
+		free_general(v_ptr);
 		return;
 	}
-	const size_t granule = block_of(v_ptr);
-	const uint64_t near = granule == NONE ? 0 : starts_after(granule);
-	const size_t granules = near == 0 ? 0 : lowest_bit(near) + 1;
-	struct bin *bin = &heap.bins[granules - (granules != 0)];
-	if (UNLIKELY(granules == 0 || !bin_has_room(bin))) {
-		free_alone(v_ptr);
+	if (!heap.is_quick) {
+		free_first(granule, bits);
 		return;
 	}
-	bin->chunk->items[bin->used++] = (uint32_t)granule;
-	holes_set(granule, true);
-	heap.process -= granules;
+	const uint64_t near = starts_after(granule);
+	const size_t size = near != 0 ? lowest_bit(near) + 1 : 0;
+	uint32_t *top = &bins()->tops[size - (near != 0)];
+	if (UNLIKELY(near == 0 || *top % CHUNK_SLOTS == 0)) {
+		free_beyond(granule);
+		return;
+	}
+	slots()[++*top] = (uint32_t)granule;
+	live_flip(granule, size);
+	count_freed(size);
 }
 
 size_t mems_usable_size(const void *v_ptr)
 {
+	struct misuse_report report = { 0 };
 	const size_t granule = block_of(v_ptr);
-	if (granule != NONE)
+	if (LIKELY(granule != NONE))
 		return segment_size(granule) << heap.shift;
-	if (!heap.is_started)
-		errno = EPERM;
-	else if (v_ptr == NULL)
-		errno = EINVAL;
-	else {
+	if (v_ptr == NULL) {
+		errno = heap.is_started ? EINVAL : EPERM;
+	} else if (!heap.is_started) {
+		no_heap_tell(EPERM, v_ptr, "mems_usable_size(%" PRIuPTR ")", (uintptr_t)v_ptr);
+	} else {
 		lock_take();
-		misuse_report("mems_usable_size", v_ptr);
+		misuse_describe(&report, "mems_usable_size", v_ptr);
+		lock_give();
+		report_tell(&report);
 	}
 	return 0;
 }
 
+size_t mems_trim(void)
+{
+	size_t pages = 0;
+	lock_take();
+	const int error = heap.is_started ? change_error() : EPERM;
+	if (error == 0 && heap.top != 0) {
+		bins_flush();
+		pages = pages_purge_all();
+	}
+	if (error == 0)
+		record_flush();
+	lock_give();
+	if (error != 0)
+		errno = error == EPERM ? EPERM : EBUSY;
+	return os_pages_bytes(pages);
+}
+
 /* ---- Translation ----------------------------------------------------------------------------- */
 
-void *mems_get_range(const void *v_ptr, size_t size)
+static NOINLINE void *no_address(void)
 {
-	const size_t offset = range_of(v_ptr, size);
-	if (offset != NONE)
-		return heap.base + offset;
 	errno = EFAULT;
 	return NULL;
 }
 
+/* Whether the byte lies in a PROCESS. A branch, because the processor goes on with the result
+ * without waiting for the bit. */
+static ALWAYS_INLINE bool is_offset_live(size_t offset)
+{
+	const size_t granule = offset >> heap.shift;
+	return LIKELY(granule < top_load()) && is_live(granule);
+}
+
+/* Whether no segment starts after the first and up to the last of these bytes. At top one does. */
+static ALWAYS_INLINE bool is_range_whole(size_t offset, size_t size)
+{
+	const size_t last = offset + size - (size != 0);
+	const size_t granule = offset >> heap.shift;
+	const size_t more = (last >> heap.shift) - granule;
+	if (LIKELY(more == 0))
+		return last >= offset; /* it may have wrapped */
+	if (LIKELY(more < 64))
+		return (starts_after(granule) & (bit_of(more) - 1)) == 0;
+	return last > offset && segment_next(granule) > granule + more;
+}
+
+static ALWAYS_INLINE char *range_physical(const void *v_ptr, size_t size)
+{
+	const size_t offset = (uintptr_t)v_ptr - heap.start;
+	if (LIKELY(is_offset_live(offset) && is_range_whole(offset, size)))
+		return heap.base + offset;
+	return no_address();
+}
+
 void *mems_get(const void *v_ptr)
 {
-	return mems_get_range(v_ptr, 1);
+	const size_t offset = (uintptr_t)v_ptr - heap.start;
+	return LIKELY(is_offset_live(offset)) ? heap.base + offset : no_address();
+}
+
+void *mems_get_range(const void *v_ptr, size_t size)
+{
+	return range_physical(v_ptr, size);
 }
 
 void *mems_virtual(const void *p_ptr)
 {
 	const size_t offset = (uintptr_t)p_ptr - (uintptr_t)heap.base;
-	if (offset < top_load() << heap.shift && !is_hole(segment_of(offset >> heap.shift)))
-		return (void *)(heap.start + offset);
-	errno = EFAULT;
-	return NULL;
+	return LIKELY(is_offset_live(offset)) ? (void *)(heap.start + offset) : no_address();
+}
+
+/* memcpy of a size that is often that of a word. */
+static ALWAYS_INLINE void bytes_copy(void *destination, const void *source, size_t size)
+{
+	if (size == sizeof(uint64_t))
+		memcpy(destination, source, sizeof(uint64_t));
+	else if (size != 0)
+		memcpy(destination, source, size);
 }
 
 int mems_read(void *destination, const void *v_ptr, size_t size)
 {
-	const void *physical = mems_get_range(v_ptr, size);
-	if (physical == NULL)
+	const void *physical = range_physical(v_ptr, size);
+	if (UNLIKELY(physical == NULL))
 		return -1;
-	if (size != 0)
-		memcpy(destination, physical, size);
+	bytes_copy(destination, physical, size);
 	return 0;
 }
 
 int mems_write(void *v_ptr, const void *source, size_t size)
 {
-	void *physical = mems_get_range(v_ptr, size);
-	if (physical == NULL)
+	void *physical = range_physical(v_ptr, size);
+	if (UNLIKELY(physical == NULL))
 		return -1;
-	if (size != 0)
-		memcpy(physical, source, size);
+	bytes_copy(physical, source, size);
 	return 0;
 }
 
-/* ---- Looking --------------------------------------------------------------------------------- */
+/* ---- Looking and printing -------------------------------------------------------------------- */
 
 static int segment_print(const struct mems_segment *segment, void *out)
 {
@@ -3649,8 +4234,8 @@ static int segment_count(const struct mems_segment *segment, void *count)
 static void chains_print(FILE *out)
 {
 	for (size_t node = 0; node < heap.node_count; node++) {
-		const size_t first = heap.nodes[node].first << heap.shift;
-		const size_t bytes = heap.nodes[node].granules << heap.shift;
+		const size_t first = nodes()[node].first << heap.shift;
+		const size_t bytes = nodes()[node].granules << heap.shift;
 		fprintf(out, "MAIN[%" PRIuPTR ":%" PRIuPTR "] -> ", heap.start + first,
 		        heap.start + first + bytes - 1);
 		node_walk(node, segment_print, out);
@@ -3662,14 +4247,11 @@ void mems_fprint_stats(FILE *out)
 {
 	const int error = errno;
 	printer_enter(out);
-	const size_t nodes = heap.is_started ? heap.node_count : 0;
-	const size_t unused = nodes == 0 ? 0 : (heap.top - heap.process) << heap.shift;
-	if (nodes != 0)
-		chains_print(out);
+	chains_print(out);
 	fprintf(out, "Page used: %zu\nSpace unused: %zu\nMain Chain Length: %zu\n",
-	        nodes == 0 ? 0 : page_of(heap.top), unused, nodes);
+	        page_of(heap.top), (heap.top - process_granules()) << heap.shift, heap.node_count);
 	fputs("Sub-chain Length array: [", out);
-	for (size_t node = 0; node < nodes; node++) {
+	for (size_t node = 0; node < heap.node_count; node++) {
 		size_t length = 0;
 		node_walk(node, segment_count, &length);
 		fprintf(out, node == 0 ? "%zu" : ", %zu", length);
@@ -3688,22 +4270,55 @@ void mems_print_stats(void)
 static int segment_tally(const struct mems_segment *segment, void *context)
 {
 	struct mems_stats *stats = context;
+	const size_t granule = (segment->start - heap.start) >> heap.shift;
+	const size_t first = os_page_from(granule);
+	const size_t end = os_page_of(granule + (segment->size >> heap.shift));
 	if (segment->type == MEMS_PROCESS) {
 		stats->process_segments++;
-	} else {
-		stats->hole_segments++;
-		stats->largest_hole = max_size(stats->largest_hole, segment->size);
+		return 0;
 	}
+	stats->hole_segments++;
+	stats->largest_hole = max_size(stats->largest_hole, segment->size);
+	stats->resident_hole_bytes += os_pages_bytes(bits_count(table_bits(TOUCHED), first, end));
 	return 0;
+}
+
+/* How many bytes of a page-aligned range are in memory; all of them where the OS does not tell. */
+static size_t resident_bytes(char *address, size_t bytes)
+{
+	enum { AT_ONCE = 1024 };
+	unsigned char pages[AT_ONCE];
+	const size_t page = os_page_bytes();
+	size_t resident = 0;
+	while (bytes != 0) {
+		const size_t count = min_size(bytes / page, AT_ONCE);
+		if (!os_residency(address, count * page, pages))
+			return resident + bytes;
+		for (size_t i = 0; i < count; i++)
+			resident += (pages[i] & 1) != 0 ? page : 0;
+		address += count * page;
+		bytes -= count * page;
+	}
+	return resident;
+}
+
+/* The pages in memory of what is writable of a table; where two tables share one, it counts for the
+ * first. */
+static size_t table_resident_bytes(const struct table *table)
+{
+	const uintptr_t page = os_page_bytes();
+	const uintptr_t memory = (uintptr_t)table->memory;
+	const bool is_first = table == &heap.tables[0] || table == &heap.ids;
+	const uintptr_t from = is_first ? round_down(memory, page) : round_up(memory, page);
+	const uintptr_t to = round_up(memory + table->committed_bytes, page);
+	return table->committed_bytes == 0 || to <= from ? 0 : resident_bytes((char *)from, to - from);
 }
 
 static size_t metadata_bytes(void)
 {
-	size_t bytes = sizeof(heap);
+	size_t bytes = sizeof(heap) + sizeof(library) + table_resident_bytes(&heap.ids);
 	for (unsigned i = 0; i < TABLES; i++)
-		bytes += os_resident_bytes(heap.tables[i].memory, heap.tables[i].committed_bytes);
-	if (heap.record != NULL)
-		bytes += os_resident_bytes(heap.ids.memory, heap.ids.committed_bytes);
+		bytes += table_resident_bytes(&heap.tables[i]);
 	return bytes;
 }
 
@@ -3715,10 +4330,10 @@ void mems_get_stats(struct mems_stats *stats)
 	lock_take();
 	stats->pages = page_of(heap.top);
 	stats->mapped_bytes = heap.top << heap.shift;
-	stats->process_bytes = heap.process << heap.shift;
+	stats->process_bytes = process_granules() << heap.shift;
 	stats->hole_bytes = stats->mapped_bytes - stats->process_bytes;
 	stats->main_nodes = heap.node_count;
-	stats->peak_process_bytes = heap.peak_process << heap.shift;
+	stats->peak_process_bytes = peak_granules() << heap.shift;
 	stats->peak_mapped_bytes = stats->mapped_bytes;
 	stats->metadata_bytes = metadata_bytes();
 	for (size_t node = 0; node < heap.node_count; node++)
@@ -3736,21 +4351,25 @@ static int segment_print_json(const struct mems_segment *segment, void *context)
 {
 	struct json *json = context;
 	fprintf(json->out, "%s{\"type\":\"%s\",\"start\":%" PRIuPTR ",\"end\":%" PRIuPTR
-	        ",\"size\":%zu}", json->separator, type_name(segment->type), segment->start,
+	        ",\"size\":%zu", json->separator, type_name(segment->type), segment->start,
 	        segment->end, segment->size);
+	if (segment->remembered_bytes != 0)
+		fprintf(json->out, ",\"remembered_bytes\":%zu", segment->remembered_bytes);
+	fputs("}", json->out);
 	json->separator = ",\n";
 	return 0;
 }
 
 static void node_print_json(size_t node, FILE *out)
 {
-	const struct main_node *main_node = &heap.nodes[node];
+	const struct main_node *main_node = &nodes()[node];
 	const uintptr_t start = heap.start + (main_node->first << heap.shift);
 	const size_t bytes = main_node->granules << heap.shift;
 	struct json json = { .out = out, .separator = "\n" };
 	fprintf(out, "%s{\"start\":%" PRIuPTR ",\"end\":%" PRIuPTR ",\"pages\":%zu,"
 	        "\"physical\":\"0x%" PRIxPTR "\",\"sub_chain\":[", node == 0 ? "\n" : ",\n", start,
-	        start + bytes - 1, page_of(main_node->granules), (uintptr_t)main_node->physical);
+	        start + bytes - 1, page_of(main_node->granules),
+	        (uintptr_t)block_physical(main_node->first));
 	node_walk(node, segment_print_json, &json);
 	fputs("]}", out);
 }
@@ -3760,26 +4379,25 @@ static void stats_print_json(const struct mems_stats *stats, FILE *out)
 	fprintf(out, "\"stats\":{\"pages\":%zu,\"mapped_bytes\":%zu,\"process_bytes\":%zu,"
 	        "\"hole_bytes\":%zu,\"largest_hole\":%zu,\"main_nodes\":%zu,"
 	        "\"process_segments\":%zu,\"hole_segments\":%zu,\"peak_process_bytes\":%zu,"
-	        "\"peak_mapped_bytes\":%zu,\"metadata_bytes\":%zu}", stats->pages,
-	        stats->mapped_bytes, stats->process_bytes, stats->hole_bytes, stats->largest_hole,
-	        stats->main_nodes, stats->process_segments, stats->hole_segments,
-	        stats->peak_process_bytes, stats->peak_mapped_bytes, stats->metadata_bytes);
+	        "\"peak_mapped_bytes\":%zu,\"metadata_bytes\":%zu,\"resident_hole_bytes\":%zu}",
+	        stats->pages, stats->mapped_bytes, stats->process_bytes, stats->hole_bytes,
+	        stats->largest_hole, stats->main_nodes, stats->process_segments,
+	        stats->hole_segments, stats->peak_process_bytes, stats->peak_mapped_bytes,
+	        stats->metadata_bytes, stats->resident_hole_bytes);
 }
 
 int mems_fprint_json(FILE *out)
 {
 	enum { SCHEMA = 1 };
 	const int error = errno;
-	const struct options options = options_in_force();
 	struct mems_stats stats;
 	printer_enter(out);
-	const size_t nodes = heap.is_started ? heap.node_count : 0;
 	mems_get_stats(&stats);
 	fprintf(out, "{\"schema\":%d,\"page_size\":%zu,\"alignment\":%zu,\"start\":%zu,"
-	        "\"policy\":\"%s\",\n\"main_chain\":[", SCHEMA, options.page_bytes,
-	        options.alignment, options.start,
-	        options.policy == MEMS_QUICK_FIT ? "quick_fit" : "first_fit");
-	for (size_t node = 0; node < nodes; node++)
+	        "\"policy\":\"%s\",\n\"main_chain\":[", SCHEMA, option_value(MEMS_PAGE_SIZE),
+	        option_value(MEMS_ALIGNMENT), option_value(MEMS_START_ADDRESS),
+	        policy_name(option_value(MEMS_POLICY)));
+	for (size_t node = 0; node < heap.node_count; node++)
 		node_print_json(node, out);
 	fputs("],\n", out);
 	stats_print_json(&stats, out);
@@ -3790,43 +4408,6 @@ int mems_fprint_json(FILE *out)
 		return -1;
 	errno = error;
 	return 0;
-}
-
-/* Ends the recording, and begins one on out unless that is NULL. Returns 0 or an error number. */
-static int record_change(FILE *out)
-{
-	if (heap.visitors != 0 || (out != NULL && heap.top != 0))
-		return EBUSY;
-	record_stop();
-	if (out == NULL)
-		return 0;
-	const bool is_small = heap.limit != 0 && heap.limit <= SIZE_MAX / 2 / sizeof(uint32_t);
-	struct table ids = { .entry_bytes = sizeof(uint32_t) };
-	ids.reserved_bytes = round_up(table_bytes(&ids, heap.limit), os_page_bytes());
-	ids.memory = is_small ? os_reserve(ids.reserved_bytes) : NULL;
-	if (ids.memory == NULL)
-		return ENOMEM;
-	heap.ids = ids;
-	heap.record = out;
-	heap.record_next = 0;
-	direct_update();
-	record_options();
-	return 0;
-}
-
-int mems_record(FILE *out)
-{
-	if (out != NULL && !heap.is_started) {
-		errno = EINVAL;
-		return -1;
-	}
-	lock_take();
-	const int error = record_change(out);
-	lock_give();
-	if (error == 0)
-		return 0;
-	errno = error;
-	return -1;
 }
 
 int mems_walk(mems_visitor *visit, void *context)
@@ -3850,33 +4431,4 @@ int mems_segment_at(const void *v_ptr, struct mems_segment *segment)
 		return 0;
 	errno = EFAULT;
 	return -1;
-}
-
-int mems_check(FILE *report)
-{
-	struct findings findings = { 0 };
-	const int error = errno;
-	if (!heap.is_started || heap.reservation == NULL)
-		return 0;
-	printer_enter(report);
-	if (check_extent(&findings) && check_tables(&findings) && heap.top != 0) {
-		check_nodes(&findings);
-		check_starts(&findings);
-		check_leaves(&findings);
-		check_levels(&findings);
-	}
-	const int broken = findings_print(&findings, report);
-	printer_leave(report);
-	errno = error;
-	return broken;
-}
-
-const char *mems_version(void)
-{
-	return MEMS_VERSION;
-}
-
-mems_error_handler *mems_set_error_handler(mems_error_handler *handler)
-{
-	return atomic_exchange(&heap.handler, handler);
 }

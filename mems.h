@@ -94,6 +94,8 @@ struct mems_segment {
 	size_t node;          /* index of the main node in the main chain, from 0 */
 	uintptr_t node_start; /* first virtual address of that main node */
 	uintptr_t node_end;   /* last virtual address of that main node */
+	size_t remembered_bytes; /* of a HOLE under MEMS_QUICK_FIT: bytes that lie in blocks kept for
+	                            requests of exactly their size, which placement treats as taken */
 };
 
 /* Counters of the heap. Sizes are in bytes. The peaks are since mems_init. */
@@ -109,6 +111,7 @@ struct mems_stats {
 	size_t peak_process_bytes; /* the most that process_bytes has been */
 	size_t peak_mapped_bytes;  /* the most that mapped_bytes has been */
 	size_t metadata_bytes;     /* bookkeeping that is resident in memory, apart from the blocks */
+	size_t resident_hole_bytes; /* whole OS pages inside HOLEs that may be in memory */
 };
 
 /* Called by mems_walk for one segment; a result other than 0 ends the walk. The segment lives only
@@ -184,6 +187,11 @@ void mems_free(void *v_ptr);
 /* The size of the PROCESS segment that starts at v_ptr, all of which the caller may use. Else 0:
  * EPERM no heap, EINVAL with a report (for NULL without one). Cost: a handful of loads. */
 size_t mems_usable_size(const void *v_ptr);
+
+/* Coalesces all that MEMS_QUICK_FIT remembers, and gives every whole page inside a HOLE that may be
+ * in memory back to the OS. Changes no address of a live block. Returns the bytes given back; 0 with
+ * EPERM (no heap) or EBUSY (in a visitor). Cost: linear in the pages that were ever touched. */
+size_t mems_trim(void);
 
 /* ---- Translation ----------------------------------------------------------------------------- */
 
