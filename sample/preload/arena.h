@@ -1,8 +1,8 @@
 /*
  * Turns static memory into blocks. Calls nothing; called by preload.
  *
- * This is a little memory for calls that come while the heap cannot be asked: from inside the heap itself,
- * from the handler of a signal that interrupted it, or while it is being described.
+ * This is a little memory for calls that come while the heap cannot be asked: from inside the heap
+ * itself, from the handler of a signal that interrupted it, or while it is being described.
  *
  * It is static, takes no lock, and may be used by any thread and in any signal handler.
  */
