@@ -338,9 +338,8 @@ void textbook_finish(struct textbook *heap)
 {
 	for (struct node *node; (node = heap->first) != NULL; free(node)) {
 		heap->first = node->next;
-		while (node->first->next != NULL)
-			segment_merge(node->first);
-		free(node->first);
+		for (struct segment *segment; (segment = node->first) != NULL; free(segment))
+			node->first = segment->next;
 	}
 	free(heap);
 }
