@@ -296,21 +296,24 @@ static const char *flag_read(const char *value, void *result)
 	return NULL;
 }
 
+/* Why no file can be made in a folder, or 0. */
+static int folder_error(const char *folder)
+{
+	struct stat found;
+
+	if (stat(folder, &found) != 0)
+		return errno;
+	if (!S_ISDIR(found.st_mode))
+		return ENOTDIR;
+	return access(folder, W_OK | X_OK) == 0 ? 0 : errno;
+}
+
 static const char *folder_read(const char *value, void *result)
 {
-	struct stat folder;
-	int error = 0;
+	int error = strcmp(value, "-") == 0 ? 0 : folder_error(value);
 
 	if (strlen(value) >= PATH_BYTES)
 		return "too long";
-	if (strcmp(value, "-") != 0) {
-		if (stat(value, &folder) != 0)
-			error = errno;
-		else if (!S_ISDIR(folder.st_mode))
-			error = ENOTDIR;
-		else if (access(value, W_OK | X_OK) != 0)
-			error = errno;
-	}
 	if (error != 0)
 		return strerror(error);
 	strcpy(result, value); /* NOLINT(clang-analyzer-security.*): it fits */

@@ -97,7 +97,7 @@ struct session {
 	struct textbook_options options; /* that the heap runs with */
 	const struct engine *engine;     /* NULL before it is started for the first time */
 	struct replay replay;
-	const struct comparison *comparison;
+	struct comparison comparison;
 	bool is_typed;                   /* on a terminal: what is wrong does not end it */
 };
 
@@ -519,7 +519,7 @@ static void summary_print(const struct session *session, const struct mems_stats
 
 static int comparison_write(FILE *out, struct session *session)
 {
-	compare_draw(session->comparison, out);
+	compare_draw(&session->comparison, out);
 	return 0;
 }
 
@@ -533,25 +533,26 @@ static int op_ignore(const struct trace_op *op, void *context)
 /* Compares all policies on a trace: an exit status. */
 static int session_compare(struct session *session)
 {
-	struct comparison comparison = {.name = session->name, .trace = &session->trace};
+	struct comparison *comparison = &session->comparison;
 	char error[TRACE_ERROR_MAX];
 	int status;
 
-	session->comparison = &comparison;
 	if (trace_visit(session->in, session->name, &session->trace, op_ignore, NULL, error) != 0)
 		return trace_failed(error);
 	trace_look(session);
 	status = options_set(session);
 	if (status != EXIT_SUCCESS)
 		return status;
-	comparison.options = session->options;
-	if (compare_run(&comparison) != 0) {
+	*comparison = (struct comparison){
+		.name = session->name, .trace = &session->trace, .options = session->options,
+	};
+	if (compare_run(comparison) != 0) {
 		fprintf(stderr, "%s: no memory for the blocks of the trace\n", session->name);
 		return EXIT_FAILURE;
 	}
 	if (chosen.svg != NULL)
 		return file_write(chosen.svg, comparison_write, session);
-	compare_print(&comparison, stdout);
+	compare_print(comparison, stdout);
 	return EXIT_SUCCESS;
 }
 

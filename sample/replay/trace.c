@@ -435,7 +435,7 @@ static int option_append(struct reader *reader)
 	                                  : number_read(reader, 2, "VALUE", &option.value)) != 0)
 		return -1;
 	trace->options[trace->option_count++] = option;
-	if (reader->is_typed) {
+	if (reader->is_typed && reader->visit != NULL) {
 		struct trace_op op = {.kind = 'o', .line = reader->line};
 
 		if (reader->visit(&op, reader->context) == TRACE_REFUSED)
@@ -481,7 +481,7 @@ static int line_act(struct reader *reader)
 		return option_append(reader);
 	if (strcmp(reader->word[0], "p") == 0 && reader->visit != NULL)
 		return word_visit(reader, 'p');
-	if (strcmp(reader->word[0], "help") == 0 && reader->is_typed)
+	if (strcmp(reader->word[0], "help") == 0 && reader->is_typed && reader->visit != NULL)
 		return word_visit(reader, 'h');
 	return op_append(reader);
 }
