@@ -19,9 +19,12 @@ static struct mems_segment shown(const struct segment *first)
 {
 	const struct node *node = first->node;
 	const struct segment *last = first;
+	size_t remembered_bytes = first->kind == QUICK ? first->size : 0;
 
-	while (is_free(first) && is_free(last->next))
+	while (is_free(first) && is_free(last->next)) {
 		last = last->next;
+		remembered_bytes += last->kind == QUICK ? last->size : 0;
+	}
 	return (struct mems_segment){
 		.type = is_free(first) ? MEMS_HOLE : MEMS_PROCESS,
 		.start = first->start,
@@ -30,6 +33,7 @@ static struct mems_segment shown(const struct segment *first)
 		.node = node->index,
 		.node_start = node->start,
 		.node_end = node->start + node->size - 1,
+		.remembered_bytes = remembered_bytes,
 	};
 }
 

@@ -115,10 +115,10 @@ static int book_fprint_json(FILE *out)
 	fprintf(out, "],\n\"stats\":{\"pages\":%zu,\"mapped_bytes\":%zu,\"process_bytes\":%zu,"
 	        "\"hole_bytes\":%zu,\"largest_hole\":%zu,\"main_nodes\":%zu,"
 	        "\"process_segments\":%zu,\"hole_segments\":%zu,\"peak_process_bytes\":%zu,"
-	        "\"peak_mapped_bytes\":%zu,\"metadata_bytes\":0}}\n", stats.pages, stats.mapped_bytes,
-	        stats.process_bytes, stats.hole_bytes, stats.largest_hole, stats.main_nodes,
-	        stats.process_segments, stats.hole_segments, stats.peak_process_bytes,
-	        stats.peak_mapped_bytes);
+	        "\"peak_mapped_bytes\":%zu,\"metadata_bytes\":0,\"resident_hole_bytes\":0}}\n",
+	        stats.pages, stats.mapped_bytes, stats.process_bytes, stats.hole_bytes,
+	        stats.largest_hole, stats.main_nodes, stats.process_segments, stats.hole_segments,
+	        stats.peak_process_bytes, stats.peak_mapped_bytes);
 	return fflush(out) == 0 && !ferror(out) ? 0 : -1;
 }
 

@@ -526,6 +526,7 @@ static void assert_text(const char *expected)
 
 static void quick_fit_puts_off_merging(void **state)
 {
+	struct mems_segment segment;
 	size_t looked;
 
 	(void)state;
@@ -542,6 +543,9 @@ static void quick_fit_puts_off_merging(void **state)
 	            "HOLE[66496:66535] <-> NULL\n"
 	            "Page used: 16\nSpace unused: 120\nMain Chain Length: 1\n"
 	            "Sub-chain Length array: [3]\n");
+	assert_int_equal(textbook_segment_at(run.heap, 1079, &segment), 0);
+	assert_int_equal(segment.start, 1000);
+	assert_int_equal(segment.remembered_bytes, 80);
 	looked = run.heap->looked;
 	assert_int_equal(block_of(40), 1040); /* the last one first, and nothing else is looked at */
 	assert_int_equal(run.heap->looked, looked + 1);

@@ -97,9 +97,12 @@ static int segment_write(const struct mems_segment *segment, void *context)
 		        (size_t)segment->node_start, (size_t)segment->node_end);
 		separator = "";
 	}
-	fprintf(out, "%s{\"type\":\"%s\",\"start\":%zu,\"end\":%zu,\"size\":%zu}", separator,
+	fprintf(out, "%s{\"type\":\"%s\",\"start\":%zu,\"end\":%zu,\"size\":%zu", separator,
 	        segment->type == MEMS_PROCESS ? "PROCESS" : "HOLE", (size_t)segment->start,
 	        (size_t)segment->end, segment->size);
+	if (segment->remembered_bytes != 0)
+		fprintf(out, ",\"remembered_bytes\":%zu", segment->remembered_bytes);
+	fprintf(out, "}");
 	if (segment->end == segment->node_end)
 		fprintf(out, "]}");
 	return 0;

@@ -17,7 +17,8 @@ replay() { ${RUN:-} "$replay" "$@"; }
 # What JSON has in common with what heaps expects: no physical addresses, nothing that varies.
 plain()
 {
-	jq -S 'del(.schema, .page_size, .alignment, .start, .policy, .stats.metadata_bytes,
+	jq -S 'del(.schema, .page_size, .alignment, .start, .policy,
+		.stats.metadata_bytes, .stats.resident_hole_bytes,
 		.main_chain[].pages, .main_chain[].physical)' "$1"
 }
 
