@@ -9,12 +9,12 @@
  * first, the sixth bit set on all digits but the last. A signed number n is stored as 2n, or as
  * -2n - 1 where it is below 0. For each call:
  *
- *   block * KINDS + kind   kind: its place in "acmrf". block: how many blocks back from the newest
- *                          one, 0 for that; for a, c and m one more, and 0 for a new block
- *   size                   bytes asked for; not for f
+ *   block * KINDS + kind   kind: its place in "acmrfg". block: how many blocks back from the newest
+ *                          one, 0 for that; for a, c and m one more, and 0 for a new block; 0 for g
+ *   size                   bytes asked for; not for f and g
  *   log2(alignment)        for m alone
  *   signed distance        of the address from that of the last such call, or from the heap's start
- *                          for the first, in units of the alignment; not for f
+ *                          for the first, in units of the alignment; not for f and g
  *
  * Where the ids of the trace are not the numbers of its blocks, they follow as such a text, each as
  * its signed distance from the id before plus 1.
@@ -37,7 +37,7 @@ enum {
 	WALKS_MAX = 500,           /* states that are written for the tests */
 };
 
-static const char kinds[] = "acmrf";
+static const char kinds[] = "acmrfg";
 enum { KINDS = sizeof kinds - 1 };
 
 /* A text that is written in memory until its place in the page has come. */
@@ -112,7 +112,9 @@ static void head_write(struct history *history, const struct trace_op *op)
 	uint64_t kind = (uint64_t)(strchr(kinds, op->kind) - kinds);
 	uint64_t back = (uint64_t)history->blocks - op->block; /* 0 for a new block */
 
-	if (op->kind == 'r' || op->kind == 'f')
+	if (op->kind == 'g')
+		back = 0;
+	else if (op->kind == 'r' || op->kind == 'f')
 		back--;
 	else if (back == 0)
 		id_note(history);
@@ -125,7 +127,7 @@ static void call_write(struct history *history, const struct trace_op *op, uintp
 
 	head_write(history, op);
 	history->calls++;
-	if (op->kind == 'f')
+	if (op->kind == 'f' || op->kind == 'g')
 		return;
 	history->bytes += number_write(history->out, op->size);
 	if (op->kind == 'm')

@@ -20,8 +20,9 @@ struct timeline {
 };
 
 /* Replays the trace on the heap that was just started, and writes the page. Where the trace is very
- * long, the page has its first calls, as many as fit in 10 MB, which is said on stderr. Write errors
- * are left in ferror(out). Returns 0, or -1 where the replay failed, which was said on stderr. */
+ * long, the page has its first calls, as many as fit in 10 MB, which is said on stderr. Write
+ * errors are left in ferror(out). Returns 0, or -1 where the replay failed, which was said on
+ * stderr. */
 int timeline_write(FILE *out, const struct timeline *timeline);
 
 #endif

@@ -190,7 +190,7 @@ function resultText(k) {
 	if (isComparing())
 		return '';
 	if (result === 0)
-		return ' → NULL';
+		return kind === 'g' ? '' : ' → NULL';
 	return kind === 'f' ? ` at ${result}` : ` → ${result}, block ${nameOf(block)}`;
 }
 
@@ -416,6 +416,8 @@ function showControls() {
 		$('number').value = k;
 	$('first').disabled = $('back').disabled = k === 0;
 	$('next').disabled = $('last').disabled = k === last() && view.mode !== 'predict';
+	if (view.source === played)
+		introduce();
 	showPlay();
 }
 
@@ -539,7 +541,7 @@ function stopAsking() {
 
 function answer(given) {
 	const number = view.k + 1;
-	const {isRight, why} = judge(runNow(), number, given, nameOf);
+	const {isRight, why} = judge(runNow(), number, given);
 	view.asked++;
 	view.right += isRight;
 	view.row = isRight ? view.row + 1 : 0;
@@ -555,7 +557,7 @@ function showVerdict(look, word, why) {
 		(view.row > 2 ? `, ${view.row} in a row` : '');
 	$('next-question').textContent = view.k < last() ? 'Next question' : 'To the end';
 	$('next-question').focus();
-	say(`${word} ${why} ${$('score').textContent}.`);
+	say(`${word} ${why} ${$('score').textContent}. ${tell(runNow(), view.k).lines.join(' ')}`);
 }
 
 function askEnd() {
@@ -836,7 +838,12 @@ function showTip(button, x, y, where) {
 const mapOf = element => isComparing() ? comparison.maps.find(one => one.root.contains(element)) :
 	map;
 
-/* A key on the page, but not in a field. */
+/* Does an element have a use of its own for keys that lead from step to step? */
+const isField = element => element.classList.contains('seg') ||
+	['SELECT', 'SUMMARY'].includes(element.tagName) ||
+	(element.tagName === 'INPUT' && element.id !== 'slider' && element.type !== 'checkbox');
+
+/* A key on the page. */
 function keyDown(event) {
 	const {key, target} = event;
 	if (event.ctrlKey || event.altKey || event.metaKey)
@@ -849,8 +856,7 @@ function keyDown(event) {
 			answer({type: button.dataset.type});
 		return;
 	}
-	if (target.classList.contains('seg') || target.tagName === 'SELECT' || (target.tagName === 'INPUT' &&
-		target.id !== 'slider' && target.type !== 'checkbox') || target.tagName === 'SUMMARY')
+	if (isField(target))
 		return;
 	const steps = {ArrowRight: next, ArrowLeft: () => go(view.k - 1), Home: () => go(0),
 		End: () => go(last()), ' ': target === document.body ? play : null};
@@ -944,7 +950,7 @@ function listenToQuestions() {
 	};
 	$('show-me').onclick = () => {
 		go(view.k + 1);
-		showVerdict('', 'So it goes.', tell(runNow(), view.k).lines.join(' '));
+		showVerdict('', 'So it goes.', '');
 	};
 	$('next-question').onclick = afterVerdict;
 }

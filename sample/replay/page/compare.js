@@ -13,16 +13,18 @@ const tornOf = (run, call) => {
 	return free ? (1 - run.largest[call] / free) * 100 : 0;
 };
 
-/* What is compared: its name, its value after a call, how it is written, and the best of them. */
+/* What is compared: its name, its value after a call, how it is written, and the best of them.
+ * isSearch: the library's own quick fit does not tell it. */
 const MEASURES = [
 	{name: 'Bytes mapped', value: (run, call) => run.mapped[call], write: many, isCurve: true},
 	{name: 'HOLEs', value: (run, call) => run.holes[call], write: many, isCurve: true},
 	{name: 'Largest HOLE', value: (run, call) => run.largest[call], write: many, isMost: true},
 	{name: 'External fragmentation', value: tornOf, write: value => `${value.toFixed(1)} %`,
 		isCurve: true},
-	{name: 'HOLEs looked at', value: (run, call) => run.looked[call], write: many, isCurve: true},
+	{name: 'HOLEs looked at', value: (run, call) => run.looked[call], write: many, isCurve: true,
+		isSearch: true},
 	{name: 'HOLEs looked at so far, mean of the requests', write: value => value.toFixed(2),
-		value: (run, call) => sumsOf(run, call).mean},
+		value: (run, call) => sumsOf(run, call).mean, isSearch: true},
 	{name: 'Blocks that could not be had', value: (run, call) => sumsOf(run, call).failed,
 		write: many},
 ];
@@ -32,7 +34,7 @@ function sumsOf(run, call) {
 	const kept = run.sums && run.sums.call <= call ? run.sums :
 		{call: 0, looked: 0, requests: 0, failed: 0};
 	for (let i = kept.call + 1; i <= call; i++) {
-		const isFree = run.calls.kind[i - 1] === 'f';
+		const isFree = 'fg'.includes(run.calls.kind[i - 1]);
 		kept.looked += run.looked[i];
 		kept.requests += isFree ? 0 : 1;
 		kept.failed += !isFree && run.result[i] === 0 ? 1 : 0;
@@ -67,6 +69,8 @@ class Comparison {
 			'<span><svg width="34" height="10" aria-hidden="true"><path d="M0 5H34" ' +
 			`stroke="var(--${policy})" stroke-width="3" stroke-dasharray="${DASHES[policy]}"/></svg> ` +
 			`${POLICY_NAMES[policy]}</span>`).join('');
+		this.find('differs-key').textContent = `≠ lies elsewhere than under ` +
+			`${POLICY_NAMES[policies[0]]}`;
 	}
 
 	/* What a call did under one policy, in a line. */
@@ -76,7 +80,7 @@ class Comparison {
 		const {badges} = tell(run, call);
 		const result = run.result[call];
 		const kind = run.calls.kind[call - 1];
-		const looked = kind === 'f' ? '' : ` Looked at ${plural(run.looked[call], 'HOLE')}.`;
+		const looked = run.looked[call] === 0 ? '' : ` Looked at ${plural(run.looked[call], 'HOLE')}.`;
 		const place = result === 0 ? '' : kind === 'f' ? ` at ${result}` : ` → ${result}`;
 		const elsewhere = moved === null ? '' : moved === 0 ? ' All blocks lie where they do under ' +
 			`${POLICY_NAMES[this.policies[0]]}.` : ` ${plural(moved, 'block')} ` +
@@ -101,12 +105,15 @@ class Comparison {
 	}
 
 	drawTable(runs, call) {
-		const rows = MEASURES.map(({name, value, write, isMost}) => {
-			const values = runs.map(run => value(run, call));
-			const best = isMost ? Math.max(...values) : Math.min(...values);
-			const isEqual = values.every(v => v === values[0]);
-			return `<tr><th scope="row">${name}</th>${values.map(v => v === best && !isEqual ?
-				`<td class="best">✓ ${write(v)}</td>` : `<td>${write(v)}</td>`).join('')}</tr>`;
+		const rows = MEASURES.map(({name, value, write, isMost, isSearch}) => {
+			const values = runs.map(run => isSearch && run.options.policy === 'recorded' ? null :
+				value(run, call));
+			const known = values.filter(v => v !== null);
+			const best = isMost ? Math.max(...known) : Math.min(...known);
+			const isEqual = known.every(v => v === known[0]);
+			return `<tr><th scope="row">${name}</th>${values.map(v => v === null ? '<td>–</td>' :
+				v === best && !isEqual ? `<td class="best">✓ ${write(v)}</td>` :
+					`<td>${write(v)}</td>`).join('')}</tr>`;
 		});
 		this.find('compare-table').innerHTML = '<table><thead><tr><th></th>' +
 			this.policies.map(p => `<th scope="col">${POLICY_NAMES[p]}</th>`).join('') +

@@ -6,8 +6,8 @@
  * that know their largest HOLE, so that a search can pass over those where nothing fits; it still
  * knows how many HOLEs it would have looked at.
  *
- * A call is {kind, block, size, alignment}: kind is a, c, m, r or f as in a trace, block a number.
- * Numbers are bytes and virtual addresses. Depends on nothing.
+ * A call is {kind, block, size, alignment}: kind is a, c, m, r, f or g as in a trace, block a
+ * number. Sizes are bytes and virtual addresses. Depends on nothing.
  */
 'use strict';
 
@@ -164,6 +164,7 @@ class Heap {
 		this.process = 0;
 		this.mapped = 0;
 		this.looked = 0;  /* at so many HOLEs did the last call look */
+		this.trimmed = 0; /* the last call that emptied the quick lists */
 	}
 
 	/* ---- Sub-chains ---- */
@@ -329,6 +330,7 @@ class Heap {
 
 	/* Empties the quick lists: all that they remember is merged. */
 	trim() {
+		this.trimmed = this.calls;
 		const sizes = [...this.quick.keys()].sort((a, b) => a - b);
 		for (const size of sizes)
 			while (this.quick.has(size))
@@ -357,8 +359,11 @@ class Heap {
 		return this.take(hole, this.gap(hole, alignment), size);
 	}
 
-	/* The same where the address is known, as in a recording; pages: of main nodes that come. */
-	obtainAt(address, size, pages) {
+	/* The same where the address is known, as in a recording; pages: of main nodes that come. The
+	 * library's own quick fit does not say at how many HOLEs it looks. */
+	obtainAt({address, pages}, size, alignment) {
+		if (this.options.policy !== 'recorded')
+			this.search(size, alignment);
 		while (address >= this.options.start + this.mapped && pages.length > 0)
 			this.append(pages.shift() * this.options.page);
 		const hole = this.holes.at(address);
@@ -396,8 +401,7 @@ class Heap {
 			this.process += size - old;
 			return block.start;
 		}
-		const moved = recorded ? this.obtainAt(recorded.address, size, recorded.pages) :
-			this.obtain(size, 1, true);
+		const moved = recorded ? this.obtainAt(recorded, size, 1) : this.obtain(size, 1, true);
 		if (moved === null)
 			return 0;
 		this.own(moved, call.block);
@@ -422,12 +426,16 @@ class Heap {
 		this.merge(block);
 	}
 
-	/* Makes a call: the address that it gives, or frees; 0 where it failed, or where the block is
-	 * not live. recorded: {address, pages} where a recording says the place. */
+	/* Makes a call: the address that it gives, or frees; 0 where it failed or has none, or where the
+	 * block is not live. recorded: {address, pages} where a recording says the place. */
 	call(call, recorded) {
 		const block = this.blocks[call.block];
 		this.calls++;
 		this.looked = 0;
+		if (call.kind === 'g') {
+			this.trim();
+			return 0;
+		}
 		if (call.kind === 'f') {
 			if (!block)
 				return 0;
@@ -440,8 +448,9 @@ class Heap {
 			return 0;
 		if (call.kind === 'r')
 			return block ? this.resize(call, block, size, recorded) : 0;
-		const taken = recorded ? this.obtainAt(recorded.address, size, recorded.pages) :
-			this.obtain(size, call.kind === 'm' ? call.alignment : 1, false);
+		const alignment = call.kind === 'm' ? call.alignment : 1;
+		const taken = recorded ? this.obtainAt(recorded, size, alignment) :
+			this.obtain(size, alignment, false);
 		return taken === null ? 0 : this.own(taken, call.block);
 	}
 
@@ -553,4 +562,4 @@ class Heap {
 }
 
 if (typeof module !== 'undefined')
-	module.exports = {Heap, FreeList, POLICIES, PROCESS, HOLE, QUICK};
+	module.exports = {Heap, POLICIES, PROCESS, HOLE, QUICK, QUICK_NODE_PAGES};

@@ -63,7 +63,7 @@ class Calls {
 
 const DIGITS = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+-';
 const VALUES = new Uint8Array(128).map((_, code) => DIGITS.indexOf(String.fromCharCode(code)));
-const KIND_LETTERS = 'acmrf';
+const KIND_LETTERS = 'acmrfg';
 
 /* Reads numbers from the text that timeline.c describes. */
 class Numbers {
@@ -106,8 +106,10 @@ class Numbers {
 }
 
 /* Which block a call is about: a new one, or one counted back from the newest. */
-function blockOf(code, isNew, calls) {
-	if (!isNew)
+function blockOf(code, kind, calls) {
+	if (kind === 'g')
+		return -1;
+	if (kind === 'r' || kind === 'f')
 		return calls.blocks - 1 - code;
 	return code === 0 ? calls.blocks : calls.blocks - code;
 }
@@ -120,15 +122,16 @@ function callsRead(data) {
 	let last = data.start;
 	while (!numbers.isAtEnd) {
 		const head = numbers.next();
-		const kind = KIND_LETTERS[head % 5];
-		const block = blockOf(Math.floor(head / 5), 'acm'.includes(kind), calls);
-		const size = kind === 'f' ? 0 : numbers.next();
+		const kind = KIND_LETTERS[head % KIND_LETTERS.length];
+		const block = blockOf(Math.floor(head / KIND_LETTERS.length), kind, calls);
+		const hasSize = kind !== 'f' && kind !== 'g';
+		const size = hasSize ? numbers.next() : 0;
 		calls.add(kind, block, size, kind === 'm' ? 2 ** numbers.next() : 0);
 		if (!results)
 			continue;
-		if (kind !== 'f')
+		if (hasSize)
 			last += numbers.signed() * data.alignment;
-		results.push(kind === 'f' ? 0 : last);
+		results.push(hasSize ? last : 0);
 	}
 	for (const [number, label] of data.labels || [])
 		calls.label.set(number, label);
@@ -173,6 +176,7 @@ class Run {
 		this.holes = [0];
 		this.largest = [0];
 		this.nodes = [0];
+		this.trims = new Set(); /* calls that did nothing but empty the quick lists */
 		this.newPages = new Map(recorded ? recorded.nodes.reduce((map, [call, pages]) =>
 			map.set(call, [...(map.get(call) || []), pages]), new Map()) : []);
 	}
@@ -203,6 +207,9 @@ class Run {
 		this.holes[number] = heap.holes.count + heap.quickBlocks;
 		this.largest[number] = heap.holes.largest();
 		this.nodes[number] = heap.nodes.length;
+		this.trims.delete(number);
+		if (result === 0 && heap.trimmed === number)
+			this.trims.add(number);
 	}
 
 	/* Makes calls up to a number, or until a time: has it come so far? */

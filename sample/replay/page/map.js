@@ -106,7 +106,9 @@ class HeapMap {
 		const name = s.kind === PROCESS && s.block >= 0 ? ` #${this.nameOf(s.block)}` : '';
 		const type = s.kind === QUICK ? 'remembered' : typeOf(s);
 		const words = [`${type} ${s.size}${name}`, `${s.size}${name}`, name.trim(), String(s.size)];
-		return words.find(w => w && w.length * LETTER + 8 <= width) || '';
+		const sign = this.isElsewhere(s) ? '≠ ' : '';
+		const found = words.find(w => w && (sign + w).length * LETTER + 8 <= width);
+		return found ? sign + found : sign.length * LETTER < width ? sign.trim() : '';
 	}
 
 	label(mark) {

@@ -80,23 +80,37 @@ function wrongPlace(run, heap, call, from, to) {
 	}[run.options.policy];
 }
 
-/* answer: {type}, or {type: 'hole', from, to} for a place: {isRight, why}. */
-function judge(run, number, answer, nameOf) {
-	const told = tell(run, number);
+/* answer: {type}, or {type: 'hole', from, to} for a place: {isRight, why, effect}. why: what speaks
+ * against a wrong one; what is right is told with the call. */
+function judge(run, number, answer) {
+	const {effect} = tell(run, number);
 	const [before] = run.around(number);
 	const call = run.calls.get(number);
-	const {effect} = told;
-	const why = [...told.lines];
+	let why = '';
 	const isRight = answer.type === 'hole' ? effect.type === 'hole' &&
 		answer.from <= effect.end && answer.to >= effect.start && isOnePlace(before, answer, effect) :
 		answer.type === effect.type;
 	if (!isRight && answer.type === 'hole')
-		why.unshift(call.kind === 'r' && effect.type !== 'hole' && effect.type !== 'node' ?
-			'It does not move.' : wrongPlace(run, before, call, answer.from, answer.to));
-	if (!isRight && answer.type === 'node')
-		why.unshift(effect.type === 'fail' ? 'A new main node would go beyond the limit.' :
-			'A new main node is mapped only where nothing else does.');
-	return {isRight, why: why.join(' '), effect};
+		why = call.kind === 'r' && effect.type !== 'hole' && effect.type !== 'node' ?
+			'It does not move.' : wrongPlace(run, before, call, answer.from, answer.to);
+	else if (!isRight)
+		why = wrongChoice(answer.type, effect.type);
+	return {isRight, why, effect};
+}
+
+/* Why another answer than a place is wrong. */
+function wrongChoice(type, right) {
+	if (type === 'node')
+		return right === 'fail' ? 'A new main node would go beyond the limit.' :
+			'A new main node is mapped only where nothing else does.';
+	if (type === 'fail')
+		return 'There is memory for it.';
+	if (['shrink', 'same', 'grow'].includes(type))
+		return 'That is not what it does.';
+	return {none: 'No neighbour in its main node is a HOLE.', quick: 'Quick fit remembers it.',
+		left: 'Only on its left lies a HOLE of the same main node.',
+		right: 'Only on its right lies a HOLE of the same main node.',
+		both: 'On both sides lies a HOLE of the same main node.'}[right];
 }
 
 /* A mark may stand for several segments: then it is right if it holds the place. */
@@ -127,11 +141,11 @@ function optionRead(options, [, name, value]) {
 function callRead(calls, ids, words, names) {
 	const [kind, id, size, alignment] = words;
 	const isNew = 'acm'.includes(kind);
-	const numbers = words.slice(1);
 	const wanted = {a: 2, c: 2, r: 2, m: 3, f: 1}[kind];
 	if (kind.length !== 1 || wanted === undefined)
 		throw new Error(`no such call: ${kind}`);
-	if (numbers.slice(0, wanted).length < wanted || numbers.slice(0, wanted).some(n => !/^\d+$/.test(n)))
+	const numbers = words.slice(1, 1 + wanted);
+	if (numbers.length < wanted || numbers.some(number => !/^\d+$/.test(number)))
 		throw new Error('a number is missing');
 	if (isNew === ids.has(id))
 		throw new Error(`block ${id} is ${isNew ? 'live already' : 'not live'}`);
@@ -157,6 +171,8 @@ function traceRead(text) {
 		try {
 			if (words[0].startsWith('#'))
 				noteRead(trace, line.trim().slice(1).trim());
+			else if (words[0] === 'g')
+				trace.calls.add('g', -1, 0, 0);
 			else if (words[0] === 'o')
 				optionRead(trace.options, words);
 			else if (words[0] && !/^\d+$/.test(words[0]) && words[0] !== 'p')
@@ -180,7 +196,8 @@ function noteRead(trace, note) {
 		trace.notes.set(count + 1, [...(trace.notes.get(count + 1) || []), note]);
 }
 
-/* The same way back. Calls that failed are left out, so that any heap can make them. */
+/* The same way back. Calls that failed are left out, so that any heap can make them; of those that
+ * made quick fit merge what it remembers, that is left: "g". */
 function traceWrite(run, options) {
 	const lines = [];
 	const defaults = {policy: 'first_fit', alignment: 8, page: 4096, start: 1000, limit: 0};
@@ -194,6 +211,8 @@ function traceWrite(run, options) {
 		if (run.result[number] !== 0)
 			lines.push([kind, block, ...(kind === 'f' ? [] : [size]),
 				...(kind === 'm' ? [alignment] : [])].join(' '));
+		else if (run.trims.has(number))
+			lines.push('g');
 	}
 	return lines.map(line => `${line}\n`).join('');
 }

@@ -224,7 +224,7 @@ function recordedIntroduction(before, size, alignment, address) {
 		'What it remembers counts as taken when it searches, so this is not first fit\'s place.']};
 }
 
-/* Takes a block out of a HOLE that is there only since the quick lists were emptied. */
+/* The HOLE that a block was taken out of, where the quick lists were emptied to make it. */
 function mergedHole(before, block) {
 	const merged = Heap.load(before.options, before.save());
 	merged.trim();
@@ -245,7 +245,8 @@ function allocationTell(before, after, call, block, isMove) {
 		const was = segmentAt(before, block.start);
 		const isQuick = was.kind === QUICK && was.start === block.start && was.size === size &&
 			search === null;
-		const hole = was.kind === HOLE || isQuick ? was : mergedHole(before, block);
+		const isMerged = search !== null && search.taken === null && before.quickBlocks > 0;
+		const hole = isMerged ? mergedHole(before, block) : was;
 		told = splitTell(copyOf(hole), around(was, 2), after, block);
 		if (isQuick)
 			told.badges = ['from the quick list'];
@@ -345,6 +346,13 @@ function rightNow(after, block, old, right) {
 	return now.next ? copyOf(now.next) : null;
 }
 
+/* All that quick fit remembers is merged. */
+function trimTell(before) {
+	return {badges: ['trim'], search: null, strips: [], effect: {type: 'nothing'},
+		lines: [before.quickBlocks === 0 ? 'Nothing is remembered here, so nothing changes.' :
+			`The ${plural(before.quickBlocks, 'block')} that quick fit remembers are merged.`]};
+}
+
 /* A call that gave nothing. */
 function failureTell(before, call, block, size) {
 	if (call.kind === 'f' || (call.kind === 'r' && !block))
@@ -364,6 +372,8 @@ function tell(run, number) {
 	const call = run.calls.get(number);
 	const [before, after] = run.around(number);
 	const old = before.blocks[call.block];
+	if (call.kind === 'g')
+		return trimTell(before);
 	const was = old ? neighbourhood(old) : null;
 	if (run.result[number] === 0)
 		return failureTell(before, call, old, before.round(call.size));

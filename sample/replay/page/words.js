@@ -27,6 +27,7 @@ function callText(call, nameOf) {
 	case 'a': return `mems_malloc(${call.size})`;
 	case 'c': return `mems_calloc(1, ${call.size})`;
 	case 'm': return `mems_aligned_alloc(${call.alignment}, ${call.size})`;
+	case 'g': return 'mems_trim()';
 	case 'r': return `mems_realloc(block ${nameOf(call.block)}, ${call.size})`;
 	default: return `mems_free(block ${nameOf(call.block)})`;
 	}

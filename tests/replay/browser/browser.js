@@ -127,8 +127,8 @@ class Browser {
 	}
 
 	async press(key) {
-		const codes = {PageUp: 33, PageDown: 34, ArrowLeft: 37, ArrowUp: 38, ArrowRight: 39, ArrowDown: 40, Home: 36, End: 35,
-			Tab: 9, Enter: 13, ' ': 32};
+		const codes = {PageUp: 33, PageDown: 34, ArrowLeft: 37, ArrowUp: 38, ArrowRight: 39,
+			ArrowDown: 40, Home: 36, End: 35, Tab: 9, Enter: 13, ' ': 32};
 		const event = {key, code: key === ' ' ? 'Space' : key,
 			windowsVirtualKeyCode: codes[key] || key.charCodeAt(0)};
 		const letter = key.length === 1 ? key : {Enter: '\r'}[key];

@@ -1,7 +1,8 @@
 #!/bin/sh
-# What stands behind the page, without a browser: its heap, in engine.js.
+# What stands behind the page, without a browser: its heap (engine.js), and what it says (stories.js).
 set -u
 
 driver=${TEXTBOOK_DRIVER:-build/default/tests/replay/textbook_driver}
 
-timeout 200 node tests/replay/browser/engine.js "$driver"
+timeout 200 node tests/replay/browser/engine.js "$driver" || exit
+timeout 200 node tests/replay/browser/stories.js
