@@ -29,6 +29,8 @@ static void peak_find(struct comparison *comparison, size_t *sizes)
 	for (size_t i = 0; i < comparison->trace->count; i++) {
 		const struct trace_op *op = &comparison->trace->ops[i];
 
+		if (op->kind == 'g')
+			continue;
 		bytes -= sizes[op->block];
 		sizes[op->block] = (op->size + alignment - 1) & ~(alignment - 1);
 		bytes += sizes[op->block];
@@ -84,7 +86,9 @@ static void op_make(struct run *run, const struct trace_op *op)
 	bool is_old = op->kind == 'r' || op->kind == 'f';
 	size_t looks = run->heap->looked;
 
-	if (is_old && *address == 0)
+	if (op->kind == 'g')
+		textbook_trim(run->heap);
+	if (op->kind == 'g' || (is_old && *address == 0))
 		return;
 	result = textbook_call(run->heap, op, *address);
 	if (op->kind != 'f' && (result == 0 || result != *address)) /* not in place */

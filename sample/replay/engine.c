@@ -17,9 +17,15 @@ static void *library_call(const struct trace_op *op, void *v_ptr)
 	}
 }
 
+static void library_trim(void)
+{
+	mems_trim();
+}
+
 static const struct engine engine_library = {
 	.has_memory = true,
 	.call = library_call,
+	.trim = library_trim,
 	.usable_size = mems_usable_size,
 	.fprint_stats = mems_fprint_stats,
 	.fprint_json = mems_fprint_json,
@@ -51,6 +57,11 @@ static void *book_call(const struct trace_op *op, void *v_ptr)
 	if (book->error != 0)
 		errno = book->error;
 	return (void *)result;
+}
+
+static void book_trim(void)
+{
+	textbook_trim(book);
 }
 
 static int book_segment_at(const void *v_ptr, struct mems_segment *segment)
@@ -124,6 +135,7 @@ static int book_fprint_json(FILE *out)
 
 static const struct engine engine_book = {
 	.call = book_call,
+	.trim = book_trim,
 	.usable_size = book_usable_size,
 	.fprint_stats = book_fprint_stats,
 	.fprint_json = book_fprint_json,

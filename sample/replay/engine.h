@@ -16,9 +16,11 @@
 
 struct engine {
 	bool has_memory;
-	/* Makes the call of an operation. Its result, or for a free the address that was freed. Sets
+	/* Makes the call of an operation that has a block. Its result, or for a free the address that was freed. Sets
 	 * errno where it fails, and leaves it alone else. */
 	void *(*call)(const struct trace_op *op, void *v_ptr);
+	/* Merges all that quick fit remembers. */
+	void (*trim)(void);
 	/* As the functions of mems.h. */
 	size_t (*usable_size)(const void *v_ptr);
 	void (*fprint_stats)(FILE *out);
@@ -33,7 +35,7 @@ struct engine {
  * finish ends it. */
 const struct engine *engine_start(const struct textbook_options *options);
 
-/* Makes the call of an operation on a heap of the textbooks. Its result, or for a free the address
+/* Makes the call of an operation that has a block on a heap of the textbooks. Its result, or for a free the address
  * that was freed; 0 where it fails, and heap->error says why. */
 uintptr_t textbook_call(struct textbook *heap, const struct trace_op *op, uintptr_t address);
 

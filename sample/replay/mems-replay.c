@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <inttypes.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,6 +36,7 @@ enum { EXIT_BAD_USE = 2 };
 	"  m ID SIZE ALIGNMENT   ID = mems_aligned_alloc(ALIGNMENT, SIZE)\n" \
 	"  r ID SIZE             ID = mems_realloc(ID, SIZE)\n" \
 	"  f ID                  mems_free(ID)\n" \
+	"  g                     merge what quick fit remembers: mems_trim()\n" \
 	"  p                     print the chains\n" \
 	"  o NAME VALUE          an option, before the first call: alignment, page-size, policy,\n" \
 	"                        start or limit\n" \
@@ -276,31 +278,33 @@ static FILE *answers(void)
 }
 
 /* Prints a call and the address that it gave, or freed. */
-static void op_print(const struct session *session, const struct trace_op *op, const void *v_ptr)
+static void op_print(const struct session *session, const struct trace_op *op)
 {
-	unsigned long long id = session->trace.ids[op->block];
-
-	fprintf(answers(), "%c %llu", op->kind, id);
+	if (op->kind == 'g') {
+		fprintf(answers(), "g\n");
+		return;
+	}
+	fprintf(answers(), "%c %" PRIu64, op->kind, session->trace.ids[op->block]);
 	if (op->kind != 'f')
 		fprintf(answers(), " %zu", op->size);
 	if (op->kind == 'm')
 		fprintf(answers(), " %zu", op->alignment);
-	fprintf(answers(), " -> %zu\n", (size_t)(uintptr_t)v_ptr);
+	fprintf(answers(), " -> %" PRIuPTR "\n", (uintptr_t)session->replay.result);
 }
 
 /* Makes a call: 0, or an exit status, or TRACE_REFUSED. */
 static int op_make(struct session *session, const struct trace_op *op)
 {
-	void *v_ptr = replay_op(&session->replay, op);
+	bool is_made = replay_op(&session->replay, op);
 
-	if (v_ptr == NULL && session->is_typed) {
+	if (!is_made && session->is_typed) {
 		session->replay.has_failed = false;
 		return TRACE_REFUSED;
 	}
-	if (v_ptr == NULL)
+	if (!is_made)
 		return EXIT_FAILURE;
 	if (chosen.is_printing || session->is_typed)
-		op_print(session, op, v_ptr);
+		op_print(session, op);
 	if (chosen.is_printing)
 		session->engine->fprint_stats(answers());
 	progress_read(session->in, session->replay.calls);
@@ -399,7 +403,7 @@ static int replay_again(struct session *session, size_t calls)
 	int status = heap_start(session);
 
 	for (size_t i = 0; i < calls && status == EXIT_SUCCESS; i++) {
-		if (replay_op(&session->replay, &session->trace.ops[i]) == NULL)
+		if (!replay_op(&session->replay, &session->trace.ops[i]))
 			status = EXIT_FAILURE;
 		progress_show(i, calls);
 	}

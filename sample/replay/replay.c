@@ -161,7 +161,6 @@ static struct replay_block *block_entry(struct replay *replay, uint32_t block)
 static void block_update(struct replay *replay, const struct trace_op *op,
                          struct replay_block *block, void *v_ptr, size_t old_bytes)
 {
-	replay->calls++;
 	replay->process_bytes -= old_bytes;
 	if (op->kind == 'f') {
 		if (replay->is_checking && mems_get(v_ptr) != NULL)
@@ -174,10 +173,6 @@ static void block_update(struct replay *replay, const struct trace_op *op,
 	if (op->kind != 'r')
 		block->key = op->line;
 	replay->process_bytes += replay->engine->usable_size(v_ptr);
-	if (replay->process_bytes > replay->most_bytes) {
-		replay->most_bytes = replay->process_bytes;
-		replay->most_bytes_call = replay->calls;
-	}
 }
 
 static void look(struct replay *replay, const struct trace_op *op)
@@ -188,7 +183,8 @@ static void look(struct replay *replay, const struct trace_op *op)
 	check_heap(replay, op);
 }
 
-void *replay_op(struct replay *replay, const struct trace_op *op)
+/* Makes the call of an operation that has a block: false where it failed. */
+static bool block_op(struct replay *replay, const struct trace_op *op)
 {
 	struct replay_block *block = block_entry(replay, op->block);
 	bool is_old = op->kind == 'f' || op->kind == 'r';
@@ -198,7 +194,7 @@ void *replay_op(struct replay *replay, const struct trace_op *op)
 
 	if (block == NULL) {
 		replay_fail(replay, op, "no memory for the blocks of the trace");
-		return NULL;
+		return false;
 	}
 	if (replay->is_checking && is_old)
 		check_old(replay, op, block);
@@ -206,19 +202,30 @@ void *replay_op(struct replay *replay, const struct trace_op *op)
 	v_ptr = replay->engine->call(op, block->v_ptr);
 	if (v_ptr == NULL || errno != 0) {
 		replay_fail(replay, op, errno != 0 ? strerror(errno) : "NULL without an error");
-		return NULL;
+		return false;
 	}
 	block_update(replay, op, block, v_ptr, old_bytes);
 	if (replay->is_checking && op->kind != 'f')
 		check_new(replay, op, block, kept < op->size ? kept : op->size);
-	if (replay->is_checking && !replay->has_failed)
-		look(replay, op);
-	return replay->has_failed ? NULL : v_ptr;
+	replay->result = v_ptr;
+	return true;
 }
 
-void *replay_address(const struct replay *replay, uint32_t block)
+bool replay_op(struct replay *replay, const struct trace_op *op)
 {
-	return block < replay->block_slots ? replay->blocks[block].v_ptr : NULL;
+	replay->result = NULL;
+	if (op->kind == 'g')
+		replay->engine->trim();
+	else if (!block_op(replay, op))
+		return false;
+	replay->calls++;
+	if (replay->process_bytes > replay->most_bytes) {
+		replay->most_bytes = replay->process_bytes;
+		replay->most_bytes_call = replay->calls;
+	}
+	if (replay->is_checking && !replay->has_failed)
+		look(replay, op);
+	return !replay->has_failed;
 }
 
 void replay_end(struct replay *replay)

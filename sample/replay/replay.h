@@ -32,17 +32,15 @@ struct replay {
 	size_t process_bytes;   /* in live blocks */
 	size_t most_bytes;      /* the most that process_bytes has been after a call */
 	size_t most_bytes_call; /* the first call after which it was that, from 1 */
+	void *result;           /* of the last call: the address that it gave, or freed; or NULL */
 	struct replay_block *blocks;
 	size_t block_slots;
 	size_t next_look; /* of mems_check: the call after which it comes */
 };
 
-/* Makes the call of an operation. Returns the address that it gave, or for a free the one that was
- * freed; NULL where it failed, which is said on stderr and noted in has_failed. */
-void *replay_op(struct replay *replay, const struct trace_op *op);
-
-/* The address of a block, NULL where it is not live. */
-void *replay_address(const struct replay *replay, uint32_t block);
+/* Makes the call of an operation, and notes its result. False where it failed, which is said on
+ * stderr and noted in has_failed. */
+bool replay_op(struct replay *replay, const struct trace_op *op);
 
 /* In checking mode, looks at all that is left. */
 void replay_end(struct replay *replay);

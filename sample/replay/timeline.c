@@ -242,11 +242,10 @@ static int calls_write(struct history *history)
 	walk_write(history);
 	for (size_t i = 0; i < trace->count && history->bytes < CALLS_BYTES_MAX; i++) {
 		const struct trace_op *op = &trace->ops[i];
-		void *result = replay_op(&history->replay, op);
 
-		if (result == NULL)
+		if (!replay_op(&history->replay, op))
 			return -1;
-		call_write(history, op, (uintptr_t)result);
+		call_write(history, op, (uintptr_t)history->replay.result);
 		nodes_note(history);
 		walk_write(history);
 		progress_show(i, trace->count);

@@ -37,7 +37,7 @@ struct reader {
 	struct id *ids;     /* the hash table */
 	size_t id_slots;    /* a power of two, or 0 */
 	size_t op_slots;
-	struct id *id;  /* of the present operation */
+	struct id *id;  /* of the present operation, or NULL */
 	bool was_live;  /* the block of that, before it */
 	bool is_typed;
 	bool is_in_line; /* a line was begun and not read to its end */
@@ -294,6 +294,7 @@ static int op_words(char kind, const char **form)
 	case 'r': *form = "r ID SIZE"; return 3;
 	case 'm': *form = "m ID SIZE ALIGNMENT"; return 4;
 	case 'f': *form = "f ID"; return 2;
+	case 'g': *form = "g"; return 1;
 	default: return 0;
 	}
 }
@@ -306,10 +307,13 @@ static int op_read(struct reader *reader, struct trace_op *op)
 	struct id *id;
 
 	*op = (struct trace_op){.kind = reader->word[0][0], .line = reader->line};
+	reader->id = NULL;
 	if (words == 0)
 		return reader_fail(reader, "unknown operation: %s", reader->word[0]);
 	if (line_expect(reader, words, form) != 0)
 		return -1;
+	if (words == 1)
+		return 0;
 	id = id_read(reader);
 	if (id == NULL)
 		return -1;
@@ -357,7 +361,8 @@ static int op_append(struct reader *reader)
 	result = reader->visit == NULL ? 0 : reader->visit(op, reader->context);
 	if (result != TRACE_REFUSED)
 		return result;
-	reader->id->is_live = reader->was_live;
+	if (reader->id != NULL)
+		reader->id->is_live = reader->was_live;
 	trace->count--;
 	return 0;
 }

@@ -11,6 +11,7 @@
  *   m ID SIZE ALIGNMENT   ID = aligned_alloc(ALIGNMENT, SIZE)
  *   r ID SIZE             ID = realloc(ID, SIZE)
  *   f ID                  free(ID)
+ *   g                     all that quick fit remembers is merged: mems_trim()
  *
  * An ID is any number below 2^64, or below the number of ids where the header is there. It may be
  * used again after it was freed.
@@ -32,11 +33,12 @@
 #include "textbook.h"
 
 struct trace_op {
-	char kind;        /* 'a', 'c', 'm', 'r' or 'f'; for visitors alone 'p', and 'o' and 'h' of
-	                     what is typed: an option that has come, and "help" */
-	uint32_t block;   /* which block, 0 to trace.blocks - 1: the ids of the file, renumbered */
+	char kind;        /* 'a', 'c', 'm', 'r', 'f' or 'g'; for visitors alone 'p', and 'o' and 'h'
+	                     of what is typed: an option that has come, and "help" */
+	uint32_t block;   /* which block, 0 to trace.blocks - 1: the ids of the file, renumbered; 0
+	                     for 'g', which has none */
 	size_t line;      /* in the file, from 1 */
-	size_t size;      /* bytes, at least 1, or 0 where that was typed; 0 for 'f' */
+	size_t size;      /* bytes, at least 1, or 0 where that was typed; 0 for 'f', 'g' */
 	size_t alignment; /* bytes, a power of two, for 'm'; else 0 */
 };
 

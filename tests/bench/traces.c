@@ -52,12 +52,13 @@ static void plan_fill(const char *path, struct plan *plan, size_t room)
 		fail("%s", error);
 	if (trace.count > room)
 		fail("%s: more operations than its bytes can hold", path);
-	plan->count = trace.count;
 	plan->blocks = trace.blocks;
 	for (size_t i = 0; i < trace.count; i++) {
 		const struct trace_op *op = &trace.ops[i];
 
-		plan->calls[i] = (struct call){
+		if (op->kind == 'g') /* what is of MeMS alone */
+			continue;
+		plan->calls[plan->count++] = (struct call){
 			.size = op->size,
 			.block = op->block,
 			.alignment = op->alignment < PAGE_BYTES ? (uint16_t)op->alignment : PAGE_BYTES,

@@ -101,7 +101,11 @@ static bool is_power_of_two(size_t value)
 
 static void check_op(const struct trace *trace, const struct trace_op *op, bool *is_live)
 {
-	expect(op->kind != '\0' && strchr("acmrf", op->kind) != NULL, "an operation of no kind");
+	expect(op->kind != '\0' && strchr("acmrfg", op->kind) != NULL, "an operation of no kind");
+	if (op->kind == 'g') {
+		expect(op->block == 0 && op->size == 0 && op->alignment == 0, "a block that there is not");
+		return;
+	}
 	expect(op->block < trace->blocks, "a block out of range");
 	expect((op->kind == 'f') == (op->size == 0), "a size of 0");
 	expect(op->kind == 'm' ? is_power_of_two(op->alignment) : op->alignment == 0, "an alignment");
@@ -179,6 +183,10 @@ static void trace_write(const struct trace *trace, const struct frame *frame, FI
 		option_write(&trace->options[i], out);
 	for (size_t i = 0; i < trace->count; i++) {
 		const struct trace_op *const op = &trace->ops[i];
+		if (op->kind == 'g') {
+			fputs("g\n", out);
+			continue;
+		}
 		const uint64_t id = frame->has_header ? op->block : trace->ids[op->block];
 		fprintf(out, "%c %" PRIu64, op->kind, id);
 		if (op->kind != 'f')
@@ -254,7 +262,7 @@ static void check_lines(const struct trace *trace)
 	static const char *const lines[] = {
 		"a 1 18446744073709551616\n", "a 18446744073709551616 1\n", "c 7 1 1\n", "m 7 1\n",
 		"m 7 1 0\n", "m 7 1 12\n", "a 7 -1\n", "a 7 1 1 1\n", "f\n", "f 7 1\n", "f seven\n",
-		"q 7\n", "o start\n", "o size 5\n", "p\n", "\\ 1\n", "a 7 1\v\n", "ab 7 1\n",
+		"q 7\n", "g 7\n", "o start\n", "o size 5\n", "p\n", "\\ 1\n", "a 7 1\v\n", "ab 7 1\n",
 	};
 	for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++)
 		check_refused(trace, &(struct frame){false, 0, 0, lines[i]}, 1);

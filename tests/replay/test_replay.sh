@@ -227,6 +227,30 @@ Sub-chain Length array: [2]
 TRACE: 1 calls, 1 blocks left, at most 64 bytes in blocks, 4096 mapped' \
 	--print --start 4294 --policy first-fit "$trace"
 
+# What quick fit remembers is merged where the trace says so: then the next block is the lowest that
+# fits, and not the one that was freed last. merges POLICY LINE ADDRESS
+merges()
+{
+	file "o limit 20480\na 0 4096\na 1 4096\na 2 4096\nf 0\nf 2\n$2a 0 4096\n"
+	${RUN:-} "$replay" --check --print --policy "$1" "$trace" >"$work/out" &&
+		grep '^a' "$work/out" | tail -n 1 | grep "^a 0 4096 -> $3\$" >/dev/null
+}
+
+try 'quick fit gives the block freed last' merges quick_fit '' 9192
+try 'g merges all that it remembers' merges quick_fit 'g\n' 1000
+try 'first fit remembers nothing' merges first_fit 'g\n' 1000
+file 'g\ng\na 5 5\ng\n'
+run 0 'TRACE: 4 calls, 1 blocks left, at most 8 bytes in blocks, 4096 mapped' "$trace"
+file 'g\n'
+for policy in best_fit quick_fit; do
+	run 0 'g
+Page used: 0
+Space unused: 0
+Main Chain Length: 0
+Sub-chain Length array: []
+TRACE: 1 calls, 0 blocks left, at most 0 bytes in blocks, 0 mapped' --print --policy $policy "$trace"
+done
+
 # ---- The header ------------------------------------------------------------------------------
 
 bad '0\n1\n1\n' 'TRACE:3: the file ends within its four header lines'
@@ -255,6 +279,7 @@ op 'c 1' 'something is missing: the form is c ID SIZE'
 op 'r 0' 'something is missing: the form is r ID SIZE'
 op 'm 1 1' 'something is missing: the form is m ID SIZE ALIGNMENT'
 op 'a 1 1 1' 'something is left over: the form is a ID SIZE'
+op 'g 1' 'something is left over: the form is g'
 op 'f 0 1' 'something is left over: the form is f ID'
 op 'm 1 1 8 1' 'something is left over at the end of the line'
 op 'a x 1' 'ID is not a number: x'
@@ -326,18 +351,19 @@ answers()
 
 calls_are_answered()
 {
-	typed 'a 0 100\nc 1 5\nm 2 8 64\n# a remark \303\251\n\nr 0 200\nf 2\np\n' && answers \
+	typed 'a 0 100\nc 1 5\nm 2 8 64\n# a remark \303\251\n\nr 0 200\nf 2\ng\np\n' && answers \
 'a 0 100 -> 1000
 c 1 5 -> 1104
 m 2 8 64 -> 1128
 r 0 200 -> 1136
 f 2 -> 1128
+g
 MAIN[1000:5095] -> HOLE[1000:1103] <-> PROCESS[1104:1111] <-> HOLE[1112:1135] <-> PROCESS[1136:1335] <-> HOLE[1336:5095] <-> NULL
 Page used: 1
 Space unused: 3888
 Main Chain Length: 1
 Sub-chain Length array: [5]
-standard input: 5 calls, 2 blocks left, at most 320 bytes in blocks, 4096 mapped' ''
+standard input: 6 calls, 2 blocks left, at most 320 bytes in blocks, 4096 mapped' ''
 }
 
 # A line that is too long, or has other bytes, is wrong once.
