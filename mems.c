@@ -230,7 +230,7 @@ enum {
 	MOST_VAIN_SWEEPS = 3,   /* twice as much for each that did, up to so many times */
 	SWEEP_REQUESTS = 64,    /* requests to the OS in one call, */
 	SWEEP_MOST_BYTES = 64 << 20, /* bytes that they give back, */
-	SWEEP_PAGES = 65536,    /* pages that are looked at */
+	SWEEP_PAGES = 2048,     /* pages that are looked at */
 	SPARSE_BYTES = 64 << 10, /* calloc asks what is in memory of a run of pages of this size */
 	MOVE_BYTES = 256 << 10, /* a block of this size is copied in such pieces */
 
@@ -374,6 +374,7 @@ static struct heap {
 	char *base;                  /* physical address of granule 0 */
 	_Atomic size_t top;          /* granules mapped */
 	size_t fast_top;             /* top while the fast paths may be used, else 0 */
+	size_t fast_sizes;           /* SMALL_SIZES while that of first fit may, else 0 */
 	size_t fast_bins;            /* FAST_BINS while that of quick fit may, else 0 */
 	unsigned shift;              /* log2 of the bytes in a granule */
 	unsigned page_log2;          /* log2 of the granules in a page */
@@ -775,9 +776,9 @@ static void fast_top_update(void)
 {
 	const bool is_plain = heap.is_started && library.visitors == 0 && library.os_requests == 0 &&
 	                      heap.record == NULL && !heap.is_watched;
-	const bool has_fast_bins = is_plain && heap.is_quick && heap.top != 0;
 	heap.fast_top = is_plain ? heap.top : 0;
-	heap.fast_bins = has_fast_bins && heap.purged_pages == 0 ? FAST_BINS : 0;
+	heap.fast_sizes = heap.fast_top != 0 && !heap.is_quick ? SMALL_SIZES : 0;
+	heap.fast_bins = heap.fast_top != 0 && heap.is_quick ? FAST_BINS : 0;
 }
 
 /* Between the two, code of the program runs and nothing changes the heap. */
@@ -2297,28 +2298,33 @@ static bool is_page_coalesced(size_t page)
 	return is_coalesced(hole) && os_page_of(segment_next(hole)) > page;
 }
 
-/* Gives back pages that are free. False where the OS refuses. Where cached blocks lie
- * in them, quick fit leaves its fast path until all these pages are touched again or lie in
- * coalesced HOLEs: the fast path notes no pages. */
+/* The pages are not in memory any more. */
+static void pages_forget(size_t first, size_t end)
+{
+	heap.touched_pages -= bits_count(table_bits(TOUCHED), first, end);
+	bits_set(table_bits(TOUCHED), first, end, false);
+}
+
+/* Gives back pages that are free. False where the OS refuses. Those in which cached blocks lie are
+ * counted: as long as there are any, quick fit looks at the pages of each block that it takes. */
 static bool pages_purge(size_t first, size_t end)
 {
 	if (!os_release(os_page_address(first), os_pages_bytes(end - first)))
 		return false;
-	heap.touched_pages -= bits_count(table_bits(TOUCHED), first, end);
-	bits_set(table_bits(TOUCHED), first, end, false);
+	pages_forget(first, end);
 	for (size_t page = first; heap.is_quick && page < end; page++)
 		heap.purged_pages += !is_page_coalesced(page);
-	fast_top_update();
 	return true;
 }
 
 /* A cached block is a PROCESS again. */
-static void cached_pages_touch(size_t start, size_t stop)
+static inline void cached_pages_touch(size_t start, size_t stop)
 {
 	const size_t before = heap.touched_pages;
+	if (stop - start <= os_page_granules() && is_touched(start) && is_touched(stop - 1))
+		return;
 	pages_touch(start, stop);
 	heap.purged_pages -= heap.touched_pages - before;
-	fast_top_update();
 }
 
 /* The granules from start to stop are part of a larger coalesced HOLE from `from` to `to` now. */
@@ -2329,7 +2335,6 @@ static void cached_pages_coalesce(size_t start, size_t stop, size_t from, size_t
 	if (first >= end)
 		return;
 	heap.purged_pages -= end - first - bits_count(table_bits(TOUCHED), first, end);
-	fast_top_update();
 }
 
 /* ---- Placement: split and coalesce ----------------------------------------------------------- */
@@ -2609,8 +2614,7 @@ static ALWAYS_INLINE size_t cache_get(size_t size)
 		return NONE;
 	live_change(granule, size, true);
 	count_taken(size);
-	if (UNLIKELY(heap.purged_pages != 0) && !(is_touched(granule) && is_touched(granule + size - 1) &&
-	                                         size <= os_page_granules()))
+	if (UNLIKELY(heap.purged_pages != 0))
 		cached_pages_touch(granule, granule + size);
 	mem_mark_undefined(granule, size);
 	return granule;
@@ -2644,7 +2648,6 @@ static void bins_sweep(void)
 	for (size_t leaf = 0; (leaf = leaf_with_start(leaf, end)) < end; leaf++)
 		leaf_coalesce_all(leaf, &follows_hole);
 	tree_rebuild();
-	fast_top_update();
 }
 
 /* How many blocks are cached. */
@@ -2958,36 +2961,33 @@ static NOINLINE size_t block_take_run(struct hole hole, size_t size, enum purpos
 	return hole.start;
 }
 
-/* Takes a block of so many granules from a HOLE that there is, by the policy. NONE where none is
- * large enough. */
-static NOINLINE size_t block_take_existing(size_t size, enum purpose purpose)
+/* Takes a block of so many granules from this HOLE, by the policy. */
+static inline size_t block_take_in(struct hole hole, size_t size, enum purpose purpose)
 {
-	ASSERT(heap.top != 0, "an empty heap has no tables to read");
-	if (heap.is_quick) {
-		const size_t granule = cache_get(size);
-		if (LIKELY(granule != NONE))
-			return granule;
-	} else if (LIKELY(size <= SMALL_SIZES)) {
-		return block_take_small(size, purpose);
-	}
-	const struct hole hole = hole_first(size);
 	if (hole.start == NONE)
 		return NONE;
 	return heap.is_quick ? block_take_run(hole, size, purpose)
 	                     : block_take_from(hole, size, purpose);
 }
 
+/* Takes a block of so many granules without asking the OS, by the policy. NONE where no HOLE is large
+ * enough. */
+static NOINLINE size_t block_take_existing(size_t size, enum purpose purpose)
+{
+	ASSERT(heap.top != 0, "an empty heap has no tables to read");
+	const size_t cached = heap.is_quick ? cache_get(size) : NONE;
+	if (LIKELY(cached != NONE))
+		return cached;
+	if (!heap.is_quick && size <= SMALL_SIZES)
+		return block_take_small(size, purpose);
+	return block_take_in(hole_first(size), size, purpose);
+}
+
 /* Takes a block of so many granules; NONE where no memory can be had. The lock is held. */
 static size_t block_take(size_t size, enum purpose purpose)
 {
 	const size_t granule = heap.top == 0 ? NONE : block_take_existing(size, purpose);
-	if (granule != NONE)
-		return granule;
-	const struct hole hole = hole_obtain(size, purpose);
-	if (hole.start == NONE)
-		return NONE;
-	return heap.is_quick ? block_take_run(hole, size, purpose)
-	                     : block_take_from(hole, size, purpose);
+	return granule != NONE ? granule : block_take_in(hole_obtain(size, purpose), size, purpose);
 }
 
 /* Makes a PROCESS a HOLE by the policy. */
@@ -3771,14 +3771,23 @@ static NOINLINE void *malloc_farther(size_t granules, size_t leaf)
 	return granule != NONE ? block_virtual(granule) : malloc_general(granules << heap.shift);
 }
 
+/* Where neither policy has a fast path for the size. */
+static NOINLINE void *malloc_other(size_t size)
+{
+	if (!is_fast())
+		return malloc_general(size);
+	if (!heap.is_quick || size == 0)
+		return malloc_beyond(size);
+	const size_t granule = cache_get(granules_of(size));
+	return LIKELY(granule != NONE) ? block_virtual(granule) : malloc_beyond(size);
+}
+
 /* First fit: from the leaf where the class of the size begins to look. */
 static NOINLINE void *malloc_first(size_t size)
 {
 	const size_t index = (size - 1) >> heap.shift; /* of a size of 0 it is as large as can be */
-	if (UNLIKELY(!is_fast()))
-		return malloc_general(size);
-	if (UNLIKELY(heap.is_quick || index >= SMALL_SIZES))
-		return malloc_beyond(size);
+	if (UNLIKELY(index >= heap.fast_sizes))
+		return malloc_other(size);
 	const struct fit fit = small_fit(index + 1);
 	if (fit.holes == 0)
 		return malloc_farther(index + 1, fit.leaf);
@@ -3788,11 +3797,20 @@ static NOINLINE void *malloc_first(size_t size)
 	return block_virtual(leaf_split(fit.leaf, fit.bits, fit.holes, index + 1));
 }
 
+/* Where pages under cached blocks were given back. */
+static NOINLINE void *malloc_purged(size_t granule, size_t size)
+{
+	cached_pages_touch(granule, granule + size);
+	return block_virtual(granule);
+}
+
 /* Quick fit: the block on top of the bin. */
 void *mems_malloc(size_t size)
 {
+	if (UNLIKELY(!is_alone()))
+		return malloc_general(size);
 	const size_t index = (size - 1) >> heap.shift;
-	if (UNLIKELY(index >= heap.fast_bins || !is_alone()))
+	if (index >= heap.fast_bins)
 		return malloc_first(size);
 	const uint32_t top = bins()->tops[index];
 	const size_t granule = slots()[top];
@@ -3801,6 +3819,8 @@ void *mems_malloc(size_t size)
 	bins()->tops[index] = top - 1;
 	live_flip(granule, index + 1);
 	count_taken(index + 1);
+	if (UNLIKELY(heap.purged_pages != 0))
+		return malloc_purged(granule, index + 1);
 	return block_virtual(granule);
 }
 
@@ -3916,7 +3936,7 @@ void *mems_calloc(size_t count, size_t size)
 }
 
 /* Copies a large block, piece by piece, to one that was not in memory, and gives the pages of the
- * old one back behind, so that not both are in memory at once. */
+ * old one back behind, so that not both are in memory at once. The old one is freed next. */
 static void contents_move(size_t to, size_t from, size_t size)
 {
 	const size_t step = (size_t)MOVE_BYTES >> heap.shift;
@@ -3925,21 +3945,25 @@ static void contents_move(size_t to, size_t from, size_t size)
 		const size_t first = os_page_from(from + done);
 		const size_t end = os_page_of(from + done + piece);
 		memcpy(block_physical(to + done), block_physical(from + done), piece << heap.shift);
-		if (first < end)
-			os_release(os_page_address(first), os_pages_bytes(end - first));
+		if (first < end && os_release(os_page_address(first), os_pages_bytes(end - first)))
+			pages_forget(first, end);
 	}
 }
 
-/* Takes a new block, copies the old one, and frees it. The lock is held. */
-static size_t block_move(size_t granule, size_t size)
+/* Takes a new block, copies the old one, and frees it. */
+static size_t block_move(size_t granule, size_t size, bool may_ask_os)
 {
 	const size_t touched_before = heap.touched_pages;
-	const size_t to = block_take(size, FOR_GROWTH);
+	const size_t kept = min_size(segment_size(granule), size);
+	const bool is_large = kept >= (size_t)MOVE_BYTES >> heap.shift;
+	if (is_large && !may_ask_os)
+		return NONE;
+	const size_t to = may_ask_os ? block_take(size, FOR_GROWTH)
+	                             : block_take_existing(size, FOR_GROWTH);
 	if (to == NONE)
 		return NONE;
-	const size_t kept = min_size(segment_size(granule), size);
 	const size_t new_pages = heap.touched_pages - min_size(heap.touched_pages, touched_before);
-	if (kept < (size_t)MOVE_BYTES >> heap.shift || new_pages < os_page_of(kept) / 2)
+	if (!is_large || new_pages < os_page_of(kept) / 2)
 		memcpy(block_physical(to), block_physical(granule), kept << heap.shift);
 	else
 		contents_move(to, granule, kept);
@@ -3948,12 +3972,12 @@ static size_t block_move(size_t granule, size_t size)
 }
 
 /* Gives a block another size, in place where that is possible. Returns where it is then; NONE where
- * no memory can be had. The lock is held. */
-static size_t block_resize(size_t granule, size_t size)
+ * no memory can be had, or not without asking the OS. */
+static size_t block_resize(size_t granule, size_t size, bool may_ask_os)
 {
 	const size_t before = segment_size(granule);
 	if (size > before && !block_grow(granule, size))
-		return block_move(granule, size);
+		return block_move(granule, size, may_ask_os);
 	if (size < before)
 		block_shrink(granule, size);
 	return granule;
@@ -3971,7 +3995,7 @@ static NOINLINE void *realloc_general(void *v_ptr, size_t size)
 	else
 		error = request_error(size);
 	if (granule != NONE && error == 0) {
-		to = block_resize(granule, granules_of(size));
+		to = block_resize(granule, granules_of(size), true);
 		record_resize(granule, to, size);
 		if (UNLIKELY(heap.look_due < 0))
 			purge_look(granule, granule);
@@ -3979,17 +4003,6 @@ static NOINLINE void *realloc_general(void *v_ptr, size_t size)
 	lock_give();
 	report_tell(&report);
 	return report.error != 0 ? NULL : block_result(to, error);
-}
-
-/* Quick fit: to a block that is cached, where there is one. */
-static ALWAYS_INLINE size_t realloc_cached(size_t granule, size_t before, size_t size)
-{
-	const size_t to = cache_get(size);
-	if (to == NONE)
-		return NONE;
-	memcpy(block_physical(to), block_physical(granule), min_size(before, size) << heap.shift);
-	block_release(granule, leaf_read(leaf_of(granule)));
-	return to;
 }
 
 void *mems_realloc(void *v_ptr, size_t size)
@@ -4003,10 +4016,10 @@ void *mems_realloc(void *v_ptr, size_t size)
 			no_heap_tell(EPERM, v_ptr, "mems_realloc(%" PRIuPTR ")", (uintptr_t)v_ptr);
 		return NULL;
 	}
-	const size_t granule = size != 0 && is_fast() ? block_of(v_ptr) : NONE;
-	if (granule != NONE && granules_of(size) == segment_size(granule))
-		return v_ptr;
-	return realloc_general(v_ptr, size);
+	const bool may_try = size != 0 && is_fast() && heap.look_due >= 0;
+	const size_t granule = may_try ? block_of(v_ptr) : NONE;
+	const size_t to = granule == NONE ? NONE : block_resize(granule, granules_of(size), false);
+	return to != NONE ? block_virtual(to) : realloc_general(v_ptr, size);
 }
 
 void *mems_aligned_alloc(size_t alignment, size_t size)
