@@ -51,9 +51,10 @@
  * implementation of the first-fit strategy for dynamic storage allocation", ACM TOPLAS 11(3), 1989.
  * leaf_max has a byte for each leaf: the largest HOLE that starts there, 255 for all larger ones.
  * tree[0] has the largest HOLE of each group, exact up to 2^31, and each further level the maxima
- * of 16 entries. Maxima grow eagerly. They shrink eagerly too, except where a class of sizes takes
- * block after block from one leaf: that leaf *lags*, one for each class, until the class takes from
- * another one. So a search looks at no more than 16 leaves and 16 groups in vain.
+ * of 16 entries. Maxima grow eagerly. A HOLE that shrinks leaves the entries of its leaf and its
+ * group as they are: the group is *stale* from then on, until another one takes its slot and its
+ * entries are made exact. There are 64 slots, so a search looks at a bounded number of leaves in
+ * vain, and taking block after block from one HOLE costs no counting and no climb.
  *
  * Invariants; mems_check verifies each of them and names it
  *   I1   top is a whole number of pages within the reservation and the limit, base is aligned,
@@ -68,10 +69,9 @@
  *   I9   start_summary[0] tells which leaves have a start, start_summary[i + 1] which words of
  *        start_summary[i] are not 0
  *   I10  leaf_max[i] is the largest coalesced HOLE that starts in leaf i, or 255 if it is larger (a
- *        leaf that lags: at least that); entries beyond top are 0
- *   I11  tree[0][i] is the largest coalesced HOLE that starts in group i (a group with a leaf that
- *        lags: at least that), tree[k + 1][i] the largest of its 16 entries in tree[k]; entries
- *        beyond top are 0
+ *        stale leaf: at least that); entries beyond top are 0
+ *   I11  tree[0][i] is the largest coalesced HOLE that starts in group i (a stale group: at least
+ *        that), tree[k + 1][i] the largest of its 16 entries in tree[k]; entries beyond top are 0
  *   I12  no coalesced HOLE of class_min[c] or more granules starts before leaf search_start[c]; no
  *        search start is less than that of the class before
  *   I13  the counters equal what the chains say; no peak is below its counter
@@ -212,7 +212,7 @@ enum {
 	LARGE = 255,            /* a HOLE of this size or more is large, and leaf_max says so */
 	CLASSES = 16,           /* of sizes, see class_min */
 	CLASSED_SIZES = 257,    /* the last class begins before this size */
-	STALE_GROUPS = 32,      /* groups whose entries may be too large at one time */
+	STALE_GROUPS = 64,      /* groups whose entries may be too large at one time */
 	SMALL_SIZES = 32,       /* blocks of up to so many granules take the fast path of first fit */
 	FILLED_LEAVES = 8,      /* so many leaves inside a PROCESS have their live bits set, */
 	FILLED_GROUPS = 128,    /* so many groups the bits of their leaves; beyond, of their regions */
@@ -1629,7 +1629,7 @@ static inline uint64_t starts_up_to(size_t granule)
 }
 
 /* Where the first segment of a later leaf starts; never beyond top. */
-static inline size_t start_beyond(size_t leaf)
+static NOINLINE size_t start_beyond(size_t leaf)
 {
 	const size_t next = leaf + 1;
 	const uint64_t leaves = word_load(&summary(0)[next / 64]) >> (next % 64);
@@ -1645,7 +1645,7 @@ static NOINLINE size_t start_before(size_t leaf)
 }
 
 /* Where the segment after the one at granule starts; top for the last. */
-static inline size_t segment_next(size_t granule)
+static ALWAYS_INLINE size_t segment_next(size_t granule)
 {
 	const uint64_t near = starts_after(granule);
 	return near != 0 ? granule + 1 + lowest_bit(near) : start_beyond(leaf_of(granule));
@@ -3479,16 +3479,16 @@ static void check_entries(struct findings *findings, struct tally *tally, size_t
 	const size_t group = leaf / GROUP_LEAVES;
 	const unsigned entry = leaf_max()[leaf];
 	const unsigned exact = leaf_entry_of(tally->largest_in_leaf);
-	const bool may_lag = has_stale_slot(leaf);
-	const bool lags = may_lag && (stale_slot(leaf)->leaves & bit_of(leaf)) != 0;
-	check(findings, 10, entry == exact || (entry > exact && lags), leaf);
+	const bool is_group_stale = has_stale_slot(leaf);
+	const bool is_stale = is_group_stale && (stale_slot(leaf)->leaves & bit_of(leaf)) != 0;
+	check(findings, 10, entry == exact || (entry > exact && is_stale), leaf);
 	tally->largest_in_group = max_size(tally->largest_in_group, tally->largest_in_leaf);
 	tally->largest_in_leaf = 0;
 	if (leaf % GROUP_LEAVES != GROUP_LEAVES - 1 && leaf != leaf_of(heap.top))
 		return;
 	const int32_t largest = tree_entry_of(tally->largest_in_group);
 	const int32_t found = tree(0)[group];
-	check(findings, 11, found == largest || (found > largest && may_lag), group);
+	check(findings, 11, found == largest || (found > largest && is_group_stale), group);
 	tally->largest_in_group = 0;
 }
 
