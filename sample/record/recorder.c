@@ -10,7 +10,7 @@
  * MEMS_RECORD_PID  set by the recorder itself, so that children know that they are not meant.
  *
  * The calls are passed on to glibc by the names under which it also exports them (__libc_malloc
- * and so on), so nothing has to be looked up before the first call can be answered.
+ * and so on), so nothing has to be looked up there before the first call can be answered.
  *
  * One lock is held around each call and its line, so that lines of several threads come in an
  * order in which no address has two owners. Tables and buffer come from mmap: the recorder asks
@@ -36,11 +36,41 @@
 #define FIRST_SLOTS (1u << 16)
 #define HEADER "0\n%010u\n%010llu\n1\n"
 
+#ifdef __GLIBC__
 void *__libc_malloc(size_t size);
 void *__libc_calloc(size_t count, size_t size);
 void *__libc_realloc(void *block, size_t size);
 void *__libc_memalign(size_t alignment, size_t size);
 void __libc_free(void *block);
+#else
+#include <dlfcn.h>
+
+/* Other C libraries keep no second name, but look up the first one without asking for memory. */
+#define NEXT(pass_on, result, name, parameters, arguments) \
+	static result __libc_##name parameters \
+	{ \
+		static result(*next) parameters; \
+		void *found = next == NULL ? dlsym(RTLD_NEXT, #name) : NULL; \
+\
+		if (found != NULL) \
+			memcpy(&next, &found, sizeof next); \
+		pass_on next arguments; \
+	}
+NEXT(return, void *, malloc, (size_t size), (size))
+NEXT(return, void *, realloc, (void *block, size_t size), (block, size))
+NEXT(return, void *, aligned_alloc, (size_t alignment, size_t size), (alignment, size))
+NEXT(, void, free, (void *block), (block))
+
+/* Their memalign calls aligned_alloc, and their calloc malloc, which are those below. */
+#define __libc_memalign __libc_aligned_alloc
+
+static void *__libc_calloc(size_t count, size_t size)
+{
+	void *block = size == 0 || count <= SIZE_MAX / size ? __libc_malloc(count * size) : NULL;
+
+	return block == NULL ? NULL : memset(block, 0, count * size);
+}
+#endif
 
 void *memalign(size_t alignment, size_t size);
 void *pvalloc(size_t size);

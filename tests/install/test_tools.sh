@@ -17,6 +17,7 @@ here=$PWD
 record=$here/sample/mems-record
 preload=$here/sample/mems-preload
 replay=$here/sample/mems-replay
+calls=$work/calls
 
 # ---- What is recorded ----------------------------------------------------------------------------
 
@@ -64,7 +65,7 @@ ends_with()
 # What the program asked for, with the number of each block replaced by that of its first mention.
 records_each_call()
 {
-	ends_with 7 "$record" -o "$work/calls.trace" "$work/calls" &&
+	ends_with 7 timeout 60 "$record" -o "$work/calls.trace" "$calls" &&
 		awk 'NR > 4 {
 				if ($3 ~ /^100[12]$|^1280$/ || ($1 == "c" && $3 == 1001)) id[$2] = ++ids
 				if ($2 in id) { kind = $1; $2 = id[$2]; print }
@@ -80,6 +81,17 @@ records_each_call()
 			m 4 1280 128
 			f 4
 		END
+}
+
+# The same by another C library, whose functions the recorder looks up.
+records_each_call_of_musl()
+{
+	mkdir "$work/musl" && musl-gcc -std=c11 -fPIC -fno-builtin -shared sample/record/recorder.c \
+			-o "$work/musl/recorder.so" &&
+		musl-gcc -O0 -fno-builtin "$work/calls.c" -o "$work/musl/calls" &&
+		sed "s|^folder=.*|folder=$work/musl|" "$record" >"$work/musl/mems-record" &&
+		chmod +x "$work/musl/mems-record" &&
+		calls=$work/musl/calls record=$work/musl/mems-record records_each_call
 }
 
 # play TRACE: as the README has it.
@@ -159,6 +171,7 @@ works_where_libdir_is_elsewhere()
 
 check "programs to be recorded are built" calls_make
 check "mems-record records each call" records_each_call
+check_with musl-tools "mems-record records each call of a program of musl" records_each_call_of_musl
 check "a recording can be checked and played" records_what_can_be_played
 check "children are recorded where they are asked for" records_children
 check "a recorded program runs as ever" runs_as_ever "$record" "$work/as-ever.trace"
