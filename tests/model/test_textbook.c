@@ -1,14 +1,15 @@
 /*
- * The heap of the textbooks (sample/textbook.h): against the library, call by call, under first fit;
- * and under the other policies against their definitions, which a plain scan over a copy of the
+ * The heap of the textbooks (sample/textbook.h): against the library and against the model, call by
+ * call, under first fit; and under the other policies against their definitions, which a plain scan over a copy of the
  * chain puts into practice before each call.
  *
- * Usage: test_textbook [CALLS [SEED]]: so many calls of each of the two kinds. A failure names the
+ * Usage: test_textbook [CALLS [SEED]]: so many calls of each of the three kinds. A failure names the
  * seed, the heap and the call: the same arguments repeat it.
  */
 #define _GNU_SOURCE
 #include <inttypes.h>
 
+#include "model.h"
 #include "support.h"
 #include "textbook.h"
 
@@ -40,7 +41,7 @@ struct chain {
 	size_t count;
 };
 
-static struct chain before, after, of_library;
+static struct chain before, after, of_peer;
 
 /* ---- Failing and choosing -------------------------------------------------------------------- */
 
@@ -144,16 +145,6 @@ static uintptr_t textbook_call(const struct call *call)
 	}
 }
 
-static uintptr_t library_call(const struct call *call)
-{
-	switch (call->kind) {
-	case 'a': return address_of(mems_malloc(call->size));
-	case 'm': return address_of(mems_aligned_alloc(call->alignment, call->size));
-	case 'r': return address_of(mems_realloc(at(call->address), call->size));
-	default: mems_free(at(call->address)); return 0;
-	}
-}
-
 static void live_update(const struct call *call, uintptr_t result)
 {
 	if (call->kind == 'f' || (call->kind == 'r' && result != 0))
@@ -162,7 +153,7 @@ static void live_update(const struct call *call, uintptr_t result)
 		run.live[run.live_count++] = result;
 }
 
-/* ---- Comparing with the library -------------------------------------------------------------- */
+/* ---- Comparing with the library and the model ------------------------------------------------ */
 
 static int chain_append(const struct mems_segment *segment, void *context)
 {
@@ -185,16 +176,6 @@ static bool is_same_segment(const struct mems_segment *a, const struct mems_segm
 	       a->node == b->node && a->node_start == b->node_start && a->node_end == b->node_end;
 }
 
-static void compare_chains(void)
-{
-	chain_copy(&after);
-	of_library.count = 0;
-	mems_walk(chain_append, &of_library);
-	expect(after.count == of_library.count, "another number of segments");
-	for (size_t i = 0; i < after.count; i++)
-		expect(is_same_segment(&after.segments[i], &of_library.segments[i]), "another chain");
-}
-
 static char *textbook_text(void)
 {
 	char *text = NULL;
@@ -207,53 +188,20 @@ static char *textbook_text(void)
 	return text;
 }
 
-static void compare_text_and_stats(void)
-{
-	char *expected = printed_text(), *text = textbook_text();
-	struct mems_stats library = stats_now(), stats;
+/* Another heap with the same rules. */
+struct peer {
+	void (*begin)(void); /* with the options of this run */
+	uintptr_t (*call)(const struct call *call);
+	int (*error)(void);           /* of the last call; 0 for none */
+	const char *(*message)(void); /* of a misuse in the last call, or "" */
+	void (*chain_copy)(struct chain *chain);
+	char *(*text)(void);
+	void (*get_stats)(struct mems_stats *stats);
+	void (*finish)(void);
+};
 
-	textbook_get_stats(run.heap, &stats);
-	expect(strcmp(text, expected) == 0, "another text");
-	expect(stats.pages == library.pages && stats.mapped_bytes == library.mapped_bytes &&
-	       stats.process_bytes == library.process_bytes &&
-	       stats.hole_bytes == library.hole_bytes &&
-	       stats.largest_hole == library.largest_hole &&
-	       stats.main_nodes == library.main_nodes &&
-	       stats.process_segments == library.process_segments &&
-	       stats.hole_segments == library.hole_segments &&
-	       stats.peak_process_bytes == library.peak_process_bytes &&
-	       stats.peak_mapped_bytes == library.peak_mapped_bytes, "other counters");
-	free(expected);
-	free(text);
-}
-
-static void compare_call(void)
-{
-	struct call call = call_choose();
-	uintptr_t expected, result;
-
-	reports_clear();
-	errno = 0;
-	expected = library_call(&call);
-	run.heap->message[0] = '\0';
-	const int error = errno;
-	result = textbook_call(&call);
-	expect(result == expected, "another address");
-	expect(run.heap->error == error, "another error");
-	expect(strcmp(run.heap->message, report.count == 0 ? "" : report.message) == 0,
-	       "another message");
-	live_update(&call, result);
-	compare_chains();
-	if (run.call % TEXT_INTERVAL == 0)
-		compare_text_and_stats();
-}
-
-static void heap_begin(enum textbook_policy policy)
-{
-	options_choose(policy);
-	run.heap = textbook_start(&run.options);
-	run.live_count = 0;
-}
+static int library_error;
+static struct model model;
 
 static void library_begin(void)
 {
@@ -266,18 +214,204 @@ static void library_begin(void)
 	mems_init();
 }
 
+static uintptr_t library_result(const struct call *call)
+{
+	switch (call->kind) {
+	case 'a': return address_of(mems_malloc(call->size));
+	case 'm': return address_of(mems_aligned_alloc(call->alignment, call->size));
+	case 'r': return address_of(mems_realloc(at(call->address), call->size));
+	default: mems_free(at(call->address)); return 0;
+	}
+}
+
+static uintptr_t library_call(const struct call *call)
+{
+	uintptr_t result;
+
+	reports_clear();
+	errno = 0;
+	result = library_result(call);
+	library_error = errno;
+	return result;
+}
+
+static int library_last_error(void)
+{
+	return library_error;
+}
+
+static const char *library_message(void)
+{
+	return report.count == 0 ? "" : report.message;
+}
+
+static void library_chain_copy(struct chain *chain)
+{
+	chain->count = 0;
+	mems_walk(chain_append, chain);
+}
+
+static void model_begin(void)
+{
+	model_start(&model, &(struct model_options){
+		.policy = MEMS_FIRST_FIT,
+		.alignment = run.options.alignment,
+		.start_address = run.options.start,
+		.page_bytes = run.options.page_size,
+		.limit_bytes = run.options.limit,
+		.has_no_contents = true,
+	});
+}
+
+static uintptr_t model_call(const struct call *call)
+{
+	switch (call->kind) {
+	case 'a': return model_malloc(&model, call->size);
+	case 'm': return model_aligned_alloc(&model, call->alignment, call->size);
+	case 'r': return model_realloc(&model, call->address, call->size);
+	default: model_free(&model, call->address); return 0;
+	}
+}
+
+static int model_last_error(void)
+{
+	return model.error;
+}
+
+static const char *model_message(void)
+{
+	return model.message;
+}
+
+static void model_chain_copy(struct chain *chain)
+{
+	chain->count = 0;
+	for (const struct model_segment *s = model_first(&model); s != NULL; s = model_next(s)) {
+		struct mems_segment segment = model_shown(s);
+
+		chain_append(&segment, chain);
+	}
+}
+
+static char *model_text(void)
+{
+	char *text = NULL;
+	size_t length = 0;
+	FILE *out = open_memstream(&text, &length);
+
+	assert_non_null(out);
+	model_print(&model, out);
+	fclose(out);
+	return text;
+}
+
+static void model_stats(struct mems_stats *stats)
+{
+	model_get_stats(&model, stats);
+}
+
+static void model_end_all(void)
+{
+	model_finish(&model);
+}
+
+static const struct peer library_peer = {
+	.begin = library_begin,
+	.call = library_call,
+	.error = library_last_error,
+	.message = library_message,
+	.chain_copy = library_chain_copy,
+	.text = printed_text,
+	.get_stats = mems_get_stats,
+	.finish = mems_finish,
+};
+
+static const struct peer model_peer = {
+	.begin = model_begin,
+	.call = model_call,
+	.error = model_last_error,
+	.message = model_message,
+	.chain_copy = model_chain_copy,
+	.text = model_text,
+	.get_stats = model_stats,
+	.finish = model_end_all,
+};
+
+static void compare_chains(const struct peer *peer)
+{
+	chain_copy(&after);
+	peer->chain_copy(&of_peer);
+	expect(after.count == of_peer.count, "another number of segments");
+	for (size_t i = 0; i < after.count; i++)
+		expect(is_same_segment(&after.segments[i], &of_peer.segments[i]), "another chain");
+}
+
+static void compare_text_and_stats(const struct peer *peer)
+{
+	char *expected = peer->text(), *text = textbook_text();
+	struct mems_stats other, stats;
+
+	peer->get_stats(&other);
+	textbook_get_stats(run.heap, &stats);
+	expect(strcmp(text, expected) == 0, "another text");
+	expect(stats.pages == other.pages && stats.mapped_bytes == other.mapped_bytes &&
+	       stats.process_bytes == other.process_bytes && stats.hole_bytes == other.hole_bytes &&
+	       stats.largest_hole == other.largest_hole && stats.main_nodes == other.main_nodes &&
+	       stats.process_segments == other.process_segments &&
+	       stats.hole_segments == other.hole_segments &&
+	       stats.peak_process_bytes == other.peak_process_bytes &&
+	       stats.peak_mapped_bytes == other.peak_mapped_bytes, "other counters");
+	free(expected);
+	free(text);
+}
+
+static void compare_call(const struct peer *peer)
+{
+	struct call call = call_choose();
+	uintptr_t expected = peer->call(&call), result;
+
+	run.heap->message[0] = '\0';
+	result = textbook_call(&call);
+	expect(result == expected, "another address");
+	expect(run.heap->error == peer->error(), "another error");
+	expect(strcmp(run.heap->message, peer->message()) == 0, "another message");
+	live_update(&call, result);
+	compare_chains(peer);
+	if (run.call % TEXT_INTERVAL == 0)
+		compare_text_and_stats(peer);
+}
+
+static void heap_begin(enum textbook_policy policy)
+{
+	options_choose(policy);
+	run.heap = textbook_start(&run.options);
+	run.live_count = 0;
+}
+
+static void compare_with(const struct peer *peer)
+{
+	for (run.number = 0; run.number < calls_wanted / CALLS_PER_HEAP; run.number++) {
+		heap_begin(FIRST_FIT);
+		peer->begin();
+		for (run.call = 1; run.call <= CALLS_PER_HEAP; run.call++)
+			compare_call(peer);
+		peer->finish();
+		textbook_finish(run.heap);
+	}
+}
+
 static void agrees_with_the_library(void **state)
 {
 	(void)state;
 	run.random = seed_wanted;
-	for (run.number = 0; run.number < calls_wanted / CALLS_PER_HEAP; run.number++) {
-		heap_begin(FIRST_FIT);
-		library_begin();
-		for (run.call = 1; run.call <= CALLS_PER_HEAP; run.call++)
-			compare_call();
-		mems_finish();
-		textbook_finish(run.heap);
-	}
+	compare_with(&library_peer);
+}
+
+static void agrees_with_the_model(void **state)
+{
+	(void)state;
+	run.random = seed_wanted + 3;
+	compare_with(&model_peer);
 }
 
 /* ---- The definitions of the policies --------------------------------------------------------- */
@@ -568,6 +702,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup(quick_fit_puts_off_merging, without_heap),
 		cmocka_unit_test_setup_teardown(policies_are_as_defined, without_heap, clean_up),
 		cmocka_unit_test_setup_teardown(quick_fit_stays_sound, without_heap, clean_up),
+		cmocka_unit_test_setup_teardown(agrees_with_the_model, without_heap, clean_up),
 		cmocka_unit_test_setup_teardown(agrees_with_the_library, without_heap, clean_up),
 	};
 
