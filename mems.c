@@ -3935,19 +3935,23 @@ void *mems_calloc(size_t count, size_t size)
 	return calloc_general(count, size);
 }
 
-/* Copies a large block, piece by piece, to one that was not in memory, and gives the pages of the
- * old one back behind, so that not both are in memory at once. The old one is freed next. */
-static void contents_move(size_t to, size_t from, size_t size)
+/* Copies a large block, piece by piece, to one that was not in memory, and gives the whole pages of
+ * the old one back behind, so that not both are in memory at once. Returns the first of them that
+ * was not given back. */
+static size_t contents_move(size_t to, size_t from, size_t size)
 {
 	const size_t step = (size_t)MOVE_BYTES >> heap.shift;
-	for (size_t done = 0; done < size; done += step) {
-		const size_t piece = min_size(step, size - done);
-		const size_t first = os_page_from(from + done);
-		const size_t end = os_page_of(from + done + piece);
-		memcpy(block_physical(to + done), block_physical(from + done), piece << heap.shift);
-		if (first < end && os_release(os_page_address(first), os_pages_bytes(end - first)))
-			pages_forget(first, end);
+	size_t page = os_page_from(from);
+	bool is_given = true;
+	for (size_t at = from, until; at < from + size; at = until) {
+		until = min_size(round_down(at + step, os_page_granules()), from + size);
+		memcpy(block_physical(at - from + to), block_physical(at), (until - at) << heap.shift);
+		const size_t end = os_page_of(until);
+		if (page < end && is_given)
+			is_given = os_release(os_page_address(page), os_pages_bytes(end - page));
+		page = is_given ? max_size(page, end) : page;
 	}
+	return page;
 }
 
 /* Takes a new block, copies the old one, and frees it. */
@@ -3963,11 +3967,14 @@ static size_t block_move(size_t granule, size_t size, bool may_ask_os)
 	if (to == NONE)
 		return NONE;
 	const size_t new_pages = heap.touched_pages - min_size(heap.touched_pages, touched_before);
+	size_t given_end = 0;
 	if (!is_large || new_pages < os_page_of(kept) / 2)
 		memcpy(block_physical(to), block_physical(granule), kept << heap.shift);
 	else
-		contents_move(to, granule, kept);
+		given_end = contents_move(to, granule, kept);
 	block_release(granule, leaf_read(leaf_of(granule)));
+	if (given_end > os_page_from(granule))
+		pages_forget(os_page_from(granule), given_end);
 	return to;
 }
 
