@@ -1269,6 +1269,54 @@ static void a_run_that_cannot_be_remembered_is_merged(void **state)
 	assert_sound();
 }
 
+/* Where the OS refuses the 16 pages of a node, those that are needed must do. */
+static void nodes_of_16_pages_fall_back(void **state)
+{
+	(void)state;
+	os_refuse(REFUSE_LARGE, 15 * PAGE);
+	take(PAGE + 8);
+	assert_true(os.refused == 1);
+	assert_int_equal(stats_now().pages, 2);
+	os_refuse(REFUSE_NONE, 0);
+	take(PAGE);
+	assert_int_equal(stats_now().pages, 18);
+	assert_sound();
+}
+
+/* Frees some of the pages in a row, and takes more than a page: where they were, if all is merged
+ * for it. Then all are taken again. */
+static bool is_merged_for(const uintptr_t *pages, size_t freed)
+{
+	for (size_t i = 0; i < freed; i++)
+		give_back(pages[i]);
+	const uintptr_t place = take(17 * PAGE);
+	give_back(place);
+	for (size_t i = 0; i < freed; i++)
+		take(PAGE);
+	return place == pages[0];
+}
+
+/* A merge for want of memory puts no other off: it is none of those that come before the OS is
+ * asked. */
+static void merging_for_want_of_memory_puts_nothing_off(void **state)
+{
+	(void)state;
+	enum { PAGES = 512, THRESHOLD = 64 };
+	uintptr_t pages[PAGES];
+	give_back(take(PAGES * PAGE));
+	for (size_t i = 0; i < PAGES; i++)
+		pages[i] = take(PAGE);
+	for (size_t round = 0; round < 2; round++) {
+		os_refuse(REFUSE_FROM, 0);
+		assert_true(is_merged_for(pages, THRESHOLD / 2));
+		assert_true(os.refused != 0);
+		os_refuse(REFUSE_NONE, 0);
+		assert_true(is_merged_for(pages, THRESHOLD));
+	}
+	assert_false(is_merged_for(pages, THRESHOLD));
+	assert_sound();
+}
+
 /* All that is remembered is merged before the heap gives up. */
 static void a_refusing_os_makes_remembered_blocks_merge(void **state)
 {
@@ -1325,6 +1373,8 @@ int main(void)
 		bare_test(ending_survives_every_refusal),
 		small_quick_fit_test(what_cannot_be_remembered_is_merged),
 		small_quick_fit_test(a_run_that_cannot_be_remembered_is_merged),
+		quick_fit_test(nodes_of_16_pages_fall_back),
+		quick_fit_test(merging_for_want_of_memory_puts_nothing_off),
 		small_quick_fit_test(a_refusing_os_makes_remembered_blocks_merge),
 	};
 	enum { OTHERS = sizeof others / sizeof others[0] };

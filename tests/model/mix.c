@@ -15,7 +15,7 @@ uintptr_t any_address(void)
 	const size_t extent = model_end(&twins.model) - start;
 	const size_t index = twins.live_count == 0 ? 0 : below(twins.live_count);
 	const uintptr_t block = twins.live_count == 0 ? start : twins.live[index];
-	switch (below(8)) {
+	switch (below(9)) {
 	case 0:
 		return block;
 	case 1:
@@ -30,6 +30,8 @@ uintptr_t any_address(void)
 		return model_end(&twins.model) - 2 + below(4);
 	case 6:
 		return (uintptr_t)random_next(&twins.random) >> below(8 * sizeof(uintptr_t));
+	case 7:
+		return twins.model.physical + below(extent + 1);
 	default:
 		return block + ((uintptr_t)1 << below(8 * sizeof(uintptr_t)));
 	}
@@ -102,6 +104,18 @@ static void try_calloc_any(size_t size)
 {
 	const size_t count = below(20) == 0 ? absurd_size() : 1 + below(4);
 	try_calloc(count, size);
+}
+
+void mix_calls_without_heap(void)
+{
+	try_malloc(any_size());
+	try_calloc(any_size(), any_size());
+	try_aligned_alloc(any_alignment(), any_size());
+	try_realloc_null(any_size());
+	try_misuse_any();
+	try_misuse(0, 0);
+	try_translate_any();
+	try_trim();
 }
 
 void mix_call(const struct mix *mix, size_t (*size_next)(void), bool frees)

@@ -27,4 +27,7 @@ size_t absurd_size(void);
  * takes one, where it is of neither kind. */
 void mix_call(const struct mix *mix, size_t (*size_next)(void), bool frees);
 
+/* One of each kind where there is no heap, which all of them say. */
+void mix_calls_without_heap(void);
+
 #endif

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -420,21 +421,32 @@ static bool is_possible(const struct model *model, size_t size)
 	return size <= most_mapped(model);
 }
 
+/* A merge that a recording notes, for no line of a later call tells of it. */
+static void bins_merge_and_note(struct model *model)
+{
+	bins_merge(model);
+	model->has_noted_merge = true;
+}
+
 /* By first fit; before the OS is asked all that is remembered is merged, if it is much, and after
- * the OS has refused in any case. */
+ * the OS has refused in any case. Where nothing else came of the first, it counts as the second. */
 static struct model_segment *hole_obtain(struct model *model, struct request request)
 {
+	const size_t least_merged = model->least_merged, merged_at = model->merged_at;
+	const bool has_much = is_much_remembered(model);
 	struct model_segment *hole = hole_first_fit(model, request);
-	if (hole == NULL && !is_possible(model, request.size))
-		return NULL;
-	if (hole == NULL && is_much_remembered(model)) {
+	if (hole != NULL || !is_possible(model, request.size))
+		return hole;
+	if (has_much) {
 		bins_merge_before_growth(model);
 		hole = hole_first_fit(model, request);
 	}
 	if (hole == NULL)
 		hole = heap_grow(model, request);
-	if (hole == NULL && model->remembered_bytes != 0) {
-		bins_merge(model);
+	if (hole == NULL && (has_much || model->remembered_bytes != 0)) {
+		model->least_merged = least_merged;
+		model->merged_at = merged_at;
+		bins_merge_and_note(model);
 		hole = hole_first_fit(model, request);
 	}
 	return hole;
@@ -531,26 +543,54 @@ static void succeeded(struct model *model)
 {
 	model->error = 0;
 	model->message[0] = '\0';
+	model->has_noted_merge = false;
 }
 
-static uintptr_t misused(struct model *model, const char *function, uintptr_t address)
+__attribute__((format(printf, 2, 3)))
+static void message_write(struct model *model, const char *format, ...)
+{
+	va_list arguments;
+	va_start(arguments, format);
+	vsnprintf(model->message, sizeof model->message, format, arguments);
+	va_end(arguments);
+}
+
+static bool is_physical(const struct model *model, uintptr_t address)
+{
+	return model->physical != 0 && address >= model->physical &&
+	       address - model->physical < mapped_bytes(model);
+}
+
+/* What is at an address that should be the start of a live block. */
+static void misuse_describe(struct model *model, const char *function, uintptr_t address)
 {
 	struct mems_segment segment;
-	char where[120] = "outside the heap";
-	if (model_segment_at(model, address, &segment)) {
-		const bool in_hole = segment.type == MEMS_HOLE;
-		snprintf(where, sizeof where, "%s[%" PRIuPTR ":%" PRIuPTR "]%s",
-		         in_hole ? "in HOLE" : "inside PROCESS", segment.start, segment.end,
-		         in_hole ? ", freed before or never given out" : "");
-	}
-	snprintf(model->message, sizeof model->message, "%s(%" PRIuPTR "): %s", function, address,
-	         where);
-	return failed(model, EINVAL);
+	const uintptr_t virtual = model->options.start_address + (address - model->physical);
+	if (!model->is_started)
+		message_write(model, "%s(%" PRIuPTR "): there is no heap, mems_init is missing",
+		              function, address);
+	else if (model_segment_at(model, address, &segment))
+		message_write(model, "%s(%" PRIuPTR "): %s[%" PRIuPTR ":%" PRIuPTR "]%s", function,
+		              address, segment.type == MEMS_HOLE ? "in HOLE" : "inside PROCESS",
+		              segment.start, segment.end,
+		              segment.type == MEMS_HOLE ? ", freed before or never given out" : "");
+	else if (is_physical(model, address) && model_segment_at(model, virtual, &segment))
+		message_write(model, "%s(0x%" PRIxPTR "): the physical address of %" PRIuPTR
+		              ", in %s[%" PRIuPTR ":%" PRIuPTR "]", function, address, virtual,
+		              segment.type == MEMS_HOLE ? "HOLE" : "PROCESS", segment.start, segment.end);
+	else
+		message_write(model, "%s(%" PRIuPTR "): outside the heap", function, address);
+}
+
+/* The last is the error number where there is no heap. */
+static uintptr_t misused(struct model *model, const char *function, uintptr_t address, int error)
+{
+	misuse_describe(model, function, address);
+	return failed(model, model->is_started ? EINVAL : error);
 }
 
 static uintptr_t allocate(struct model *model, size_t alignment, size_t size)
 {
-	succeeded(model);
 	if (size == 0)
 		return failed(model, EINVAL);
 	const struct request request = {.alignment = alignment, .size = rounded_size(model, size)};
@@ -558,14 +598,32 @@ static uintptr_t allocate(struct model *model, size_t alignment, size_t size)
 	return block == NULL ? failed(model, ENOMEM) : block->start;
 }
 
+/* Begins a call: its text is needed where there is no heap. */
+__attribute__((format(printf, 2, 3)))
+static bool can_allocate(struct model *model, const char *format, ...)
+{
+	char call[100];
+	va_list arguments;
+	succeeded(model);
+	if (model->is_started)
+		return true;
+	va_start(arguments, format);
+	vsnprintf(call, sizeof call, format, arguments);
+	va_end(arguments);
+	message_write(model, "%s: there is no heap, mems_init is missing", call);
+	failed(model, EPERM);
+	return false;
+}
+
 uintptr_t model_malloc(struct model *model, size_t size)
 {
-	return allocate(model, 1, size);
+	return can_allocate(model, "mems_malloc(%zu)", size) ? allocate(model, 1, size) : 0;
 }
 
 uintptr_t model_calloc(struct model *model, size_t count, size_t size)
 {
-	succeeded(model);
+	if (!can_allocate(model, "mems_calloc(%zu, %zu)", count, size))
+		return 0;
 	if (size != 0 && count > SIZE_MAX / size)
 		return failed(model, ENOMEM);
 	return allocate(model, 1, count * size);
@@ -574,7 +632,8 @@ uintptr_t model_calloc(struct model *model, size_t count, size_t size)
 uintptr_t model_aligned_alloc(struct model *model, size_t alignment, size_t size)
 {
 	const bool is_power_of_two = alignment != 0 && (alignment & (alignment - 1)) == 0;
-	succeeded(model);
+	if (!can_allocate(model, "mems_aligned_alloc(%zu, %zu)", alignment, size))
+		return 0;
 	if (!is_power_of_two || alignment > model->options.page_bytes)
 		return failed(model, EINVAL);
 	return allocate(model, alignment, size);
@@ -625,11 +684,11 @@ static struct model_segment *block_move(struct model *model, struct model_segmen
 uintptr_t model_realloc(struct model *model, uintptr_t address, size_t size)
 {
 	if (address == 0)
-		return model_malloc(model, size);
+		return can_allocate(model, "mems_realloc(0, %zu)", size) ? allocate(model, 1, size) : 0;
 	succeeded(model);
 	struct model_segment *block = block_at(model, address);
 	if (block == NULL)
-		return misused(model, "mems_realloc", address);
+		return misused(model, "mems_realloc", address, EPERM);
 	if (size == 0)
 		return failed(model, EINVAL);
 	const size_t rounded = rounded_size(model, size);
@@ -649,7 +708,7 @@ void model_free(struct model *model, uintptr_t address)
 		return;
 	struct model_segment *const block = block_at(model, address);
 	if (block == NULL)
-		misused(model, "mems_free", address);
+		misused(model, "mems_free", address, EINVAL);
 	else
 		block_release(model, block);
 }
@@ -658,9 +717,9 @@ size_t model_usable_size(struct model *model, uintptr_t address)
 {
 	succeeded(model);
 	if (address == 0)
-		return failed(model, EINVAL);
+		return failed(model, model->is_started ? EINVAL : EPERM);
 	const struct model_segment *const block = block_at(model, address);
-	return block == NULL ? misused(model, "mems_usable_size", address) : block->size;
+	return block == NULL ? misused(model, "mems_usable_size", address, EPERM) : block->size;
 }
 
 bool model_is_live(const struct model *model, uintptr_t address)
@@ -675,6 +734,15 @@ bool model_would_move(const struct model *model, uintptr_t address, size_t size)
 	return block != NULL && rounded > block->size && !can_grow_in_place(block, rounded);
 }
 
+void model_trim(struct model *model)
+{
+	succeeded(model);
+	if (model->is_started)
+		bins_merge_and_note(model);
+	else
+		failed(model, EPERM);
+}
+
 /* ---- Looking ----------------------------------------------------------------------------- */
 
 /* What is shown: remembered blocks are HOLEs like others, joined with their neighbours. */
@@ -683,8 +751,11 @@ struct mems_segment model_shown(const struct model_segment *first)
 {
 	const struct model_node *const node = first->node;
 	const struct model_segment *last = first;
-	while (is_hole(last) && is_hole(last->next))
+	size_t remembered = first->is_remembered ? first->size : 0;
+	while (is_hole(last) && is_hole(last->next)) {
 		last = last->next;
+		remembered += last->is_remembered ? last->size : 0;
+	}
 	return (struct mems_segment){
 		.type = first->type,
 		.start = first->start,
@@ -693,6 +764,7 @@ struct mems_segment model_shown(const struct model_segment *first)
 		.node = node->index,
 		.node_start = node->start,
 		.node_end = node->start + node->size - 1,
+		.remembered_bytes = remembered,
 	};
 }
 
@@ -814,7 +886,11 @@ void model_print(const struct model *model, FILE *out)
 
 void model_start(struct model *model, const struct model_options *options)
 {
-	*model = (struct model){.options = *options, .least_merged = MODEL_LEAST_MERGED};
+	*model = (struct model){
+		.options = *options,
+		.least_merged = MODEL_LEAST_MERGED,
+		.is_started = true,
+	};
 }
 
 static void node_free(struct model_node *node)
@@ -835,6 +911,5 @@ void model_finish(struct model *model)
 		model->first = node->next;
 		node_free(node);
 	}
-	model->last = NULL;
-	model->segments = (struct tree){0};
+	*model = (struct model){.options = model->options};
 }

@@ -67,12 +67,12 @@ struct model_bin {
 /* The numbers of the rules. Sizes are in bytes. */
 enum {
 	MODEL_GROWTH_DIVISOR = 8,       /* a node has at least this part of the pages mapped, */
-	MODEL_QUICK_PAGES = 1,          /* and under quick fit this many */
+	MODEL_QUICK_PAGES = 16,         /* and under quick fit this many */
 	MODEL_LARGEST_REMEMBERED = 64 << 10, /* of one block */
 	MODEL_LONGEST_RUN = 32,         /* blocks, */
 	MODEL_LARGEST_RUN = 4 << 10,    /* and bytes of them all */
 	MODEL_LEAST_MERGED = 256 << 10, /* so much must be remembered before merging is worth a try, */
-	MODEL_MOST_MERGED = 256 << 10,  /* after merges that did not help up to so much, */
+	MODEL_MOST_MERGED = 1 << 20,    /* after merges that did not help up to so much, */
 	MODEL_MERGED_DIVISOR = 16,      /* and this part of what is mapped */
 	MODEL_OWN_BINS = 1024,          /* for the sizes of 1 to 1024 alignments, one each */
 	MODEL_SHARED_BINS = 128         /* for larger sizes, one size at a time in each */
@@ -97,9 +97,12 @@ struct model {
 	size_t least_merged;            /* bytes: MODEL_LEAST_MERGED, or more after vain merges */
 	size_t merged_at;               /* bytes mapped at the last of these; 0 before the first */
 	size_t process_bytes;
-	size_t remembered_bytes;
+	size_t remembered_bytes;        /* in HOLEs that placement may not use yet */
 	size_t peak_process_bytes;
 	size_t peak_mapped_bytes;
+	uintptr_t physical;             /* address of the first byte, as the library has it; 0 at first */
+	bool is_started;                /* from model_start to model_finish */
+	bool has_noted_merge;           /* the last call merged what a recording notes: a line g */
 	int error;
 	char message[200];
 };
@@ -115,6 +118,7 @@ uintptr_t model_realloc(struct model *model, uintptr_t address, size_t size);
 uintptr_t model_aligned_alloc(struct model *model, size_t alignment, size_t size);
 void model_free(struct model *model, uintptr_t address);
 size_t model_usable_size(struct model *model, uintptr_t address);
+void model_trim(struct model *model);
 void model_get_stats(const struct model *model, struct mems_stats *stats);
 void model_print(const struct model *model, FILE *out);
 

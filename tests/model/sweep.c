@@ -146,7 +146,8 @@ static int visit(const struct mems_segment *segment, void *context)
 const char *sweep(size_t bytes_of_each, uint64_t *random, uint64_t *count)
 {
 	static struct sweep state;
-	state = (struct sweep){.bytes_of_each = bytes_of_each, .random = random};
+	state = (struct sweep){.bytes_of_each = bytes_of_each};
+	state.random = random;
 	if (state.bytes_of_each < 2 * END_BYTES)
 		state.bytes_of_each = 2 * END_BYTES;
 	const bool is_wrong = mems_walk(visit, &state) != 0;

@@ -264,9 +264,16 @@ static void script_row(void)
 	script_exact_fit();
 }
 
+/* Not often: under quick fit nothing is remembered after it. */
+static void script_trim(void)
+{
+	if (below(8) == 0)
+		try_trim();
+}
+
 typedef void script(void);
 
-static script *const scripts[] = {script_exact_fit, script_frontier, script_row};
+static script *const scripts[] = {script_exact_fit, script_frontier, script_row, script_trim};
 
 /* ---- Heaps ------------------------------------------------------------------------------- */
 
@@ -327,6 +334,7 @@ static void heap_finish(void)
 	if (plan.leaves >= leaves() / 100 * LEAST_LEAVES)
 		check();
 	twins_finish();
+	mix_calls_without_heap();
 }
 
 /* As many blocks as the character wants, one after another. */

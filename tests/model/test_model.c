@@ -304,11 +304,17 @@ static void script_phases(void)
 	}
 }
 
+/* What is given back is not missing afterwards. */
+static void script_trim(void)
+{
+	try_trim();
+}
+
 typedef void script(void);
 
 static script *const scripts[] = {
 	script_doubling,    script_staircase, script_strings, script_carving,
-	script_near_misses, script_sweeps,    script_phases,
+	script_near_misses, script_sweeps,    script_phases,    script_trim,
 };
 
 /* ---- Heaps ------------------------------------------------------------------------------- */
@@ -332,6 +338,8 @@ static void heap_finish(void)
 {
 	compare_everything();
 	twins_finish();
+	mix_calls_without_heap();
+	compare_everything();
 }
 
 static void run_heap(const struct character *character, size_t calls, bool is_scripted)

@@ -56,7 +56,8 @@ static bool is_same_segment(const struct mems_segment *a, const struct mems_segm
 {
 	return a->type == b->type && a->start == b->start && a->end == b->end &&
 	       a->size == b->size && a->node == b->node && a->node_start == b->node_start &&
-	       a->node_end == b->node_end;
+	       a->node_end == b->node_end &&
+	       a->remembered_bytes == b->remembered_bytes;
 }
 
 static const char *difference(const struct mems_segment *segment, const char *base,
@@ -99,6 +100,7 @@ void compare_counters(void)
 	model_get_stats(&twins.model, &expected);
 	expected.metadata_bytes = stats.metadata_bytes;
 	expected.resident_hole_bytes = stats.resident_hole_bytes; /* a matter of pages, not of chains */
+	expect(stats.resident_hole_bytes <= stats.hole_bytes, "more in memory than there are HOLEs");
 	expect(memcmp(&stats, &expected, sizeof stats) == 0, "other counters");
 }
 
@@ -170,6 +172,18 @@ void compare_everything(void)
 	expect(mems_check(stderr) == 0, "the checker complains");
 }
 
+/* What the recording says of the last call; none goes on. */
+__attribute__((format(printf, 1, 2)))
+static void record(const char *format, ...)
+{
+	va_list arguments;
+	if (twins.record == NULL)
+		return;
+	va_start(arguments, format);
+	vfprintf(twins.record, format, arguments);
+	va_end(arguments);
+}
+
 /* ---- Calling both ------------------------------------------------------------------------ */
 
 void call_begins(const char *format, ...)
@@ -185,14 +199,26 @@ void call_begins(const char *format, ...)
 	errno = UNTOUCHED;
 }
 
+/* The model has no memory of its own: it is told where the library's is. */
+static void physical_learn(void)
+{
+	struct mems_segment segment;
+	const uintptr_t start = twins.model.options.start_address;
+	if (twins.model.physical == 0 && mems_segment_at(at(start), &segment) == 0)
+		twins.model.physical = (uintptr_t)segment.physical;
+}
+
 void call_ends(uintptr_t result, uintptr_t expected)
 {
 	const int error = errno;
+	physical_learn();
 	const int expected_error = twins.model.error == 0 ? UNTOUCHED : twins.model.error;
 	expect(result == expected, "another result");
 	expect(error == expected_error, "another error number");
 	expect(report.count == (twins.model.message[0] == '\0' ? 0 : 1), "no report, or too many");
 	expect(strcmp(report.message, twins.model.message) == 0, "another report");
+	if (twins.model.has_noted_merge)
+		record("g\n");
 	twins.after_call();
 }
 
@@ -223,18 +249,6 @@ static void block_mark(uintptr_t address)
 		}
 		memcpy(bytes, copy, marked);
 	}
-}
-
-/* What the recording says of the last call; none goes on. */
-__attribute__((format(printf, 1, 2)))
-static void record(const char *format, ...)
-{
-	va_list arguments;
-	if (twins.record == NULL)
-		return;
-	va_start(arguments, format);
-	vfprintf(twins.record, format, arguments);
-	va_end(arguments);
 }
 
 void live_add(uintptr_t address, char kind, size_t size, size_t alignment)
@@ -330,12 +344,13 @@ void try_realloc_live(size_t index, size_t size)
 	const uintptr_t expected = model_realloc(&twins.model, address, size);
 	if (result == expected && result != 0) {
 		twins.live[index] = result;
-		record("r %" PRIu32 " %zu\n", twins.ids[index], size);
 		compare_kept(result, address, old_size);
 		block_mark(result);
 	}
 	errno = error;
 	call_ends(result, expected);
+	if (result != 0)
+		record("r %" PRIu32 " %zu\n", twins.ids[index], size);
 	if (result == 0)
 		compare_block(address);
 	else if (result != address)
@@ -362,6 +377,27 @@ void try_free_live(size_t index)
 	model_free(&twins.model, address);
 	errno = error;
 	call_ends(0, 0);
+}
+
+/* Returns the bytes that were given back. */
+static size_t trim(void)
+{
+	call_begins("mems_trim()");
+	const size_t given = mems_trim();
+	const int error = errno;
+	model_trim(&twins.model);
+	errno = error;
+	call_ends(0, 0);
+	return given;
+}
+
+void try_trim(void)
+{
+	const size_t given = trim();
+	const struct mems_stats stats = stats_now();
+	expect(given <= stats.hole_bytes && given % PAGE == 0, "more is given back than there is");
+	expect(stats.resident_hole_bytes == 0, "not all is given back");
+	expect(trim() == 0, "what was given back is given back again");
 }
 
 /* ---- Calls with any address -------------------------------------------------------------- */

@@ -69,6 +69,9 @@ void try_realloc_null(size_t size);
 void try_realloc_live(size_t index, size_t size);
 void try_free_live(size_t index);
 
+/* Gives back all that can be, and finds nothing left to give back. */
+void try_trim(void);
+
 /* A block that both have just given joins the live ones. kind, size and alignment (0 but for 'm')
  * are what a recording says of it. */
 void live_add(uintptr_t address, char kind, size_t size, size_t alignment);

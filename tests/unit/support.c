@@ -28,11 +28,11 @@ void reports_clear(void)
 	memset(&report, 0, sizeof report);
 }
 
-void assert_report_at(uintptr_t address, const char *text, const char *file, int line)
+void assert_report_at(int error, uintptr_t address, const char *text, const char *file, int line)
 {
 	_assert_int_equal(report.count, 1, file, line);
 	_assert_string_equal(report.message, text, file, line);
-	_assert_int_equal((LargestIntegralType)report.error, EINVAL, file, line);
+	_assert_int_equal((LargestIntegralType)report.error, (LargestIntegralType)error, file, line);
 	_assert_true(report.address == address, "the address of the report", file, line);
 	reports_clear();
 }

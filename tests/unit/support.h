@@ -58,8 +58,11 @@
 #define assert_sound() \
 	_assert_true(mems_check(stderr) == 0, "the heap is sound", __FILE__, __LINE__)
 
-/* The last call since reports_clear reported this message once, about this address. */
-#define assert_report(address, text) assert_report_at(address, text, __FILE__, __LINE__)
+/* The last call since reports_clear reported this message once, about this address, as an error
+ * EINVAL or as another one. */
+#define assert_report(address, text) assert_report_of(EINVAL, address, text)
+#define assert_report_of(error, address, text) \
+	assert_report_at(error, address, text, __FILE__, __LINE__)
 #define assert_no_report() _assert_true(report.count == 0, "no report", __FILE__, __LINE__)
 
 /* What the remembering handler remembers. */
@@ -77,7 +80,7 @@ extern mems_error_handler *default_handler;
 
 void remember_report(int error, const void *v_ptr, const char *message);
 void reports_clear(void);
-void assert_report_at(uintptr_t address, const char *text, const char *file, int line);
+void assert_report_at(int error, uintptr_t address, const char *text, const char *file, int line);
 
 /* Numbers and pointers: virtual addresses are compared as numbers. */
 void *at(uintptr_t address);

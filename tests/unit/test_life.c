@@ -100,18 +100,29 @@ static void a_second_init_changes_nothing(void **state)
 	assert_fails(EPERM, mems_malloc(1) == NULL);
 }
 
+#define NO_HEAP ": there is no heap, mems_init is missing"
+
 static void assert_no_heap(void)
 {
 	struct mems_stats stats = stats_now();
 	struct mems_segment segment;
 	char byte = 0;
 	assert_fails(EPERM, mems_malloc(1) == NULL);
+	assert_report_of(EPERM, 0, "mems_malloc(1)" NO_HEAP);
 	assert_fails(EPERM, mems_malloc(0) == NULL);
-	assert_fails(EPERM, mems_calloc(1, 1) == NULL);
-	assert_fails(EPERM, mems_realloc(NULL, 1) == NULL);
+	assert_report_of(EPERM, 0, "mems_malloc(0)" NO_HEAP);
+	assert_fails(EPERM, mems_calloc(2, 50) == NULL);
+	assert_report_of(EPERM, 0, "mems_calloc(2, 50)" NO_HEAP);
+	assert_fails(EPERM, mems_realloc(NULL, 100) == NULL);
+	assert_report_of(EPERM, 0, "mems_realloc(0, 100)" NO_HEAP);
 	assert_fails(EPERM, mems_realloc(at(1000), 1) == NULL);
-	assert_fails(EPERM, mems_aligned_alloc(8, 1) == NULL);
+	assert_report_of(EPERM, 1000, "mems_realloc(1000)" NO_HEAP);
+	assert_fails(EPERM, mems_aligned_alloc(64, 100) == NULL);
+	assert_report_of(EPERM, 0, "mems_aligned_alloc(64, 100)" NO_HEAP);
 	assert_fails(EPERM, mems_usable_size(at(1000)) == 0);
+	assert_report_of(EPERM, 1000, "mems_usable_size(1000)" NO_HEAP);
+	assert_fails(EPERM, mems_usable_size(NULL) == 0);
+	assert_fails(EPERM, mems_trim() == 0);
 	assert_fails(EFAULT, mems_get(at(1000)) == NULL);
 	assert_fails(EFAULT, mems_get_range(at(1000), 1) == NULL);
 	assert_fails(EFAULT, mems_virtual(&byte) == NULL);
@@ -132,7 +143,7 @@ static void assert_no_heap(void)
 	                          "Sub-chain Length array: []\n");
 	free(text);
 	assert_fails(EINVAL, (mems_free(at(1000)), true));
-	assert_report(1000, "mems_free(1000): outside the heap");
+	assert_report(1000, "mems_free(1000)" NO_HEAP);
 }
 
 static void before_the_first_init_there_is_no_heap(void **state)

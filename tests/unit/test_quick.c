@@ -62,13 +62,15 @@ static void a_freed_block_is_shown_as_a_hole(void **state)
 	assert_int_equal(walk_segments(segments, 5), 4);
 	assert_int_equal(segments[1].type, MEMS_HOLE);
 	assert_true(segments[1].start == 2000 && segments[1].end == 3999);
-	assert_true(segments[1].size == 2000);
+	assert_true(segments[1].size == 2000 && segments[1].remembered_bytes == 2000);
+	assert_true(segments[0].remembered_bytes == 0 && segments[3].remembered_bytes == 0);
 	for (uintptr_t address = 2000; address < 4000; address++) {
 		struct mems_segment segment;
 		assert_succeeds(mems_segment_at(at(address), &segment) == 0);
 		assert_int_equal(segment.type, MEMS_HOLE);
 		assert_true(segment.start == 2000 && segment.end == 3999);
-		assert_true(segment.size == 2000 && segment.physical == segments[1].physical);
+		assert_true(segment.size == 2000 && segment.remembered_bytes == 2000);
+		assert_true(segment.physical == segments[1].physical);
 		assert_true(segment.node_start == 1000 && segment.node_end == 5095);
 	}
 	const struct mems_stats stats = stats_now();
@@ -180,6 +182,30 @@ static void the_rest_of_a_run_is_a_hole(void **state)
 	assert_misuse(3000, "in HOLE[3000:5095], freed before or never given out");
 	assert_true(take(96) == 4000);
 	assert_true(take(1000) == 3000);
+}
+
+/* What was taken as a run is no room for other sizes, and the description of the HOLE says so. */
+static void a_hole_tells_how_much_of_it_is_remembered(void **state)
+{
+	(void)state;
+	struct mems_segment hole;
+	for (size_t i = 0; i < 5; i++)
+		take(1000);
+	assert_chain("MAIN[1000:5095] -> PROCESS[1000:1999] <-> PROCESS[2000:2999] <-> "
+	             "PROCESS[3000:3999] <-> PROCESS[4000:4999] <-> HOLE[5000:5095] <-> NULL\n"
+	             "MAIN[5096:9191] -> PROCESS[5096:6095] <-> HOLE[6096:9191] <-> NULL\n");
+	assert_succeeds(mems_segment_at(at(9191), &hole) == 0);
+	assert_true(hole.size == 3096 && hole.remembered_bytes == 3000);
+	assert_succeeds(mems_segment_at(at(5000), &hole) == 0);
+	assert_true(hole.size == 96 && hole.remembered_bytes == 0);
+	assert_true(take(400) == 9192);
+	assert_true(take(1000) == 6096);
+	assert_succeeds(mems_segment_at(at(7096), &hole) == 0);
+	assert_true(hole.size == 2096 && hole.remembered_bytes == 2000);
+	assert_succeeds((mems_trim(), true));
+	assert_succeeds(mems_segment_at(at(7096), &hole) == 0);
+	assert_true(hole.size == 2096 && hole.remembered_bytes == 0);
+	assert_true(take(2096) == 7096);
 }
 
 /* ---- Taken again ------------------------------------------------------------------------- */
@@ -545,6 +571,118 @@ static void where_merging_does_not_help_the_os_is_asked(void **state)
 	assert_sound();
 }
 
+/* A full node: so many bytes of it are freed, in blocks of a page, and a larger block is wanted. Says
+ * whether all was merged for it. Then all is taken again. */
+static bool is_merged_at(size_t bytes)
+{
+	const size_t blocks = bytes / PAGE;
+	for (size_t i = 0; i < blocks; i++)
+		give_back(REST + i * PAGE);
+	const uintptr_t place = take(17 * PAGE);
+	give_back(place);
+	for (size_t i = 0; i < blocks; i++)
+		assert_true(take(PAGE) < 1000 + 2 * MIB);
+	fill_up();
+	assert_sound();
+	return place == REST;
+}
+
+static void make_full_pages(void)
+{
+	make_node(2 * MIB);
+	while (stats_now().largest_hole != 0)
+		take(PAGE);
+}
+
+/* A merge while the heap has not grown since the one before shows that it will soon come again:
+ * then twice as much must be remembered, up to 1 MiB. */
+static void merges_that_follow_each_other_are_put_off(void **state)
+{
+	(void)state;
+	for (size_t life = 0; life < 2; life++) {
+		make_full_pages();
+		assert_false(is_merged_at(256 * KIB - PAGE));
+		assert_true(is_merged_at(256 * KIB));
+		assert_true(is_merged_at(256 * KIB));
+		assert_false(is_merged_at(512 * KIB - PAGE));
+		assert_true(is_merged_at(512 * KIB));
+		assert_true(is_merged_at(512 * KIB));
+		assert_false(is_merged_at(MIB - PAGE));
+		assert_true(is_merged_at(MIB));
+		assert_true(is_merged_at(MIB));
+		assert_true(is_merged_at(MIB));
+		mems_finish();
+		mems_init();
+	}
+}
+
+/* Where the heap has grown between two of them, merging was of use. */
+static void a_heap_that_grows_merges_as_before(void **state)
+{
+	(void)state;
+	make_full_pages();
+	for (size_t i = 0; i < 4; i++) {
+		assert_true(is_merged_at(256 * KIB));
+		take(17 * PAGE);
+		fill_up();
+	}
+}
+
+/* mems_trim merges all, and does not put off the next merge. */
+static void trimming_merges_all(void **state)
+{
+	(void)state;
+	make_full_pages();
+	for (size_t i = 0; i < 3; i++) {
+		for (size_t j = 0; j < 20; j++)
+			give_back(REST + j * PAGE);
+		assert_succeeds((mems_trim(), true));
+		assert_sound();
+		assert_true(take(20 * PAGE) == REST);
+		give_back(REST);
+		for (size_t j = 0; j < 20; j++)
+			assert_true(take(PAGE) == REST + j * PAGE);
+	}
+	assert_true(is_merged_at(256 * KIB));
+	for (size_t j = 0; j < 20; j++)
+		give_back(REST + j * PAGE);
+	assert_succeeds((mems_trim(), true));
+	for (size_t j = 0; j < 20; j++)
+		assert_true(take(PAGE) == REST + j * PAGE);
+	assert_true(is_merged_at(256 * KIB));
+	assert_false(is_merged_at(512 * KIB - PAGE));
+}
+
+/* A node has 16 pages, or those that are needed where the limit refuses so many. */
+static void nodes_have_16_pages(void **state)
+{
+	(void)state;
+	take(8);
+	assert_int_equal(stats_now().pages, 16);
+	take(stats_now().largest_hole);
+	take(PAGE + 8);
+	assert_int_equal(stats_now().pages, 32);
+	take(stats_now().largest_hole);
+	take(17 * PAGE);
+	assert_int_equal(stats_now().pages, 32 + 17);
+	assert_succeeds(mems_aligned_alloc(PAGE, 3 * PAGE) != NULL);
+	assert_int_equal(stats_now().pages, 32 + 17 + 16);
+	take(stats_now().largest_hole);
+	take(200 * PAGE);
+	take(8);
+	assert_int_equal(stats_now().pages, 32 + 17 + 16 + 200 + (32 + 17 + 16 + 200) / 8);
+	for (size_t limit = 15; limit <= 33; limit += 3) {
+		mems_finish();
+		assert_int_equal(mems_option(MEMS_LIMIT, limit * PAGE), 0);
+		mems_init();
+		take(PAGE + 8);
+		assert_int_equal(stats_now().pages, limit < 16 ? 2 : 16);
+		take(stats_now().largest_hole);
+		take(PAGE + 8);
+		assert_int_equal(stats_now().pages, limit < 16 ? 4 : limit < 32 ? 18 : 32);
+	}
+}
+
 /* Blocks of 40 bytes are freed and taken again, the last first. */
 static void expect_last_first(const uintptr_t *blocks, size_t count)
 {
@@ -703,8 +841,10 @@ static void without_a_heap_nothing_is_taken(void **state)
 	mems_finish();
 	assert_fails(EPERM, mems_malloc(40) == NULL);
 	assert_fails(EPERM, mems_calloc(1, 40) == NULL);
+	assert_int_equal(report.count, 2);
+	reports_clear();
 	assert_fails(EINVAL, (mems_free(at(block + 40)), true));
-	assert_report(block + 40, "mems_free(1040): outside the heap");
+	assert_report(block + 40, "mems_free(1040): there is no heap, mems_init is missing");
 }
 
 /* and in a visitor. */
@@ -797,6 +937,7 @@ int main(void)
 		quick_fit_test(a_freed_block_is_refused_by_translation),
 		small_quick_fit_test(a_second_free_is_a_misuse),
 		small_quick_fit_test(the_rest_of_a_run_is_a_hole),
+		small_quick_fit_test(a_hole_tells_how_much_of_it_is_remembered),
 		quick_fit_test(the_block_remembered_last_is_taken_first),
 		quick_fit_test(however_many_are_remembered_the_last_is_first),
 		quick_fit_test(the_size_of_the_segment_counts),
@@ -819,6 +960,10 @@ int main(void)
 		quick_fit_test(in_a_large_heap_it_is_a_sixteenth),
 		quick_fit_test(what_is_taken_again_is_not_remembered),
 		quick_fit_test(where_merging_does_not_help_the_os_is_asked),
+		quick_fit_test(merges_that_follow_each_other_are_put_off),
+		quick_fit_test(a_heap_that_grows_merges_as_before),
+		quick_fit_test(trimming_merges_all),
+		quick_fit_test(nodes_have_16_pages),
 		quick_fit_test(after_merging_all_is_as_before),
 		quick_fit_test(when_the_os_refuses_all_is_merged),
 		quick_fit_test(an_impossible_request_merges_nothing),

@@ -20,7 +20,7 @@ static void assert_recorded(FILE *out, const char *lines)
 {
 	assert_int_equal(fclose(out), 0);
 	if (policy_under_test() == MEMS_QUICK_FIT) {
-		static const char policy[] = "o policy 1\n";
+		static const char policy[] = "o policy quick_fit\n";
 		assert_memory_equal(text, policy, sizeof policy - 1);
 		assert_string_equal(text + sizeof policy - 1, lines);
 	} else {
