@@ -1,9 +1,9 @@
 #!/bin/sh
-# Turns what three programs draw into sample/1.png to 5.png. Calls them; called by pictures.mk:
+# Turns what three programs draw into sample/1.png to 6.png. Calls them; called by pictures.mk:
 # sample/pictures/pictures.sh BUILD EXAMPLE REPLAY
 #
-# 1 to 4 are heaps that pictures and the example make; 5.png is the page that mems-replay makes of
-# sample/heap.trace, in a browser.
+# 1 to 4 are heaps that pictures and the example make; 5.png and 6.png show the page that mems-replay
+# makes of sample/heap.trace, in a browser.
 set -eu
 
 build=$1
@@ -27,5 +27,8 @@ for number in 1 2 3 4; do
 done
 
 "$replay" --html "$build/sample/pictures/5.html" sample/heap.trace >/dev/null
-node tests/replay/browser/screenshot.js "$build/sample/pictures/5.html#11" sample/5.png 1200 1154
-echo sample/5.png
+page="$build/sample/pictures/5.html"
+compare='call=19&mode=compare&policies=first_fit,worst_fit'
+node tests/replay/browser/screenshot.js "$page#call=11" sample/5.png 1200 834
+node tests/replay/browser/screenshot.js "$page#$compare" sample/6.png 1200 1506
+echo sample/5.png sample/6.png
