@@ -256,11 +256,11 @@ function mapShow(told) {
 
 function showHeap(told) {
 	const heap = heapNow();
-	const holes = heap.holes.count + heap.quickBlocks;
 	$('heap-line').textContent = `${bytes(heap.mapped)} mapped in ` +
-		`${plural(heap.nodes.length, 'main node')}: ${many(heap.segments - holes)} PROCESS and ` +
-		`${many(holes)} HOLE segments` + (heap.quickBlocks ?
-		`, of which quick fit remembers ${many(heap.quickBlocks)}` : '');
+		`${plural(heap.nodes.length, 'main node')}: ` +
+		`${many(heap.segments - heap.holes.count - heap.quickBlocks)} PROCESS and ` +
+		`${many(heap.shownHoles)} HOLE segments` + (heap.quickBlocks ?
+		`; in these, ${plural(heap.quickBlocks, 'block')} that quick fit remembers` : '');
 	map.draw(heap, mapShow(told));
 	const legend = ['<span><i class="key process"></i>PROCESS: in use, #3 is block 3</span>',
 		'<span><i class="key hole"></i>HOLE: free</span>'];

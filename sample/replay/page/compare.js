@@ -23,8 +23,10 @@ const MEASURES = [
 		isCurve: true},
 	{name: 'HOLEs looked at', value: (run, call) => run.looked[call], write: many, isCurve: true,
 		isSearch: true},
-	{name: 'HOLEs looked at so far, mean of the requests', write: value => value.toFixed(2),
+	{name: 'HOLEs looked at so far per request, mean', write: value => value.toFixed(1),
 		value: (run, call) => sumsOf(run, call).mean, isSearch: true},
+	{name: 'HOLEs looked at so far per request, worst', write: many,
+		value: (run, call) => sumsOf(run, call).worst, isSearch: true},
 	{name: 'Blocks that could not be had', value: (run, call) => sumsOf(run, call).failed,
 		write: many},
 ];
@@ -32,12 +34,12 @@ const MEASURES = [
 /* The sums over all calls up to one; they go on from where they were. */
 function sumsOf(run, call) {
 	const kept = run.sums && run.sums.call <= call ? run.sums :
-		{call: 0, looked: 0, requests: 0, failed: 0};
+		{call: 0, looked: 0, worst: 0, requests: 0, failed: 0};
 	for (let i = kept.call + 1; i <= call; i++) {
-		const isFree = 'fg'.includes(run.calls.kind[i - 1]);
 		kept.looked += run.looked[i];
-		kept.requests += isFree ? 0 : 1;
-		kept.failed += !isFree && run.result[i] === 0 ? 1 : 0;
+		kept.worst = Math.max(kept.worst, run.looked[i]);
+		kept.requests += run.requested[i] ? 1 : 0;
+		kept.failed += run.requested[i] && run.result[i] === 0 ? 1 : 0;
 	}
 	kept.call = call;
 	run.sums = kept;
@@ -90,6 +92,8 @@ class Comparison {
 
 	/* Draws the state after a call. runs: one for each policy. */
 	draw(runs, call, show) {
+		for (const run of runs)
+			run.largest[call] = run.at(call).largestShown();
 		const first = runs[0].at(call);
 		runs.forEach((run, i) => {
 			const panel = this.find('panels').children[i];

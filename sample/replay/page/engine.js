@@ -165,6 +165,8 @@ class Heap {
 		this.mapped = 0;
 		this.looked = 0;  /* at so many HOLEs did the last call look */
 		this.trimmed = 0; /* the last call that emptied the quick lists */
+		this.requested = 0; /* the last call that needed a HOLE */
+		this.shownHoles = 0; /* what is free, QUICK merged with its neighbours as all who look see it */
 	}
 
 	/* ---- Sub-chains ---- */
@@ -198,8 +200,16 @@ class Heap {
 		this.segments--;
 	}
 
+	/* How many neighbours of a segment are free: as many more HOLEs are shown when it is taken, less
+	 * the one that it was. */
+	static freeBeside({previous, next}) {
+		return (previous && previous.kind !== PROCESS ? 1 : 0) +
+			(next && next.kind !== PROCESS ? 1 : 0);
+	}
+
 	/* Makes a HOLE of a segment, and merges it with those beside it. */
 	free(segment) {
+		this.shownHoles += 1 - Heap.freeBeside(segment);
 		segment.kind = HOLE;
 		segment.block = -1;
 		segment.call = this.calls;
@@ -223,6 +233,7 @@ class Heap {
 			this.holes.add(hole);
 		if (block.size > size)
 			this.holes.add(this.split(block, size));
+		this.shownHoles += Heap.freeBeside(block) - 1;
 		block.kind = PROCESS;
 		block.call = this.calls;
 		return block;
@@ -276,6 +287,7 @@ class Heap {
 		node.first = this.segment(node, HOLE, start, size);
 		this.nodes.push(node);
 		this.mapped += size;
+		this.shownHoles++;
 		this.holes.add(node.first);
 		return node.first;
 	}
@@ -312,6 +324,7 @@ class Heap {
 			this.quick.delete(size);
 		this.quickBlocks--;
 		this.quickBytes -= size;
+		this.shownHoles += Heap.freeBeside(block) - 1;
 		block.kind = PROCESS;
 		block.call = this.calls;
 		return block;
@@ -323,6 +336,7 @@ class Heap {
 		this.quick.get(block.size).push(block);
 		this.quickBlocks++;
 		this.quickBytes += block.size;
+		this.shownHoles += 1 - Heap.freeBeside(block);
 		block.kind = QUICK;
 		block.block = -1;
 		block.call = this.calls;
@@ -341,6 +355,7 @@ class Heap {
 
 	/* A new block, or null. */
 	obtain(size, alignment, isMove) {
+		this.requested = this.calls;
 		if (this.isQuick(size, alignment)) {
 			this.looked = 1;
 			return this.pop(size);
@@ -362,6 +377,7 @@ class Heap {
 	/* The same where the address is known, as in a recording; pages: of main nodes that come. The
 	 * library's own quick fit does not say at how many HOLEs it looks. */
 	obtainAt({address, pages}, size, alignment) {
+		this.requested = this.calls;
 		if (this.options.policy !== 'recorded')
 			this.search(size, alignment);
 		while (address >= this.options.start + this.mapped && pages.length > 0)
@@ -444,8 +460,10 @@ class Heap {
 			return block.start;
 		}
 		const size = this.round(call.size);
-		if (call.alignment > this.options.page)
+		if (call.alignment > this.options.page) {
+			this.requested = this.calls;
 			return 0;
+		}
 		if (call.kind === 'r')
 			return block ? this.resize(call, block, size, recorded) : 0;
 		const alignment = call.kind === 'm' ? call.alignment : 1;
@@ -461,6 +479,21 @@ class Heap {
 		for (const one of node ? [node] : this.nodes)
 			for (let segment = one.first; segment; segment = segment.next)
 				yield segment;
+	}
+
+	/* The largest HOLE as all who look see it. */
+	largestShown() {
+		let largest = 0;
+		if (this.quickBlocks === 0)
+			return this.holes.largest();
+		for (const node of this.nodes) {
+			let size = 0;
+			for (let s = node.first; s; s = s.next) {
+				size = s.kind === PROCESS ? 0 : size + s.size;
+				largest = Math.max(largest, size);
+			}
+		}
+		return largest;
 	}
 
 	/* The chains in a line: "N P1000-1999 H2000-5095 N ...", QUICK shown as part of a HOLE. */
@@ -488,7 +521,8 @@ class Heap {
 		const {nodes, segments} = this;
 		const saved = {
 			ends: nodes.map(node => node.end), rover: this.rover, calls: this.calls,
-			process: this.process, looked: this.looked, sizes: new Float64Array(segments),
+			process: this.process, looked: this.looked, shownHoles: this.shownHoles,
+			sizes: new Float64Array(segments),
 			blocks: new Int32Array(segments), madeBy: new Int32Array(segments),
 			isHole: new Uint8Array(segments), quick: [],
 		};
@@ -516,6 +550,7 @@ class Heap {
 		heap.calls = saved.calls;
 		heap.rover = saved.rover;
 		heap.looked = saved.looked;
+		heap.shownHoles = saved.shownHoles;
 		heap.process = saved.process;
 		for (const end of saved.ends) {
 			const start = heap.options.start + heap.mapped;

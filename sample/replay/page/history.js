@@ -154,6 +154,7 @@ function idsRead(text) {
 
 const KEYFRAMES = 64; /* states that are kept, at even distances */
 const STRIDE_LEAST = 64;
+const SAMPLES = 1000; /* states in which the largest HOLE is looked for where that takes a walk */
 const SLICE_CALLS = 64; /* between two looks at the clock */
 
 /* Calls on a heap. Knows what each call gave, and what the heap measured after it. */
@@ -168,9 +169,11 @@ class Run {
 		this.front = new Heap(this.options); /* after the last call that was made */
 		this.views = [null, null];           /* before and after the call that is looked at */
 		this.stride = Math.max(STRIDE_LEAST, Math.ceil(calls.count / KEYFRAMES));
+		this.sampling = Math.ceil((calls.count + 1) / SAMPLES);
 		this.keyframes = [this.front.save()];
 		this.result = [0];
 		this.looked = [0];
+		this.requested = [false];
 		this.process = [0];
 		this.mapped = [0];
 		this.holes = [0];
@@ -204,8 +207,10 @@ class Run {
 		this.looked[number] = heap.looked;
 		this.process[number] = heap.process;
 		this.mapped[number] = heap.mapped;
-		this.holes[number] = heap.holes.count + heap.quickBlocks;
-		this.largest[number] = heap.holes.largest();
+		this.holes[number] = heap.shownHoles;
+		this.largest[number] = heap.quickBlocks === 0 || number % this.sampling === 0 ?
+			heap.largestShown() : this.largest[number - 1];
+		this.requested[number] = heap.requested === number;
 		this.nodes[number] = heap.nodes.length;
 		this.trims.delete(number);
 		if (result === 0 && heap.trimmed === number)
@@ -260,7 +265,7 @@ class Run {
 			this.front = this.forward(null, number);
 			this.views = [null, null];
 		}
-		for (const column of [this.result, this.looked, this.process, this.mapped, this.holes,
+		for (const column of [this.result, this.looked, this.requested, this.process, this.mapped, this.holes,
 			this.largest, this.nodes])
 			column.length = number + 1;
 	}

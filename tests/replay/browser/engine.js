@@ -51,6 +51,10 @@ function check(heap) {
 	assert.strictEqual(heap.holes.count, [...heap.holes].length);
 	assert.strictEqual(heap.holes.largest(), Math.max(0, ...[...heap.holes].map(s => s.size)));
 	assert.strictEqual(heap.quickBytes, sizes(3));
+	const shown = heap.text().split(' ').filter(word => word.startsWith('H')).map(word => word.slice(1)
+		.split('-').map(Number)).map(([start, end]) => end - start + 1);
+	assert.strictEqual(heap.shownHoles, shown.length);
+	assert.strictEqual(heap.largestShown(), Math.max(0, ...shown));
 	all.forEach(s => assert.strictEqual(s.kind === 1, heap.blocks[s.block] === s));
 }
 

@@ -266,21 +266,36 @@ async function testCompare() {
 		'document.querySelectorAll("#compare-choice :checked:disabled").length'), 2, 'two at least');
 }
 
-/* The table of measures against what mems-replay says of each policy. */
+/* The table of measures against what mems-replay --compare says. */
 async function testMeasures() {
-	const trace = traceOf(SMALL);
-	await suite.open(pageOfText(SMALL), `call=${SMALL_CALLS}&mode=compare&policies=` +
-		'first_fit,next_fit,best_fit,worst_fit');
-	const cells = await suite.get(`[...document.querySelectorAll('#compare-table tbody tr')].map(row =>
-		[...row.cells].map(cell => cell.innerText.replace(/[✓, ]/g, '')))`);
-	['first_fit', 'next_fit', 'best_fit', 'worst_fit'].forEach((policy, i) => {
-		const {stats} = JSON.parse(execFileSync(replay, ['--json', '-', '--policy', policy, trace]));
-		const [mapped, holes, largest, torn] = cells.slice(0, 4).map(row => row[i + 1]);
-		assert.deepStrictEqual([mapped, holes, largest], [stats.mapped_bytes, stats.hole_segments,
-			stats.largest_hole].map(String), policy);
-		assert.strictEqual(torn,
-			`${((1 - stats.largest_hole / stats.hole_bytes) * 100).toFixed(1)}%`);
-	});
+	const text = fs.readFileSync('tests/traces/bash.rep', 'utf8').split('\n').slice(0, 3000)
+		.filter(line => /^[a-z]/.test(line)).join('\n');
+	const html = pageOfText(text);
+	const said = execFileSync(replay, ['--compare', traceOf(text)], {encoding: 'utf8'});
+	const row = name => said.split('\n').find(line => line.startsWith(name)).slice(name.length)
+		.trim().split(/\s+/).slice(0, 5);
+	const peak = /\(after call (\d+)\)/.exec(said)[1];
+	for (const policies of [['first_fit', 'next_fit', 'best_fit', 'worst_fit'],
+		['worst_fit', 'quick_fit']]) {
+		const cells = async call => {
+			await suite.open(html, `call=${call}&mode=compare&policies=${policies.join(',')}`);
+			await suite.until(`!timeline.isWorking && document.getElementById('slider').value > 0`);
+			return suite.get(`Object.fromEntries([...document.querySelectorAll('#compare-table tr')]
+				.map(row => [...row.cells].map(c => c.innerText.replace(/[✓, %]/g, '')))
+				.map(([name, ...rest]) => [name, rest]))`);
+		};
+		const of = name => policies.map(policy =>
+			row(name)[['first_fit', 'next_fit', 'best_fit', 'worst_fit', 'quick_fit'].indexOf(policy)]);
+		const then = await cells(peak), end = await cells(text.split('\n').length);
+		assert.deepStrictEqual(then['Bytesmapped'], of('bytes mapped at the peak'));
+		assert.deepStrictEqual(then['HOLEs'], of('HOLEs at the peak'));
+		assert.deepStrictEqual(then['Externalfragmentation'],
+			of('% external fragmentation at the peak'));
+		assert.deepStrictEqual(end['HOLEslookedatsofarperrequestmean'],
+			of('HOLEs looked at per request, mean'));
+		assert.deepStrictEqual(end['HOLEslookedatsofarperrequestworst'],
+			of('HOLEs looked at per request, worst'));
+	}
 }
 
 /* ---- Predicting ------------------------------------------------------------------------------ */
