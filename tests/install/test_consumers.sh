@@ -90,6 +90,14 @@ exports_the_functions_alone()
 		LC_ALL=C sort | diff "$work/functions" -
 }
 
+# Position-independent code calls a function for each thread-local variable that does not say
+# otherwise: __attribute__((tls_model("initial-exec"))).
+calls_nothing_for_thread_local_variables()
+{
+	nm -u "$home/lib/libmems.a" >"$work/undefined" && grep -q ' mmap' "$work/undefined" &&
+		! grep -e __tls_get_addr -e __tls_desc "$work/undefined"
+}
+
 # A plugin that has the archive inside.
 goes_into_a_shared_object()
 {
@@ -144,6 +152,7 @@ check "it is installed" installs
 check "the shared library has its soname" has_its_soname
 check "the shared library exports the functions of mems.h and nothing else" \
 	exports_the_functions_alone
+check "the archive calls nothing for thread-local variables" calls_nothing_for_thread_local_variables
 check_compiler gcc gcc c example.c "$c_standards"
 check_compiler clang clang c example.c "$c_standards"
 check_compiler g++ g++ c++ example.cpp "$cxx_standards"
