@@ -350,6 +350,15 @@ enum lock_state {
 
 enum { OPTIONS = MEMS_LIMIT + 1 };
 
+/* By which mems-look finds the heap in a core dump, where there may be no symbols. */
+struct sign {
+	uint64_t magic;          /* SIGN_MAGIC, while there is a heap */
+	uint64_t layout;         /* see sign_layout */
+	const struct heap *heap; /* where the structure lies that holds this */
+};
+
+#define SIGN_MAGIC UINT64_C(0x9D50414548534D65)
+
 static mems_error_handler handler_default;
 
 /* What lives as long as the process. */
@@ -415,6 +424,8 @@ static struct heap {
 	FILE *record;                /* where calls are recorded, the caller's; else NULL */
 	struct table ids;            /* for the granule at which a live block starts: its id */
 	uint32_t record_next;        /* the id that the next block gets */
+
+	struct sign sign;
 } heap;
 
 /* ---- Bits and arithmetic: pure functions ----------------------------------------------------- */
@@ -3677,6 +3688,22 @@ static bool life_may_change(void)
 	return false;
 }
 
+/* A number for the structures that mems-look reads from the memory of another process. */
+static uint64_t sign_layout(void)
+{
+	static const size_t parts[] = {
+		MEMS_VERSION_MAJOR, MEMS_VERSION_MINOR, sizeof(void *), sizeof(heap), TABLES,
+		sizeof(struct table), sizeof(struct main_node), sizeof(struct bins), SUMMARY_LEVELS,
+		offsetof(struct heap, top), offsetof(struct heap, shift), offsetof(struct heap, tables),
+		offsetof(struct heap, reservation), offsetof(struct heap, touched_pages),
+		offsetof(struct heap, coalesced_granules), offsetof(struct heap, sign),
+	};
+	uint64_t layout = 0;
+	for (unsigned i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
+		layout = layout * UINT64_C(1099511628211) + parts[i];
+	return layout;
+}
+
 void mems_init(void)
 {
 	if (heap.is_started || !life_may_change())
@@ -3690,6 +3717,7 @@ void mems_init(void)
 		.is_quick = option_value(MEMS_POLICY) == MEMS_QUICK_FIT,
 		.is_watched = has_memory_checker(),
 		.look_due = (ptrdiff_t)(LOOK_BYTES >> shift),
+		.sign = { SIGN_MAGIC, sign_layout(), &heap },
 	};
 	for (unsigned i = 0; i < STALE_GROUPS; i++)
 		heap.stale[i].group = i;
