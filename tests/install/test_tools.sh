@@ -169,6 +169,16 @@ works_where_libdir_is_elsewhere()
 		preload=$work/third/bin/mems-preload shows_the_chains
 }
 
+says_that_its_folder_cannot_be()
+{
+	make -s install PREFIX="$work/a:folder" &&
+		for program in "$work/a:folder"/bin/mems-*d; do
+			set -- "$program" ls
+			[ "${program##*/}" != mems-record ] || set -- "$program" -o "$work/x" ls
+			ends_with 125 "$@" && grep -q "no colon: $work/a:folder" "$work/said" || return
+		done
+}
+
 check "programs to be recorded are built" calls_make
 check "mems-record records each call" records_each_call
 check_with musl-tools "mems-record records each call of a program of musl" records_each_call_of_musl
@@ -181,4 +191,5 @@ check "a program that cannot be recorded is told of" says_that_nothing_was_recor
 check "mems-preload shows the chains of a program" shows_the_chains
 check "both work where they were moved to" works_where_it_was_moved_to
 check "both work where libdir is elsewhere" works_where_libdir_is_elsewhere
+check "a folder that cannot be preloaded from is told of" says_that_its_folder_cannot_be
 exit $status
