@@ -2276,15 +2276,30 @@ static NOINLINE void pages_touch(size_t start, size_t stop)
 	heap.kept_pages = min_size(heap.kept_pages + again, os_page_from(peak_granules()));
 }
 
-/* A HOLE as large as this was taken from start to stop. A page that is not touched lies wholly in
- * one HOLE: so most often there is nothing to note. */
-static inline void pages_touch_in_hole(size_t hole_size, size_t start, size_t stop)
+/* How many pages at the two ends of a coalesced HOLE, of which the granules up to stop are taken, were
+ * counted in purged_pages: they reach out of the HOLE, and are not touched. */
+static size_t purged_at_ends(struct hole hole, size_t stop)
 {
-	if (hole_size < os_page_granules())
+	const size_t first = os_page_of(hole.start);
+	const size_t last = os_page_of(stop - 1);
+	const bool is_first_out = first < os_page_from(hole.start);
+	const bool is_last_out = last >= os_page_of(hole.start + hole.size);
+	return (size_t)(is_first_out && !is_touched(hole.start)) +
+	       (size_t)(is_last_out && !is_touched(stop - 1) && !(is_first_out && first == last));
+}
+
+/* A coalesced HOLE was taken up to stop. A page that is not touched lies wholly in one HOLE, unless
+ * cached blocks lie in it: so most often there is nothing to note. */
+static inline void pages_touch_in_hole(struct hole hole, size_t stop)
+{
+	if (hole.size < os_page_granules() && LIKELY(heap.purged_pages == 0))
 		return;
-	const bool is_short = stop - start < os_page_granules();
-	if (!is_short || !is_touched(start) || !is_touched(stop - 1))
-		pages_touch(start, stop);
+	const bool is_short = stop - hole.start < os_page_granules();
+	if (is_short && is_touched(hole.start) && is_touched(stop - 1))
+		return;
+	if (UNLIKELY(heap.purged_pages != 0))
+		heap.purged_pages -= purged_at_ends(hole, stop);
+	pages_touch(hole.start, stop);
 }
 
 /* Whether no granule of the page is live. */
@@ -2404,7 +2419,9 @@ static NOINLINE void hole_split(struct hole hole, size_t taken, size_t live, enu
 		coalesced_mark(rest, true);
 	hole_shrink(hole, rest);
 	if (purpose != FOR_CALLOC)
-		pages_touch_in_hole(hole.size, hole.start, rest);
+		pages_touch_in_hole(hole, rest);
+	else if (UNLIKELY(heap.purged_pages != 0))
+		heap.purged_pages -= purged_at_ends(hole, rest);
 	heap.coalesced_granules -= taken;
 	mem_mark_undefined(hole.start, taken);
 }
