@@ -3,7 +3,7 @@
  *
  * mems_malloc hands out *virtual* addresses (the first is 1000). They are never dereferenced;
  * mems_get translates one into the *physical* address, inside memory that mmap returned, where
- * the bytes can be read and written. The books are two chains that can be printed, walked and
+ * the bytes can be read and written. The heap is two chains that can be printed, walked and
  * checked at any time: a main chain with one node for each mmap request, and in each node a
  * sub-chain of segments, PROCESS (in use) or HOLE (free).
  *
@@ -14,7 +14,10 @@
  *                      5 % under quick fit
  *   Alignment          of physical addresses: MEMS_ALIGNMENT, 8 by default, which is less than
  *                      alignof(max_align_t) on most machines. Ask for 16 with mems_option, or use
- *                      mems_aligned_alloc, before storing long double or vector types.
+ *                      mems_aligned_alloc, before storing long double or vector types. The first
+ *                      virtual address, 1000, is no multiple of 16: where a checker such as UBSan
+ *                      looks at expressions like &v->n on virtual addresses of such types, ask
+ *                      for MEMS_START_ADDRESS 1008 as well.
  *   Smallest block     MEMS_ALIGNMENT bytes; mems_malloc(0) is an error (EINVAL)
  *   Largest heap       2^32 - 4096 granules of MEMS_ALIGNMENT bytes: 32 GiB at 8, 4 GiB at 1; less
  *                      where the machine gives less address space (see "Limits" in the README)
@@ -30,7 +33,10 @@
  *   reports a misuse), a misused address (EINVAL), a bad argument (EINVAL), a visitor at work
  *   (EBUSY), no memory (ENOMEM).
  * Misuse: mems_free, mems_realloc and mems_usable_size of an address that is not the start of a
- *   live block change nothing, set errno to EINVAL and report one line (mems_set_error_handler).
+ *   live block change nothing, set errno to EINVAL and report one line (mems_set_error_handler). So
+ *   does every allocation without a heap, with EPERM: mems_init is missing.
+ * A program that interposes mmap, munmap, mprotect, madvise or mincore may call MeMS there: while a
+ *   request of MeMS is under way, its thread gets ENOMEM for an allocation and EBUSY for mems_free.
  * Threads: every function may be called from any thread at any time, but for mems_init, mems_finish
  *   and mems_option: those only while no other thread is in MeMS. The translations, and
  *   mems_usable_size of a live block, take no lock; all others share one, which is not taken in a
@@ -121,7 +127,7 @@ struct mems_stats {
  * is not cancelled meanwhile. */
 typedef int mems_visitor(const struct mems_segment *segment, void *context);
 
-/* Called for a misuse. error: EINVAL; v_ptr: the address passed; message: one line without a
+/* Called for a misuse. error: EINVAL, or EPERM without a heap; v_ptr: the address passed, or NULL; message: one line without a
  * newline, which lives only during the call. It may call abort and any function of MeMS. */
 typedef void mems_error_handler(int error, const void *v_ptr, const char *message);
 
@@ -147,14 +153,15 @@ int mems_option(enum mems_option option, size_t value);
 
 /* Returns the virtual address of a new PROCESS segment of size bytes, rounded up to a multiple of
  * MEMS_ALIGNMENT, at the low end of the lowest-addressed HOLE that is large enough. Where there is
- * none, maps a new main node of max(pages needed, pages mapped so far / 8) pages. The contents
- * are not defined. The block is the caller's until mems_free or mems_finish.
+ * none, maps a new main node of max(pages needed, pages mapped so far / 8) pages, under
+ * MEMS_QUICK_FIT at least 16, or of the pages needed where that is refused. The contents are not
+ * defined. The block is the caller's until mems_free or mems_finish.
  * NULL with the heap unchanged: EPERM no heap, EINVAL size 0, EBUSY in a visitor, ENOMEM no memory
  * (also where size overflows). Cost: O(log heap), and one request to the OS for a new node. */
 void *mems_malloc(size_t size);
 
-/* As mems_malloc(count * size), with the bytes zeroed; an overflowing product gives ENOMEM.
- * Cost: as mems_malloc, and the zeroing. */
+/* As mems_malloc(count * size), with the bytes zeroed; an overflowing product gives ENOMEM. Pages
+ * that are not in memory stay so. Cost: as mems_malloc, and the zeroing. */
 void *mems_calloc(size_t count, size_t size);
 
 /* Changes the size of the block at v_ptr and returns its virtual address, which may be another;
@@ -176,12 +183,19 @@ void *mems_aligned_alloc(size_t alignment, size_t size);
 
 /* Turns the block at v_ptr into a HOLE and merges it at once with the HOLEs on its left and right
  * in the same main node. NULL does nothing. Never needs memory.
- * Under MEMS_QUICK_FIT the block is remembered by its exact size instead, for the next request of
- * that size, and looks like any HOLE to all functions that translate or look. Placement treats it
- * as taken until it is merged for good: before the OS is asked for memory, when the remembered
- * blocks add up to 256 KiB and to a sixteenth of the heap; and before ENOMEM is given.
+ * Under MEMS_QUICK_FIT a block of up to 64 KiB is remembered by its exact size instead, for the next
+ * request of that size, and looks like any HOLE to all functions that translate or look. A size that
+ * is asked for again and again may take a run of blocks at once, of up to 4 KiB together, and
+ * remember the rest: these too are HOLEs to all who look (mems_segment.remembered_bytes). Placement
+ * treats all that is remembered as taken until it is merged for good: in mems_trim, before ENOMEM is
+ * given, and before the OS is asked for memory, when it adds up to a sixteenth of the heap and to
+ * 256 KiB. Where the heap has not grown since the last such merge, these 256 KiB double, at most
+ * twice, until mems_finish.
+ * Whole pages inside HOLEs go back to the OS: what of them is resident falls to a quarter of what is
+ * in use plus 4 MiB as the program goes on freeing. Pages that are taken again are kept beyond that;
+ * of what then lies unused for a second, half goes back. That changes no address.
  * An address that is not the start of a live block: nothing changes, EINVAL with a report.
- * EBUSY in a visitor. Cost: O(log heap). The whole pages of large HOLEs may go back to the OS. */
+ * EBUSY in a visitor. Cost: O(log heap), and at most 64 requests to the OS. */
 void mems_free(void *v_ptr);
 
 /* The size of the PROCESS segment that starts at v_ptr, all of which the caller may use. Else 0:
@@ -248,15 +262,16 @@ int mems_fprint_json(FILE *out);
  * caller's, must outlive the recording, and is used by no one else meanwhile:
  *     a ID SIZE   c ID SIZE   m ID SIZE ALIGNMENT   r ID SIZE   f ID
  * for mems_malloc, mems_calloc, mems_aligned_alloc, mems_realloc and mems_free; ID is a number that
- * the block keeps until it is freed. Options that differ from the defaults come first, as lines
- * "o NAME VALUE" (policy, alignment, start, page-size, limit). NULL ends the recording, and so do
+ * the block keeps until it is freed. A line "g" says that all that MEMS_QUICK_FIT remembers was merged
+ * for good by mems_trim, or before a call that failed. Options that differ from the defaults come first, as lines
+ * "o NAME VALUE" (policy: first_fit or quick_fit; alignment, start, page-size, limit). NULL ends the recording, and so do
  * mems_finish and, in the child alone, fork. Write errors are left in ferror(out).
  * Returns 0, or -1: EINVAL no heap, EBUSY a heap that is not empty any more, or a visitor at work,
  * ENOMEM no memory for the ids (4 bytes a granule where blocks start).
  * Cost: a line of output a call; while off, one load and branch. */
 int mems_record(FILE *out);
 
-/* Verifies every invariant of the heap (I1 to I16, listed at the top of mems.c) and returns how
+/* Verifies every invariant of the heap (I1 to I17, listed at the top of mems.c) and returns how
  * many are broken: 0 for a sound heap. Names each broken one in a line on report, unless that is
  * NULL. Cost: linear in the mapped bytes. */
 int mems_check(FILE *report);
