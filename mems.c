@@ -74,11 +74,13 @@
  *        that), tree[k + 1][i] the largest of its 16 entries in tree[k]; entries beyond top are 0
  *   I12  no coalesced HOLE of class_min[c] or more granules starts before leaf search_start[c]; no
  *        search start is less than that of the class before
- *   I13  the counters equal what the chains say; no peak is below its counter
+ *   I13  the counters equal what the chains say; no peak is below its counter or beyond top
  *   I14  a page with a live granule is touched and below high_page, no page from high_page on is
- *        touched, and the counts of pages equal the bits
- *   I15  the bins hold exactly the cached blocks, each in the bin of its size
- *   I16  the tables lie one after another in the reservation, writable as far as the heap needs
+ *        touched, the counts of pages equal the bits, and no more is kept than was ever in use
+ *   I15  the bins hold exactly the cached blocks, each in the bin of its size; the flush before is
+ *        not ahead of the heap
+ *   I16  the tables fill the reservation after the heap, one after another, as large as the limit
+ *        asks for, and writable as far as the heap needs
  *   I17  live is set for all granules of PROCESS segments and for top, but for the leaves between
  *        the first and the last of a PROCESS if there are more than FILLED_LEAVES of them: for
  *        these a bit in live_leaves is, unless they lie in the whole regions between the first and
@@ -3309,8 +3311,8 @@ static bool check_extent(struct findings *findings)
 	check(findings, 1, heap.page_log2 == lowest_bit(page_bytes / alignment), 0);
 	check(findings, 1, heap.os_page_log2 == lowest_bit(os_page_bytes() / alignment), 0);
 	check(findings, 1, heap.is_quick == (option_value(MEMS_POLICY) == MEMS_QUICK_FIT), 0);
-	check(findings, 1, (uintptr_t)heap.base % page_bytes == 0, 0);
-	check(findings, 1, offset < page_bytes && offset < heap.reservation_bytes, 0);
+	check(findings, 1, (uintptr_t)heap.base == round_up((uintptr_t)heap.reservation, page_bytes), 0);
+	check(findings, 1, offset < heap.reservation_bytes, 0);
 	if (findings->count[1] == 0) {
 		const size_t room = (heap.reservation_bytes - offset) >> heap.shift;
 		check(findings, 1, heap.top <= heap.limit && heap.limit <= room, heap.top);
@@ -3319,22 +3321,38 @@ static bool check_extent(struct findings *findings)
 	return findings->count[1] == 0;
 }
 
+/* I16 for one table, which lies at next. */
+static void check_table(struct findings *findings, unsigned name, const char *next)
+{
+	const struct table *table = &heap.tables[name];
+	const size_t needed = name < TABLES_OF_HEAP ? table_bytes(table, heap.top)
+	                      : name == CHUNKS ? heap.chunk_count * CHUNK_SLOTS * sizeof(uint32_t)
+	                      : heap.chunk_count != 0 ? sizeof(struct bins) : 0;
+	check(findings, 16, table->memory == next, name);
+	check(findings, 16, name >= TABLES_OF_HEAP ||
+	      table->reserved_bytes == table_bytes(table, heap.limit), name);
+	check(findings, 16, table->committed_bytes <= table->reserved_bytes, name);
+	check(findings, 16, heap.top == 0 || table->committed_bytes >= needed, name);
+}
+
 /* I16, likewise. */
 static bool check_tables(struct findings *findings)
 {
-	const char *end = heap.reservation + heap.reservation_bytes;
-	const char *next = heap.tables[0].memory;
-	check(findings, 16, next >= heap.base + (heap.limit << heap.shift) && next < end, 0);
-	for (unsigned i = 0; i < TABLES && findings->count[16] == 0; i++) {
-		const struct table *table = &heap.tables[i];
-		const size_t needed = i < TABLES_OF_HEAP ? table_bytes(table, heap.top)
-		                                         : heap.chunk_count * CHUNK_SLOTS * sizeof(uint32_t);
-		check(findings, 16, table->memory == next, i);
-		check(findings, 16, table->reserved_bytes <= (size_t)(end - next), i);
-		check(findings, 16, table->committed_bytes <= table->reserved_bytes, i);
-		check(findings, 16, heap.top == 0 || table->committed_bytes >= needed || i == BIN_TABLE, i);
-		next += table->reserved_bytes;
+	const size_t slack = option_value(MEMS_PAGE_SIZE) - os_page_bytes();
+	const char *next = heap.base + (heap.limit << heap.shift);
+	for (unsigned i = 0; i < TABLES; i++)
+		check(findings, 16, heap.tables[i].granules_log2 < 64, i);
+	if (findings->count[16] != 0)
+		return false;
+	for (unsigned i = 0; i < TABLES; i++) {
+		check_table(findings, i, next);
+		next += heap.tables[i].reserved_bytes;
 	}
+	const size_t bytes = (heap.limit << heap.shift) + slack + tables_share(heap.limit);
+	check(findings, 16, heap.reservation_bytes == bytes || heap.reservation_bytes == 2 * bytes, 0);
+	check(findings, 16, (heap.record == NULL) == (heap.ids.memory == NULL), TABLES);
+	check(findings, 16, heap.record == NULL || heap.top == 0 ||
+	      heap.ids.committed_bytes >= (heap.top + 1) * sizeof(uint32_t), TABLES);
 	check(findings, 16, heap.chunk_count <= MAX_CHUNKS, heap.chunk_count);
 	check(findings, 16, (heap.chunk_count != 0) == (heap.is_quick && heap.top != 0), 0);
 	return findings->count[16] == 0;
@@ -3563,6 +3581,7 @@ static void check_bins(struct findings *findings, const struct tally *found)
 	check(findings, 15, tally.blocks == found->cached.blocks, found->cached.blocks);
 	check(findings, 15, tally.sum == found->cached.sum && tally.mix == found->cached.mix, 0);
 	check(findings, 15, tally.granules == found->cached.granules, found->cached.granules);
+	check(findings, 15, heap.flush_top <= heap.top && heap.flush_shift <= MOST_FLUSH_SHIFT, 0);
 	check(findings, 13, heap.coalesced_granules == found->coalesced, heap.coalesced_granules);
 }
 
@@ -3582,6 +3601,7 @@ static void check_leaves(struct findings *findings)
 	}
 	check(findings, 13, process_granules() == tally.process, process_granules());
 	check(findings, 13, heap.room_granules <= heap.recent_peak, heap.recent_peak);
+	check(findings, 13, peak_granules() <= heap.top, peak_granules());
 	if (heap.is_quick)
 		check_bins(findings, &tally);
 	else
@@ -3604,6 +3624,8 @@ static void check_pages(struct findings *findings)
 	check(findings, 14, bits_count(touched, 0, round_up(pages + 1, 64)) == heap.touched_pages, 0);
 	check(findings, 14, heap.purged_pages == purged, purged);
 	check(findings, 14, heap.sweep <= pages, heap.sweep);
+	check(findings, 14, heap.kept_pages <= os_page_from(peak_granules()), heap.kept_pages);
+	check(findings, 14, heap.vain_sweeps <= MOST_VAIN_SWEEPS, heap.vain_sweeps);
 }
 
 static int findings_print(const struct findings *findings, FILE *report)
