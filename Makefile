@@ -28,10 +28,11 @@ record := $(programs)/mems-record
 # not: it cannot be installed beside the compilers of other machines, unlike gcc-12-multilib.
 m32 := -m32 -idirafter /usr/include/x86_64-linux-gnu
 
+assertions := -DMEMS_ASSERTIONS
 variant_flags_asan := -fsanitize=address,undefined -fno-sanitize-recover=all \
-	-fno-omit-frame-pointer
-variant_flags_tsan := -fsanitize=thread
-variant_flags_m32 := $(m32)
+	-fno-omit-frame-pointer $(assertions)
+variant_flags_tsan := -fsanitize=thread $(assertions)
+variant_flags_m32 := $(m32) $(assertions)
 variant_flags_scale := -DNVALGRIND
 variant_flags_strict := -Werror
 variant_flags_strict-clang := -Werror

@@ -13,6 +13,10 @@ include_folders += tests/unit tests/model tests/threads $(if $(CMOCKA),$(CMOCKA)
 comma := ,
 tests := $(patsubst %.c,$(build)/%,$(wildcard tests/*/test_*.c))
 test_scripts := $(wildcard tests/*/test_*.sh)
+
+# The library as the tests are linked with it: in the default build another object than the one that
+# is installed, with assertions. The variants for tests have them anyway, and coverage counts none.
+tested := $(if $(variant),$(library),$(build)/tests/mems.o)
 support := $(patsubst %,$(build)/tests/%.o,unit/support model/model model/tree model/twins model/mix model/sweep)
 
 .PHONY: test asan test32 check strict cxx symbols programs all-objects cmocka
@@ -32,8 +36,11 @@ build/cmocka-m32/libcmocka.a: tests/platforms/cmocka.sh
 
 $(tests:%=%.o) $(support): | cmocka
 
+$(build)/tests/mems.o: mems.c $(build)/flags
+	$(compile) $(assertions) $< -o $@
+
 # A folder's makefile says so where one of its tests is linked in another way.
-test_%: test_%.o $(support) $(library)
+test_%: test_%.o $(support) $(tested)
 	$(link) $^ $(cmocka_libs) $(LDLIBS) -o $@
 
 # Further programs that tests need are named in their folders.

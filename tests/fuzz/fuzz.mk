@@ -5,7 +5,7 @@
 
 ifneq ($(filter fuzz fuzz-direct,$(variant)),)
 variant_flags := -fsanitize=$(if $(filter fuzz,$(variant)),address$(comma))undefined \
-	-fno-sanitize-recover=all -fno-omit-frame-pointer
+	-fno-sanitize-recover=all -fno-omit-frame-pointer $(assertions)
 # The model need not be looked into, only the library and what calls it. Calls are no magic words,
 # so that comparisons need not be watched; the lines of a trace are.
 $(build)/mems.o $(build)/tests/fuzz/fuzz_heap.o: \
@@ -23,7 +23,7 @@ fuzz_trace := $(build)/tests/fuzz/fuzz_trace
 
 $(fuzz_heap).o: | cmocka
 
-$(fuzz_heap): $(fuzz_heap).o $(fuzz_main) $(support) $(library)
+$(fuzz_heap): $(fuzz_heap).o $(fuzz_main) $(support) $(tested)
 	$(link) $(fuzz_link) $^ $(cmocka_libs) $(LDLIBS) -o $@
 
 $(fuzz_trace): $(fuzz_trace).o $(fuzz_main) $(build)/sample/replay/trace.o \

@@ -2,7 +2,7 @@
 
 stale := $(build)/tests/memcheck/stale
 
-$(stale): $(stale).o $(library)
+$(stale): $(stale).o $(tested)
 	$(link) $^ $(LDLIBS) -o $@
 
 programs: $(stale)

@@ -8,7 +8,7 @@ TSAN_CC ?= $(CC)
 threaded := $(build)/tests/threads/test_threads $(build)/tests/threads/stress
 $(threaded) $(build)/tests/threads/test_steps: $(build)/tests/threads/churn.o
 
-$(build)/tests/threads/stress: $(build)/tests/threads/stress.o $(library)
+$(build)/tests/threads/stress: $(build)/tests/threads/stress.o $(tested)
 	$(link) $^ $(LDLIBS) -o $@
 
 .PHONY: stress tsan tsan-run
