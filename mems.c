@@ -2909,19 +2909,28 @@ static NOINLINE struct hole hole_obtain(size_t size, enum purpose purpose)
 	return hole_first(size);
 }
 
+/* Whether the last segment that starts in the leaf is a HOLE: it may go on in the next leaf. */
+static inline bool ends_with_hole(struct leaf_bits bits)
+{
+	return holes_of(bits) > (bits.starts & bits.live);
+}
+
 /* Takes a small block where none fits in the leaf where its class begins to look. NONE where no
  * HOLE is large enough. */
 static NOINLINE size_t block_take_beyond(size_t size, size_t leaf, enum purpose purpose)
 {
 	for (;;) {
-		const struct hole last = hole_at(leaf_last_hole(leaf));
-		if (last.size >= size)
-			return block_take_from(last, size, purpose);
+		struct leaf_bits bits = leaf_read(leaf);
+		if (ends_with_hole(bits)) {
+			const struct hole last = hole_at(leaf * 64 + highest_bit(holes_of(bits)));
+			if (last.size >= size)
+				return block_take_from(last, size, purpose);
+		}
 		leaf_lower(leaf, size - 1);
 		leaf = leaf_from(leaf + 1, (unsigned)size);
 		if (leaf == NONE)
 			return NONE;
-		const struct leaf_bits bits = leaf_read(leaf);
+		bits = leaf_read(leaf);
 		const uint64_t fits = holes_of(bits) & leaf_room(bits, size);
 		if (fits == 0)
 			continue;
@@ -4150,17 +4159,10 @@ static NOINLINE void free_beyond(size_t granule)
 }
 
 /* First fit: where the HOLE that comes to be lies within a leaf. */
-static NOINLINE void free_first(size_t granule, struct leaf_bits bits)
-{
-	if (UNLIKELY(!is_inner(granule, bits)) || !leaf_coalesce(granule, bits, false))
-		free_beyond(granule);
-}
-
-/* Quick fit: to the top of the bin. */
-void mems_free(void *v_ptr)
+static NOINLINE void free_first(void *v_ptr)
 {
 	const size_t granule = granule_of(v_ptr);
-	if (UNLIKELY(granule >= heap.fast_top || !is_alone() || heap.look_due < 0)) {
+	if (UNLIKELY(granule >= heap.fast_top || heap.look_due < 0)) {
 		free_general(v_ptr);
 		return;
 	}
@@ -4169,8 +4171,25 @@ void mems_free(void *v_ptr)
 		free_general(v_ptr);
 		return;
 	}
-	if (!heap.is_quick) {
-		free_first(granule, bits);
+	if (UNLIKELY(!is_inner(granule, bits)) || !leaf_coalesce(granule, bits, false))
+		free_beyond(granule);
+}
+
+/* Quick fit: to the top of the bin. */
+void mems_free(void *v_ptr)
+{
+	const size_t granule = granule_of(v_ptr);
+	if (UNLIKELY(!is_alone())) {
+		free_general(v_ptr);
+		return;
+	}
+	if (heap.fast_bins == 0) {
+		free_first(v_ptr);
+		return;
+	}
+	if (UNLIKELY(granule >= heap.fast_top || heap.look_due < 0 ||
+	             !is_block(granule, leaf_read(leaf_of(granule))))) {
+		free_general(v_ptr);
 		return;
 	}
 	const uint64_t near = starts_after(granule);
