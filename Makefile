@@ -23,6 +23,7 @@ shared := $(if $(variant),$(build)/)libmems.so
 programs := $(if $(variant),$(build)/)sample
 replay := $(programs)/mems-replay
 record := $(programs)/mems-record
+preload_script := $(programs)/mems-preload
 
 # The headers of the kernel are found even where gcc-multilib, which would bring a link to them, is
 # not: it cannot be installed beside the compilers of other machines, unlike gcc-12-multilib.
@@ -56,10 +57,10 @@ include_folders = . sample
 .DELETE_ON_ERROR:
 .SECONDARY:
 
-all: $(library) $(example) $(replay) $(record)
+all: $(library) $(example) $(replay) $(record) $(preload_script)
 
 help:
-	@echo 'make            libmems.a, ./example, sample/mems-record and sample/mems-replay'
+	@echo 'make            libmems.a, ./example, and mems-record, mems-replay and mems-preload in sample/'
 	@echo 'make shared     libmems.so, which make install-shared installs as well'
 	@echo 'make test       builds and runs the tests; installs cmocka where it is missing'
 	@echo 'make test-browser'
@@ -77,7 +78,6 @@ help:
 	@echo '                and compares (PROGRAMS_FLAGS=--quick: less of each)'
 	@echo 'make test-platforms'
 	@echo '                the tests with other compilers, C libraries, processors and checkers'
-	@echo 'make preload    sample/mems-preload, which puts a MeMS heap under any program'
 	@echo 'make check      test, asan, test32, tsan, warnings as errors with gcc and clang, mems.h from'
 	@echo '                C++, the names that the library exports, and the tarball unpacked elsewhere'
 	@echo 'make bench      measures MeMS beside other allocators'
@@ -95,7 +95,7 @@ help:
 # ---- The library and the programs ----------------------------------------------------------------
 
 # Holds all that the objects depend on besides their sources; written only when that changes.
-$(build)/flags: export flags = $(compile) $(pic) $(link) $(LDLIBS) $(AR)
+$(build)/flags: export flags = $(compile) $(link) $(LDLIBS) $(AR)
 $(build)/flags: always
 	@mkdir -p $(sort $(dir $(sources:%=$(build)/%)))
 	@printf '%s\n' "$$flags" | cmp -s - $@ || printf '%s\n' "$$flags" >$@
@@ -103,13 +103,9 @@ $(build)/flags: always
 $(build)/%.o: %.c $(build)/flags
 	$(compile) $< -o $@
 
-# The library may go into a shared object wherever programs may lie anywhere, which is the default of
-# most compilers.
-pic := $(if $(filter shared install-shared,$(MAKECMDGOALS))$(shell \
-	echo __PIC__ | $(CC) $(CFLAGS) $(variant_flags) -E -P -x c - 2>&1 | grep -x '[0-9]*'),-fPIC)
-
+# Position-independent, so that the library can go into a shared object.
 $(build)/mems.o: mems.c $(build)/flags
-	$(compile) $(pic) $< -o $@
+	$(compile) -fPIC $< -o $@
 
 $(library): $(build)/mems.o
 	rm -f $@

@@ -44,7 +44,7 @@ test_%: test_%.o $(support) $(tested)
 	$(link) $^ $(cmocka_libs) $(LDLIBS) -o $@
 
 # Further programs that tests need are named in their folders.
-programs: $(library) $(example) $(replay) $(tests)
+programs: all $(tests)
 
 # Every C file there is.
 all-objects: $(sources:%.c=$(build)/%.o)

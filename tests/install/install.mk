@@ -8,8 +8,3 @@ dist-check:
 # With gcc and make alone.
 dist-chroot:
 	@tests/install/chroot.sh
-
-# For test_tools.sh, which has nothing more to say for other variants.
-ifeq ($(variant),)
-programs: $(preload_script)
-endif

@@ -27,7 +27,7 @@ damaged() {
 	# shellcheck disable=SC2086 # a list of words
 	"$@" -I"$folder" -fPIC -fvisibility=hidden -fno-builtin -w "$work/preload.c" \
 		-o "$work/preload.o" &&
-		${CC:-cc} -shared "$work/preload.o" $others -o "$work/preload.so"
+		${CC:-cc} -shared -Wl,--exclude-libs,ALL "$work/preload.o" $others -o "$work/preload.so"
 }
 
 # noticed WHAT PROGRAMS REASON EXPRESSION COMPILER...: programs.sh fails and gives the reason.
