@@ -11,7 +11,7 @@ set -u
 
 cc=${CC:-cc}
 is_optional=
-if [ "$1" = --optional ]; then
+if [ "${1-}" = --optional ]; then
 	is_optional=1
 	shift
 fi

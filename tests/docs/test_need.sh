@@ -42,7 +42,7 @@ says_what_it_installs()
 leaves_out_what_is_optional()
 {
 	! need --optional a-tool && [ ! -s "$work/calls" ] && grep -q 'lacks.* a-tool' "$work/said" &&
-		need --optional sh && [ ! -s "$work/calls" ] && [ ! -s "$work/said" ]
+		need && need --optional sh && [ ! -s "$work/calls" ] && [ ! -s "$work/said" ]
 }
 
 installs_what_is_optional_when_told()
