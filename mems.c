@@ -113,7 +113,9 @@
 #include "mems.h"
 
 #include <assert.h>
+#include <endian.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <pthread.h>
@@ -235,6 +237,8 @@ enum {
 	SWEEP_PAGES = 2048,     /* pages that are looked at */
 	SPARSE_BYTES = 64 << 10, /* calloc asks what is in memory of a run of pages of this size */
 	MOVE_BYTES = 256 << 10, /* a block of this size is copied in such pieces */
+	IMAGE_BYTES = 256 << 10, /* of an image are written or read at once */
+	MOST_MAPPINGS = 1000,   /* of an image; one that needs more is copied */
 
 	DIRECT_BINS = 1024,     /* sizes, in granules, that have a bin of their own */
 	FAST_BINS = 64,         /* of these, for blocks whose live bits lie in two words */
@@ -326,6 +330,11 @@ struct table {
 	unsigned granules_log2;
 };
 
+/* Granules or pages from one to before another. */
+struct range {
+	size_t from, to;
+};
+
 /* A HOLE that was found: granules. start is NONE where there is none. */
 struct hole {
 	size_t start, size;
@@ -391,8 +400,10 @@ static struct heap {
 	unsigned page_log2;          /* log2 of the granules in a page */
 	unsigned os_page_log2;       /* log2 of the granules in an OS page */
 	bool is_started;
+	bool has_options;            /* those below are in force */
 	bool is_quick;               /* the policy is MEMS_QUICK_FIT */
 	bool is_watched;             /* a memory checker is told which granules the program may use */
+	size_t root;                 /* granule of the block that mems_set_root named, or NONE */
 	struct table tables[TABLES];
 
 	_Alignas(CACHE_LINE)
@@ -406,6 +417,8 @@ static struct heap {
 	size_t reservation_bytes;
 	size_t limit;                /* granules that may be mapped */
 	size_t node_count;
+	size_t options[OPTIONS];     /* of mems_option or of an image; 0 for the default */
+	size_t file_pages;           /* the OS pages before this one may be mapped from an image */
 
 	size_t touched_pages;        /* bits set in TOUCHED */
 	size_t high_page;            /* the first OS page that no block has ever been in */
@@ -955,6 +968,109 @@ static bool os_residency(char *address, size_t bytes, unsigned char *pages)
 	return is_done;
 }
 
+/* Opens a file; -1 with *error where that fails. */
+static int os_open(const char *path, int flags, int *error)
+{
+	const int before = os_begin();
+	const int file = open(path, flags | O_CLOEXEC, 0666);
+	*error = file < 0 ? errno : 0;
+	os_end(before);
+	return file;
+}
+
+static void os_close(int file)
+{
+	const int error = os_begin();
+	close(file);
+	os_end(error);
+}
+
+/* The size of a file; 0 where it has none. */
+static uint64_t os_file_bytes(int file)
+{
+	const int error = os_begin();
+	const off_t bytes = lseek(file, 0, SEEK_END);
+	os_end(error);
+	return bytes < 0 ? 0 : (uint64_t)bytes;
+}
+
+/* Reads or writes all these bytes of a file. Returns 0 or an error number: EBADMSG where the file
+ * ends before. */
+static int os_transfer(int file, void *memory, size_t bytes, uint64_t offset, bool is_write)
+{
+	const int before = os_begin();
+	char *next = memory;
+	int error = 0;
+	while (bytes != 0 && error == 0) {
+		const ssize_t done = is_write ? pwrite(file, next, bytes, (off_t)offset)
+		                              : pread(file, next, bytes, (off_t)offset);
+		if (done > 0) {
+			next += done;
+			bytes -= (size_t)done;
+			offset += (size_t)done;
+		} else if (done == 0 || errno != EINTR) {
+			error = done < 0 ? errno : is_write ? EIO : EBADMSG;
+		}
+	}
+	os_end(before);
+	return error;
+}
+
+/* Maps a part of a file in place of what is there: what is written stays in this process. */
+static int os_map_file(char *address, size_t bytes, int file, uint64_t offset)
+{
+	const int before = os_begin();
+	const void *memory = mmap(address, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, file,
+	                          (off_t)offset);
+	const int error = memory == MAP_FAILED ? errno : 0;
+	os_end(before);
+	return error;
+}
+
+/* Makes a file in the folder of path; its name goes to temporary, the folder to folder. -1 with
+ * *error where that fails. */
+static int os_create_beside(const char *path, char temporary[PATH_MAX], char folder[PATH_MAX],
+                            int *error)
+{
+	enum { MOST_NAMES = 10000 };
+	const char *slash = strrchr(path, '/');
+	const size_t length = slash == NULL ? 0 : (size_t)(slash - path) + 1;
+	int file = -1;
+	if (snprintf(folder, PATH_MAX, "%.*s.", (int)min_size(length, PATH_MAX), path) >= PATH_MAX - 64) {
+		*error = ENAMETOOLONG;
+		return -1;
+	}
+	*error = EEXIST;
+	for (unsigned i = 0; *error == EEXIST && i < MOST_NAMES; i++) {
+		memcpy(temporary, path, length);
+		snprintf(temporary + length, 64, ".mems-%ld-%u", (long)getpid(), i);
+		file = os_open(temporary, O_WRONLY | O_CREAT | O_EXCL, error);
+	}
+	return file;
+}
+
+/* Brings a file that was written to the disk, puts it in the place of path, and brings the folder to
+ * the disk; removes it where that fails, or something had failed before. Returns 0 or an error
+ * number. Nothing is locked meanwhile: what the program interposes may call MeMS. */
+static int os_publish(int file, int error, const char *temporary, const char *path,
+                      const char *folder)
+{
+	if (error == 0 && (fsync(file) != 0 || rename(temporary, path) != 0))
+		error = errno;
+	close(file);
+	if (error != 0) {
+		unlink(temporary);
+		return error;
+	}
+	const int directory = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (directory < 0)
+		return errno == EACCES ? 0 : errno;
+	if (fsync(directory) != 0 && errno != EINVAL)
+		error = errno;
+	close(directory);
+	return error;
+}
+
 /* Seconds that pass whatever the time of day; 0 where the OS does not tell. */
 static time_t os_seconds(void)
 {
@@ -1001,7 +1117,7 @@ static bool option_is_valid(enum mems_option option, size_t value)
 /* What the heap that is started has, or the next one will have. */
 static size_t option_value(enum mems_option option)
 {
-	const size_t value = library.options[option];
+	const size_t value = heap.has_options ? heap.options[option] : library.options[option];
 	return value != 0 ? value : option_default(option);
 }
 
@@ -2022,13 +2138,20 @@ static inline size_t leaf_with_start(size_t leaf, size_t end)
 	return end;
 }
 
-/* Makes all entries exact, counted from the bits. */
-static void tree_rebuild(void)
+/* How many leaves have a start. */
+static size_t leaves_with_starts(void)
+{
+	size_t leaves = 0;
+	for (size_t group = 0; heap.top != 0 && group <= group_of(heap.top); group++)
+		leaves += (size_t)__builtin_popcountll(word_load(&summary(0)[group]));
+	return leaves;
+}
+
+/* Makes all entries exact, counted from the bits. They are zero. */
+static void tree_build(void)
 {
 	const size_t end = leaf_of(heap.top) + 1;
 	size_t entries = group_of(heap.top) + 1;
-	memset(leaf_max(), 0, end);
-	memset(tree(0), 0, entries * sizeof(int32_t));
 	for (size_t leaf = 0; (leaf = leaf_with_start(leaf, end)) < end; leaf++) {
 		const size_t largest = leaf_largest(leaf);
 		int32_t *entry = &tree(0)[leaf / GROUP_LEAVES];
@@ -2041,6 +2164,13 @@ static void tree_rebuild(void)
 			tree(level)[i] = sizes_max(tree(level - 1) + i * FANOUT);
 	}
 	memset(heap.search_start, 0, sizeof(heap.search_start));
+}
+
+static void tree_rebuild(void)
+{
+	memset(leaf_max(), 0, leaf_of(heap.top) + 1);
+	memset(tree(0), 0, (group_of(heap.top) + 1) * sizeof(int32_t));
+	tree_build();
 }
 
 /* ---- Memory checkers: AddressSanitizer and Valgrind are told what the program may use -------- */
@@ -2174,11 +2304,9 @@ static size_t node_of(size_t granule)
 	return low;
 }
 
-/* Adds a node to the main chain: one HOLE, from top on. Its pages and its entries in the tables are
- * there. */
-static void node_link(size_t granules)
+/* Adds a node to the main chain, whatever segments it has. */
+static void node_add(size_t first, size_t granules)
 {
-	const size_t first = heap.top;
 	struct main_node *node = nodes() + heap.node_count++;
 	*node = (struct main_node){ .first = first, .granules = granules };
 	if (node != nodes()) {
@@ -2186,6 +2314,14 @@ static void node_link(size_t granules)
 		node->previous->next = node;
 	}
 	bits_set(table_bits(BORDERS), page_of(first), page_of(first) + 1, true);
+}
+
+/* Adds a node to the main chain: one HOLE, from top on. Its pages and its entries in the tables are
+ * there. */
+static void node_link(size_t granules)
+{
+	const size_t first = heap.top;
+	node_add(first, granules);
 	start_add(first + granules);
 	live_change(first + granules, 1, true); /* the segment at top is no HOLE */
 	start_add(first);
@@ -2333,11 +2469,20 @@ static void pages_forget(size_t first, size_t end)
 	bits_set(table_bits(TOUCHED), first, end, false);
 }
 
+/* Lets the OS take pages back, which read as zero from then on. Those of an image would have its
+ * contents again, so fresh ones take their place. */
+static bool pages_release(size_t first, size_t end)
+{
+	char *address = os_page_address(first);
+	const size_t bytes = os_pages_bytes(end - first);
+	return first < heap.file_pages ? os_map(address, bytes) : os_release(address, bytes);
+}
+
 /* Gives back pages that are free. False where the OS refuses. Those in which cached blocks lie are
  * counted: as long as there are any, quick fit looks at the pages of each block that it takes. */
 static bool pages_purge(size_t first, size_t end)
 {
-	if (!os_release(os_page_address(first), os_pages_bytes(end - first)))
+	if (!pages_release(first, end))
 		return false;
 	pages_forget(first, end);
 	for (size_t page = first; heap.is_quick && page < end; page++)
@@ -2650,15 +2795,23 @@ static ALWAYS_INLINE size_t cache_get(size_t size)
 	return granule;
 }
 
+/* The HOLEs of a leaf that follow a HOLE of the same node. has_border: whether a node starts with the
+ * leaf. follows_hole: whether what ends at its first start is a HOLE; then, at its end. */
+static uint64_t holes_after_holes(struct leaf_bits bits, bool has_border, bool *follows_hole)
+{
+	const uint64_t holes = holes_of(bits);
+	const uint64_t after_holes = (~bits.starts + (holes << 1) + *follows_hole) & bits.starts;
+	*follows_hole = holes >> highest_bit(bits.starts) != 0;
+	return after_holes & holes & ~(uint64_t)has_border;
+}
+
 /* [ cached ][ HOLE ][ cached ]  =>  [ --------- HOLE --------- ]
- * in one leaf. follows_hole: whether what ends at its first start is a HOLE; then, at its end. */
+ * in one leaf. follows_hole: as above. */
 static void leaf_coalesce_all(size_t leaf, bool *follows_hole)
 {
 	const struct leaf_bits bits = leaf_read(leaf);
 	const uint64_t holes = holes_of(bits);
-	const uint64_t after_holes = (~bits.starts + (holes << 1) + *follows_hole) & bits.starts;
-	const uint64_t gone = after_holes & holes & ~(uint64_t)is_border(leaf * 64);
-	*follows_hole = holes >> highest_bit(bits.starts) != 0;
+	const uint64_t gone = holes_after_holes(bits, is_border(leaf * 64), follows_hole);
 	word_store(starts_at(leaf), bits.starts & ~gone);
 	word_store(table_words(COALESCED) + leaf, holes & ~gone);
 	if (bits.starts == gone)
@@ -2695,14 +2848,9 @@ static size_t cached_blocks(void)
 /* Whether a sweep over the leaves that have a start is cheaper than block after block. */
 static bool is_sweep_cheaper(void)
 {
-	const size_t groups = group_of(heap.top) + 1;
 	const size_t blocks = cached_blocks();
-	size_t leaves = 0;
-	if (blocks < groups / SWEEP_GROUPS)
-		return false;
-	for (size_t group = 0; group < groups; group++)
-		leaves += (size_t)__builtin_popcountll(word_load(&summary(0)[group]));
-	return blocks >= leaves / SWEEP_LEAVES;
+	return blocks >= (group_of(heap.top) + 1) / SWEEP_GROUPS &&
+	       blocks >= leaves_with_starts() / SWEEP_LEAVES;
 }
 
 /* Coalesces all that is cached. */
@@ -3752,27 +3900,49 @@ static uint64_t sign_layout(void)
 	return layout;
 }
 
-void mems_init(void)
+/* Reserves what a heap with these options needs. */
+static void heap_start(const size_t options[OPTIONS])
 {
-	if (heap.is_started || !life_may_change())
-		return;
-	const unsigned shift = lowest_bit(option_value(MEMS_ALIGNMENT));
-	heap = (struct heap){
-		.start = option_value(MEMS_START_ADDRESS),
-		.shift = shift,
-		.page_log2 = lowest_bit(option_value(MEMS_PAGE_SIZE) >> shift),
-		.os_page_log2 = lowest_bit(os_page_bytes() >> shift),
-		.is_quick = option_value(MEMS_POLICY) == MEMS_QUICK_FIT,
-		.is_watched = has_memory_checker(),
-		.look_due = (ptrdiff_t)(LOOK_BYTES >> shift),
-		.sign = { SIGN_MAGIC, sign_layout(), &heap },
-	};
+	memcpy(heap.options, options, sizeof(heap.options));
+	heap.has_options = true;
+	heap.start = option_value(MEMS_START_ADDRESS);
+	heap.shift = lowest_bit(option_value(MEMS_ALIGNMENT));
+	heap.page_log2 = lowest_bit(option_value(MEMS_PAGE_SIZE) >> heap.shift);
+	heap.os_page_log2 = lowest_bit(os_page_bytes() >> heap.shift);
+	heap.is_quick = option_value(MEMS_POLICY) == MEMS_QUICK_FIT;
+	heap.is_watched = has_memory_checker();
+	heap.root = NONE;
+	heap.look_due = (ptrdiff_t)(LOOK_BYTES >> heap.shift);
 	for (unsigned i = 0; i < STALE_GROUPS; i++)
 		heap.stale[i].group = i;
 	tables_describe();
 	reservation_take();
 	fork_handlers_install();
+}
+
+/* From here on there is a heap. */
+static void heap_open(void)
+{
+	heap.sign = (struct sign){ SIGN_MAGIC, sign_layout(), &heap };
 	heap.is_started = true;
+	fast_top_update();
+}
+
+static void heap_end(void)
+{
+	if (heap.is_watched)
+		memory_checker_tell(0, heap.top, true);
+	if (heap.reservation != NULL)
+		os_unmap(heap.reservation, heap.reservation_bytes);
+	heap = (struct heap){ 0 };
+}
+
+void mems_init(void)
+{
+	if (heap.is_started || !life_may_change())
+		return;
+	heap_start(library.options);
+	heap_open();
 }
 
 void mems_finish(void)
@@ -3780,11 +3950,7 @@ void mems_finish(void)
 	if (!heap.is_started || !life_may_change())
 		return;
 	record_stop();
-	if (heap.is_watched)
-		memory_checker_tell(0, heap.top, true);
-	if (heap.reservation != NULL)
-		os_unmap(heap.reservation, heap.reservation_bytes);
-	heap = (struct heap){ 0 };
+	heap_end();
 }
 
 int mems_option(enum mems_option option, size_t value)
@@ -3808,6 +3974,552 @@ const char *mems_version(void)
 mems_error_handler *mems_set_error_handler(mems_error_handler *handler)
 {
 	return atomic_exchange(&library.handler, handler);
+}
+
+/* ---- Images: a heap that is kept ------------------------------------------------------------- */
+
+/*
+ * An image is words of 64 bits, the lowest byte first, and then pages of the heap:
+ *
+ *   word 0     magic: the bytes 89 4D 65 4D 53 0D 0A 1A
+ *        1     kind: bits 0 to 31 the version, 1; bits 32 to 39 the byte order of what is in the
+ *              blocks, 1 for the lowest byte first, 2 for the highest; bits 40 to 47 the bytes in a
+ *              pointer; else 0
+ *        2-6   options: policy (0 first fit, 1 quick fit), alignment, start address, page size,
+ *              limit
+ *        7     root: a virtual address; 0 for none
+ *        8-10  pages in the heap, words of chains, pages of contents
+ *        11    checksum of the words from 16 on up to the contents
+ *        12    checksum of the contents: of each page with that of the page before as its seed
+ *        13    checksum of the words 0 to 15, with 0 here
+ *        14-15 0
+ *   borders    bit i of the first word is set where a main node begins with page i, and so on
+ *   stored     likewise: the page is among the contents. Another one is zero
+ *   chains     two words for each leaf in which a segment starts, in ascending order: bit i of the
+ *              first one is set where a segment starts at granule i of the leaf, bit i of the second
+ *              one where it is a PROCESS. Leaves without a start are skipped: by a word that is 0
+ *              and one that says how many. The start at top is left out
+ *   padding    0, up to a multiple of the page size
+ *   contents   the stored pages in ascending order
+ *
+ * Checksums are XXH64 (Y. Collet), with seed 0 unless it says so. A leaf is 64 granules, of as many
+ * bytes as the alignment. Stored are the pages in which a PROCESS lies, but for stretches that are
+ * zero. What is in a HOLE is written as zero, and cached blocks as if they were coalesced.
+ *
+ * Magic, kind and the checksum of the header are the same in every version. Header and tables are
+ * read once, then checked, then believed: no part of them is read again.
+ */
+#define IMAGE_MAGIC UINT64_C(0x1A0A0D534D654D89)
+
+struct image_header {
+	uint64_t magic, kind;
+	uint64_t options[MEMS_LIMIT + 1];
+	uint64_t root, pages, chain_words, stored_pages;
+	uint64_t tables_sum, contents_sum, header_sum, zero[2];
+};
+
+enum { HEADER_BYTES = 128, HEADER_WORDS = HEADER_BYTES / 8 };
+static_assert(sizeof(struct image_header) == HEADER_BYTES, "the header is words, without a gap");
+
+/* An image in the making, or as it was read. */
+struct image {
+	struct image_header header;
+	int file;
+	uint64_t *words;   /* as in the file, from its beginning to the contents; NULL: not there yet */
+	size_t bytes;      /* that were mapped for them */
+	uint64_t *borders, *stored, *chains; /* parts of the words */
+};
+
+static uint64_t image_kind(void)
+{
+	const uint64_t order = htole64(1) == 1 ? 1 : 2;
+	return UINT64_C(1) | order << 32 | (uint64_t)sizeof(void *) << 40;
+}
+
+/* Where the contents begin in the file. */
+static uint64_t contents_offset(const struct image_header *header)
+{
+	const uint64_t words = HEADER_WORDS + 2 * ((header->pages + 63) / 64) + header->chain_words;
+	const uint64_t page_bytes = header->options[MEMS_PAGE_SIZE];
+	return (words * sizeof(uint64_t) + page_bytes - 1) & ~(page_bytes - 1);
+}
+
+/* Makes room for so many bytes of words, all zero. */
+static bool image_allocate(struct image *image, size_t bytes)
+{
+	const size_t map_words = ((size_t)image->header.pages + 63) / 64;
+	image->bytes = round_up(bytes, os_page_bytes());
+	image->words = os_mmap(NULL, image->bytes, PROT_READ | PROT_WRITE, MAP_POPULATE);
+	if (image->words == NULL)
+		return false;
+	image->borders = image->words + HEADER_WORDS;
+	image->stored = image->borders + map_words;
+	image->chains = image->stored + map_words;
+	return true;
+}
+
+static inline uint64_t hash_round(uint64_t lane, uint64_t input)
+{
+	lane += input * UINT64_C(0xC2B2AE3D27D4EB4F);
+	return (lane << 31 | lane >> 33) * UINT64_C(0x9E3779B185EBCA87);
+}
+
+/* XXH64 of a multiple of 32 bytes, not 0. */
+static uint64_t hash_of(const void *memory, size_t bytes, uint64_t seed)
+{
+	const uint64_t prime_1 = UINT64_C(0x9E3779B185EBCA87), prime_2 = UINT64_C(0xC2B2AE3D27D4EB4F);
+	const uint64_t prime_3 = UINT64_C(0x165667B19E3779F9), prime_4 = UINT64_C(0x85EBCA77C2B2AE63);
+	uint64_t lanes[4] = { seed + prime_1 + prime_2, seed + prime_2, seed, seed - prime_1 };
+	const char *next = memory;
+	for (const char *end = next + bytes; next < end; next += sizeof(lanes)) {
+		uint64_t input[4];
+		memcpy(input, next, sizeof(input));
+		UNROLL for (unsigned i = 0; i < 4; i++)
+			lanes[i] = hash_round(lanes[i], le64toh(input[i]));
+	}
+	uint64_t sum = (lanes[0] << 1 | lanes[0] >> 63) + (lanes[1] << 7 | lanes[1] >> 57) +
+	               (lanes[2] << 12 | lanes[2] >> 52) + (lanes[3] << 18 | lanes[3] >> 46);
+	for (unsigned i = 0; i < 4; i++)
+		sum = (sum ^ hash_round(0, lanes[i])) * prime_1 + prime_4;
+	sum += bytes;
+	sum = (sum ^ sum >> 33) * prime_2;
+	sum = (sum ^ sum >> 29) * prime_3;
+	return sum ^ sum >> 32;
+}
+
+static uint64_t pages_hash(const char *memory, size_t pages, uint64_t sum)
+{
+	const size_t page_bytes = page_granules() << heap.shift;
+	for (; pages != 0; pages--, memory += page_bytes)
+		sum = hash_of(memory, page_bytes, sum);
+	return sum;
+}
+
+/* From the byte order of this machine to that of the file, and back. */
+static void words_swap(uint64_t *words, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		words[i] = htole64(words[i]);
+}
+
+static void chains_write(struct image *image)
+{
+	const size_t end = leaf_of(heap.top);
+	uint64_t *next = image->chains;
+	size_t next_leaf = 0;
+	bool follows_hole = false;
+	for (size_t leaf = 0; (leaf = leaf_with_start(leaf, end)) < end; leaf++) {
+		const struct leaf_bits bits = leaf_read(leaf);
+		const uint64_t starts =
+			bits.starts & ~holes_after_holes(bits, is_border(leaf * 64), &follows_hole);
+		if (starts == 0)
+			continue;
+		if (leaf != next_leaf) {
+			*next++ = 0;
+			*next++ = leaf - next_leaf;
+		}
+		*next++ = starts;
+		*next++ = starts & bits.live;
+		next_leaf = leaf + 1;
+	}
+	image->header.chain_words = (uint64_t)(next - image->chains);
+}
+
+/* The end of the PROCESS segments, or of the HOLEs, among which granule lies; at most stop. */
+static size_t stretch_end(size_t granule, size_t stop)
+{
+	const bool is_process = is_live(granule);
+	do
+		granule = segment_next(granule);
+	while (granule < stop && !is_hole(granule) == is_process);
+	return min_size(granule, stop);
+}
+
+/* The first page from this one on in which a PROCESS lies; that of top if there is none. */
+static size_t page_with_process(size_t page)
+{
+	const size_t granule = page << heap.page_log2;
+	return granule >= heap.top || is_live(granule) ? page : page_of(stretch_end(granule, heap.top));
+}
+
+/* Copies what is in the PROCESS segments of these pages. Returns whether that is more than zeros. */
+static bool pages_copy(char *to, struct range pages)
+{
+	const size_t first = pages.from << heap.page_log2;
+	const size_t stop = pages.to << heap.page_log2;
+	const size_t bytes = (stop - first) << heap.shift;
+	memset(to, 0, bytes);
+	for (size_t next, granule = first; granule < stop; granule = next) {
+		next = stretch_end(granule, stop);
+		if (is_live(granule))
+			memcpy(to + ((granule - first) << heap.shift), block_physical(granule),
+			       (next - granule) << heap.shift);
+	}
+	return to[0] != 0 || memcmp(to, to + 1, bytes - 1) != 0;
+}
+
+/* Writes the contents through a buffer. Returns 0 or an error number. */
+static int contents_write(struct image *image, char *buffer, size_t piece_pages)
+{
+	const size_t pages = page_of(heap.top);
+	struct image_header *header = &image->header;
+	uint64_t offset = contents_offset(header);
+	size_t used = 0;
+	int error = 0;
+	for (struct range piece = { 0, 0 }; piece.to < pages && error == 0;) {
+		piece.from = page_with_process(piece.to);
+		for (piece.to = piece.from; piece.to - piece.from < piece_pages && piece.to < pages &&
+		                            page_with_process(piece.to) == piece.to;)
+			piece.to++;
+		if (piece.from < piece.to && pages_copy(buffer + used, piece)) {
+			bits_set(image->stored, piece.from, piece.to, true);
+			header->stored_pages += piece.to - piece.from;
+			header->contents_sum =
+				pages_hash(buffer + used, piece.to - piece.from, header->contents_sum);
+			used += (piece.to - piece.from) << heap.page_log2 << heap.shift;
+		}
+		if (used < IMAGE_BYTES && piece.to < pages)
+			continue;
+		error = os_transfer(image->file, buffer, used, offset, true);
+		offset += used;
+		used = 0;
+	}
+	return error;
+}
+
+/* Writes the image: the contents, then what comes before them. Returns 0 or an error number. */
+static int image_write(struct image *image)
+{
+	struct image_header *header = &image->header;
+	const size_t page_bytes = page_granules() << heap.shift;
+	const size_t piece_bytes = max_size(SPARSE_BYTES, page_bytes);
+	const size_t words = HEADER_WORDS + 2 * (page_of(heap.top) / 64 + 1) + 4 * leaves_with_starts();
+	const size_t most_bytes = round_up(words * sizeof(uint64_t), page_bytes);
+	header->magic = IMAGE_MAGIC;
+	header->kind = image_kind();
+	for (unsigned option = 0; option <= MEMS_LIMIT; option++)
+		header->options[option] = option_value(option);
+	header->root = heap.root == NONE ? 0 : (uintptr_t)block_virtual(heap.root);
+	header->pages = page_of(heap.top);
+	if (!image_allocate(image, most_bytes + IMAGE_BYTES + piece_bytes))
+		return ENOMEM;
+	for (size_t node = 0; node < heap.node_count; node++)
+		image->borders[page_of(nodes()[node].first) / 64] |= bit_of(page_of(nodes()[node].first));
+	chains_write(image);
+	const int error = contents_write(image, (char *)image->words + most_bytes,
+	                                 page_of(piece_bytes >> heap.shift));
+	if (error != 0)
+		return error;
+	const size_t bytes = (size_t)contents_offset(header);
+	words_swap(image->borders, (bytes - HEADER_BYTES) / sizeof(uint64_t));
+	header->tables_sum = hash_of(image->borders, bytes - HEADER_BYTES, 0);
+	words_swap(&header->magic, HEADER_WORDS);
+	header->header_sum = htole64(hash_of(header, HEADER_BYTES, 0));
+	memcpy(image->words, header, HEADER_BYTES);
+	return os_transfer(image->file, image->words, bytes, 0, true);
+}
+
+int mems_save(const char *path)
+{
+	char temporary[PATH_MAX], folder[PATH_MAX];
+	struct image image = { .file = -1 };
+	const int before = errno;
+	int cancel_state;
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
+	lock_take();
+	int error = !heap.is_started ? EPERM : change_error() != 0 ? EBUSY : 0;
+	if (error == 0)
+		image.file = os_create_beside(path, temporary, folder, &error);
+	if (error == 0)
+		error = image_write(&image);
+	if (image.words != NULL)
+		os_unmap(image.words, image.bytes);
+	lock_give();
+	if (image.file >= 0)
+		error = os_publish(image.file, error, temporary, path, folder);
+	pthread_setcancelstate(cancel_state, NULL);
+	errno = error != 0 ? error : before;
+	return error != 0 ? -1 : 0;
+}
+
+/* Whether the header is of a heap that can be, and that this machine can have: 0 or an error
+ * number. */
+static int header_check(const struct image_header *header, uint64_t file_bytes)
+{
+	const uint64_t limit = header->options[MEMS_LIMIT];
+	const uint64_t page_bytes = header->options[MEMS_PAGE_SIZE];
+	for (unsigned option = 0; option <= MEMS_LIMIT; option++) {
+		const uint64_t value = header->options[option];
+		if (value != (size_t)value || !option_is_valid(option, (size_t)value))
+			return option == MEMS_PAGE_SIZE && value >= SMALLEST_PAGE && value < os_page_bytes() &&
+			       is_power_of_two((size_t)value) ? ENOTSUP : EBADMSG;
+	}
+	const uint64_t granules = page_bytes / header->options[MEMS_ALIGNMENT]; /* in a page */
+	const bool is_sound =
+		header->pages <= MAX_GRANULES / granules &&
+		header->pages * page_bytes <= UINTPTR_MAX - header->options[MEMS_START_ADDRESS] &&
+		(limit == 0 || header->pages <= limit / page_bytes) &&
+		header->chain_words <= 2 * (header->pages * granules / 64) && header->chain_words % 2 == 0 &&
+		header->stored_pages <= header->pages &&
+		file_bytes == contents_offset(header) + header->stored_pages * page_bytes;
+	return is_sound ? 0 : EBADMSG;
+}
+
+/* Whether the chains are those of a sound heap, the root is a block, and the header is right. */
+static bool tables_are_sound(const struct image *image)
+{
+	const struct image_header *header = &image->header;
+	const size_t pages = (size_t)header->pages;
+	const unsigned shift = lowest_bit(header->options[MEMS_ALIGNMENT]);
+	const size_t page_leaves = (size_t)header->options[MEMS_PAGE_SIZE] >> shift >> LEAF_LOG2;
+	const uint64_t root = header->root - header->options[MEMS_START_ADDRESS];
+	size_t borders = 0;
+	size_t leaf = 0;
+	bool follows_hole = false;
+	bool has_root = header->root == 0;
+	for (size_t i = 0; i < header->chain_words; i += 2) {
+		const struct leaf_bits bits = { image->chains[i], image->chains[i + 1] };
+		if (bits.starts == 0 && bits.live < pages * page_leaves - leaf) {
+			leaf += (size_t)bits.live;
+			continue;
+		}
+		const bool has_border = leaf % page_leaves == 0 && leaf < pages * page_leaves &&
+		                        bit_is_set(image->borders, leaf / page_leaves);
+		if (leaf == pages * page_leaves || bits.starts == 0 || (bits.live & ~bits.starts) != 0 ||
+		    (bits.starts & 1) < has_border || holes_after_holes(bits, has_border, &follows_hole) != 0)
+			return false;
+		borders += has_border;
+		has_root |= leaf == root >> shift >> LEAF_LOG2 && (bits.live & bit_of(root >> shift)) != 0;
+		leaf++;
+	}
+	return has_root && (header->root == 0 || (root & ((1u << shift) - 1)) == 0) &&
+	       borders == bits_count(image->borders, 0, pages) &&
+	       (pages == 0 || bit_is_set(image->borders, 0)) &&
+	       header->stored_pages == bits_count(image->stored, 0, pages);
+}
+
+/* Reads header and tables, and checks them. Returns 0 or an error number. */
+static int image_read(struct image *image)
+{
+	struct image_header *header = &image->header;
+	int error = os_transfer(image->file, header, HEADER_BYTES, 0, false);
+	if (error != 0)
+		return error;
+	const uint64_t header_sum = le64toh(header->header_sum);
+	header->header_sum = 0;
+	const bool is_whole = hash_of(header, HEADER_BYTES, 0) == header_sum;
+	words_swap(&header->magic, HEADER_WORDS);
+	if (header->magic != IMAGE_MAGIC || !is_whole)
+		return EBADMSG;
+	if (header->kind != image_kind())
+		return ENOTSUP;
+	error = header_check(header, os_file_bytes(image->file));
+	if (error != 0)
+		return error;
+	const size_t bytes = (size_t)contents_offset(header);
+	if (!image_allocate(image, bytes))
+		return ENOMEM;
+	error = os_transfer(image->file, image->words, bytes, 0, false);
+	if (error != 0)
+		return error;
+	if (hash_of(image->borders, bytes - HEADER_BYTES, 0) != header->tables_sum)
+		return EBADMSG;
+	words_swap(image->borders, (bytes - HEADER_BYTES) / sizeof(uint64_t));
+	return tables_are_sound(image) ? 0 : EBADMSG;
+}
+
+/* The first stored pages from this one on, at most so many. */
+static struct range stored_run(const struct image *image, size_t page, size_t most)
+{
+	const size_t from = bits_find(image->stored, page, (size_t)image->header.pages);
+	const size_t end = min_size(from + most, (size_t)image->header.pages);
+	return (struct range){ from, bits_find_clear(image->stored, from, end) };
+}
+
+/* Whether the contents can be mapped with few requests. */
+static bool has_few_runs(const struct image *image)
+{
+	const size_t pages = (size_t)image->header.pages;
+	size_t runs = 0;
+	for (struct range run = stored_run(image, 0, pages); run.from < pages; runs++)
+		run = stored_run(image, run.to, pages);
+	return runs <= MOST_MAPPINGS;
+}
+
+/* Maps the contents, or copies and verifies them. Returns 0 or an error number. */
+static int contents_load(const struct image *image, bool is_mapped)
+{
+	const size_t pages = (size_t)image->header.pages;
+	const size_t most = is_mapped ? pages : max_size(page_of(IMAGE_BYTES >> heap.shift), 1);
+	uint64_t offset = contents_offset(&image->header);
+	uint64_t sum = 0;
+	int error = 0;
+	struct range run = stored_run(image, 0, most);
+	for (; error == 0 && run.from < pages; run = stored_run(image, run.to, most)) {
+		const size_t first = run.from << heap.page_log2;
+		const size_t end = run.to << heap.page_log2;
+		const size_t bytes = (end - first) << heap.shift;
+		pages_touch(first, end);
+		if (is_mapped) {
+			heap.file_pages = os_page_of(end);
+			error = os_map_file(block_physical(first), bytes, image->file, offset);
+		} else {
+			error = os_transfer(image->file, block_physical(first), bytes, offset, false);
+			sum = pages_hash(block_physical(first), run.to - run.from, sum);
+		}
+		offset += bytes;
+	}
+	return error != 0 || is_mapped || sum == image->header.contents_sum ? error : EBADMSG;
+}
+
+/* The last segment so far, which starts at `last`, ends at next: if it is a PROCESS, what lies beyond
+ * its first leaf becomes live. */
+static inline void segment_close(size_t last, size_t next)
+{
+	const size_t beyond = (leaf_of(last) + 1) * 64;
+	if (next <= beyond || is_hole(last))
+		return;
+	heap.recent_peak += next - beyond;
+	if (next < beyond + 64)
+		word_change(live_at(leaf_of(next)), bit_of(next) - 1, true);
+	else
+		live_change_far(last, next - last, true);
+	if (next >= beyond + 64 || !is_touched(next - 1))
+		pages_touch(beyond, next);
+}
+
+/* Puts the segments of the image into the leaves. */
+static void leaves_build(const struct image *image)
+{
+	size_t last = 0;
+	size_t leaf = 0;
+	for (size_t i = 0; i < image->header.chain_words; i += 2) {
+		const uint64_t starts = image->chains[i];
+		const uint64_t processes = image->chains[i + 1];
+		if (starts == 0) {
+			leaf += (size_t)processes;
+			continue;
+		}
+		const uint64_t live = segments_fill(starts, processes);
+		leaf_write(leaf, (struct leaf_bits){ starts, live });
+		summary_update(leaf, true);
+		if (heap.is_quick)
+			word_store(table_words(COALESCED) + leaf, starts & ~processes);
+		if (live != 0 && !is_touched(leaf * 64))
+			pages_touch(leaf * 64, leaf * 64 + 64);
+		heap.recent_peak += live == UINT64_MAX ? 64 : (size_t)__builtin_popcountll(live);
+		segment_close(last, leaf * 64 + lowest_bit(starts));
+		last = leaf * 64 + highest_bit(starts);
+		leaf++;
+	}
+	segment_close(last, (size_t)image->header.pages << heap.page_log2);
+}
+
+/* Chains, counters and hole tree of a heap that has its pages, but is empty so far. */
+static void heap_build(const struct image *image)
+{
+	const size_t pages = (size_t)image->header.pages;
+	const size_t top = pages << heap.page_log2;
+	for (size_t page = 0, end; page < pages; page = end) {
+		end = bits_find(image->borders, page + 1, pages);
+		node_add(page << heap.page_log2, (end - page) << heap.page_log2);
+	}
+	leaves_build(image);
+	start_add(top);
+	live_change(top, 1, true);
+	atomic_store_explicit(&heap.top, top, memory_order_release);
+	heap.coalesced_granules = top - heap.recent_peak;
+	heap.kept_pages = 0;
+	tree_build();
+	for (size_t from = 0, to; heap.is_watched && from < top; from = to) {
+		to = stretch_end(from, top);
+		if (!is_live(from))
+			mem_mark_noaccess(from, to - from);
+	}
+}
+
+/* Starts the heap of an image whose tables are sound. Returns 0 or an error number: then there is
+ * none. */
+static int image_start(const struct image *image, bool is_mapped)
+{
+	const size_t limit = library.options[MEMS_LIMIT];
+	size_t options[OPTIONS];
+	memcpy(options, library.options, sizeof(options));
+	for (unsigned option = 0; option <= MEMS_LIMIT; option++)
+		options[option] = (size_t)image->header.options[option];
+	if (limit != 0 && (options[MEMS_LIMIT] == 0 || limit < options[MEMS_LIMIT]))
+		options[MEMS_LIMIT] = limit;
+	heap_start(options);
+	const size_t top = (size_t)image->header.pages << heap.page_log2;
+	int error = heap.reservation != NULL && top <= heap.limit ? 0 : ENOMEM;
+	if (error == 0 && top != 0) {
+		if (tables_commit(top) && bins_commit() && os_map(heap.base, top << heap.shift))
+			error = contents_load(image, is_mapped && has_few_runs(image));
+		else
+			error = ENOMEM;
+	}
+	if (error != 0) {
+		heap_end();
+		return error;
+	}
+	if (top != 0)
+		heap_build(image);
+	if (image->header.root != 0)
+		heap.root = granule_of((const void *)(uintptr_t)image->header.root);
+	heap_open();
+	return 0;
+}
+
+int mems_load(const char *path, unsigned flags)
+{
+	struct image image = { .file = -1 };
+	int error = (flags & ~(unsigned)MEMS_MAP) != 0 ? EINVAL : 0;
+	if (error == 0 && (heap.is_started || change_error() != 0))
+		error = EBUSY;
+	if (error == 0)
+		image.file = os_open(path, O_RDONLY | O_NONBLOCK, &error);
+	if (error == 0)
+		error = image_read(&image);
+	if (error == 0)
+		error = image_start(&image, (flags & MEMS_MAP) != 0);
+	if (image.words != NULL)
+		os_unmap(image.words, image.bytes);
+	if (image.file >= 0)
+		os_close(image.file);
+	if (error != 0)
+		errno = error;
+	return error != 0 ? -1 : 0;
+}
+
+int mems_set_root(void *v_ptr)
+{
+	struct misuse_report report = { 0 };
+	int error = 0;
+	if (v_ptr != NULL && !heap.is_started) {
+		no_heap_tell(EINVAL, v_ptr, "mems_set_root(%" PRIuPTR ")", (uintptr_t)v_ptr);
+		return -1;
+	}
+	lock_take();
+	const size_t granule = v_ptr != NULL ? block_of(v_ptr) : NONE;
+	if (v_ptr != NULL && granule == NONE)
+		misuse_describe(&report, "mems_set_root", v_ptr);
+	else if (change_error() != 0)
+		error = EBUSY;
+	else if (heap.is_started)
+		heap.root = granule;
+	lock_give();
+	report_tell(&report);
+	if (error != 0)
+		errno = error;
+	return report.error != 0 || error != 0 ? -1 : 0;
+}
+
+void *mems_root(void)
+{
+	lock_take();
+	void *root = heap.is_started && heap.root != NONE ? block_virtual(heap.root) : NULL;
+	lock_give();
+	return root;
 }
 
 /* ---- Allocation: for each call a fast path, without the lock, and the general one ------------- */
@@ -3900,11 +4612,6 @@ void *mems_malloc(size_t size)
 	return block_virtual(granule);
 }
 
-/* Granules from one to before another. */
-struct range {
-	size_t from, to;
-};
-
 static void granules_zero(struct range range)
 {
 	if (range.from < range.to)
@@ -3919,7 +4626,7 @@ static void absent_pages_zero(struct range range, bool are_touched)
 	const size_t end = os_page_of(range.to);
 	if (!are_touched)
 		return;
-	if (first < end && os_release(os_page_address(first), os_pages_bytes(end - first))) {
+	if (first < end && pages_release(first, end)) {
 		granules_zero((struct range){ range.from, first << heap.os_page_log2 });
 		range.from = end << heap.os_page_log2;
 	}
@@ -4024,7 +4731,7 @@ static size_t contents_move(size_t to, size_t from, size_t size)
 		memcpy(block_physical(at - from + to), block_physical(at), (until - at) << heap.shift);
 		const size_t end = os_page_of(until);
 		if (page < end && is_given)
-			is_given = os_release(os_page_address(page), os_pages_bytes(end - page));
+			is_given = pages_release(page, end);
 		page = is_given ? max_size(page, end) : page;
 	}
 	return page;
@@ -4079,6 +4786,8 @@ static NOINLINE void *realloc_general(void *v_ptr, size_t size)
 		error = request_error(size);
 	if (granule != NONE && error == 0) {
 		to = block_resize(granule, granules_of(size), true);
+		if (granule == heap.root && to != NONE)
+			heap.root = to;
 		record_resize(granule, to, size);
 		if (UNLIKELY(heap.look_due < 0))
 			purge_look(granule, granule);
@@ -4101,7 +4810,8 @@ void *mems_realloc(void *v_ptr, size_t size)
 	}
 	const bool may_try = size != 0 && is_fast() && heap.look_due >= 0;
 	const size_t granule = may_try ? block_of(v_ptr) : NONE;
-	const size_t to = granule == NONE ? NONE : block_resize(granule, granules_of(size), false);
+	const bool is_other = granule == NONE || granule == heap.root;
+	const size_t to = is_other ? NONE : block_resize(granule, granules_of(size), false);
 	return to != NONE ? block_virtual(to) : realloc_general(v_ptr, size);
 }
 
@@ -4141,6 +4851,8 @@ static NOINLINE void free_general(void *v_ptr)
 		error = EBUSY;
 	} else {
 		const size_t next = segment_next(granule);
+		if (granule == heap.root)
+			heap.root = NONE;
 		record_free(granule);
 		block_release(granule, leaf_read(leaf_of(granule)));
 		if (UNLIKELY(heap.look_due < 0))
@@ -4162,7 +4874,7 @@ static NOINLINE void free_beyond(size_t granule)
 static NOINLINE void free_first(void *v_ptr)
 {
 	const size_t granule = granule_of(v_ptr);
-	if (UNLIKELY(granule >= heap.fast_top || heap.look_due < 0)) {
+	if (UNLIKELY(granule >= heap.fast_top || heap.look_due < 0 || granule == heap.root)) {
 		free_general(v_ptr);
 		return;
 	}
@@ -4187,7 +4899,7 @@ void mems_free(void *v_ptr)
 		free_first(v_ptr);
 		return;
 	}
-	if (UNLIKELY(granule >= heap.fast_top || heap.look_due < 0 ||
+	if (UNLIKELY(granule >= heap.fast_top || heap.look_due < 0 || granule == heap.root ||
 	             !is_block(granule, leaf_read(leaf_of(granule))))) {
 		free_general(v_ptr);
 		return;

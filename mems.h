@@ -37,8 +37,8 @@
  *   does every allocation without a heap, with EPERM: mems_init is missing.
  * A program that interposes mmap, munmap, mprotect, madvise or mincore may call MeMS there: while a
  *   request of MeMS is under way, its thread gets ENOMEM for an allocation and EBUSY for mems_free.
- * Threads: every function may be called from any thread at any time, but for mems_init, mems_finish
- *   and mems_option: those only while no other thread is in MeMS. The translations, and
+ * Threads: every function may be called from any thread at any time, but for mems_init, mems_load,
+ *   mems_finish and mems_option: those only while no other thread is in MeMS. The translations, and
  *   mems_usable_size of a live block, take no lock; all others share one, which is not taken in a
  *   process with one thread (where the C library tells, as glibc does). While a thread walks, prints
  *   or checks the heap, all calls of others that take the lock wait, those that only look included:
@@ -206,6 +206,56 @@ size_t mems_usable_size(const void *v_ptr);
  * in memory back to the OS. Changes no address of a live block. Returns the bytes given back; 0 with
  * EPERM (no heap) or EBUSY (in a visitor). Cost: linear in the pages that were ever touched. */
 size_t mems_trim(void);
+
+/* ---- Images: a heap that is kept -------------------------------------------------------------- */
+
+/* Links between blocks that are virtual addresses stay right wherever the heap is: so a heap can be
+ * saved, and loaded by another run, process or machine of the same kind (byte order, size of a
+ * pointer). mems-image(5) describes the file. */
+
+/* How mems_load brings the contents in. 0: they are copied, and every byte of the file is verified
+ * by checksums. */
+enum mems_load_flags {
+	MEMS_MAP = 1 /* they are mapped: pages come in when they are touched; what is written to them
+	                stays in memory and never changes the file. Chains are verified, contents are
+	                not, and the file must not be made shorter while the heap is there. Where that
+	                would need more than 1,000 mappings they are copied all the same */
+};
+
+/* Writes the heap to the file at path: options, chains, root, and the contents of all PROCESS
+ * segments; what is in HOLEs is not written. The heap does not change. A new file is written beside
+ * path, brought to the disk, put in the place of path, and the folder brought to the disk (unless it
+ * must not be read): whatever fails, and after a crash at any moment, path is what it was or the new
+ * image, whole. A save that fails leaves no file behind; one that is killed may leave its own, whose
+ * name begins with ".mems-". A symbolic link at path is replaced. Calls of other threads that change
+ * the heap wait while it is written, not while it is brought to the disk; that nobody writes into
+ * blocks meanwhile is up to the caller.
+ * Returns 0, or -1: EPERM no heap, EBUSY in a visitor, or the errno of the OS.
+ * Cost: linear in the contents. */
+int mems_save(const char *path);
+
+/* Starts a heap from an image, instead of mems_init: with the same options, whatever mems_option
+ * said, until mems_finish; with the same chains, addresses and root; and under MEMS_FIRST_FIT the
+ * same later calls give the same addresses (under MEMS_QUICK_FIT as if all that was remembered had
+ * been merged for good). Where this run has a MEMS_LIMIT too, the lower one is in force. Nothing in
+ * the file is trusted: what is not sound is refused before any of it becomes a heap. But checksums
+ * find accidents, they do not authenticate: whoever can write the file decides on the contents.
+ * The peaks start anew. As with mems_init, no other thread may be in MeMS.
+ * flags: 0 or MEMS_MAP. Returns 0, or -1 with no heap started: EBUSY a heap is started (or in a
+ * visitor), EBADMSG no whole, sound image, ENOTSUP an image of another version, byte order, size of
+ * a pointer, or with pages smaller than those of the OS, EINVAL unknown flags, ENOMEM no memory, or
+ * MEMS_LIMIT too small, or the errno of the OS.
+ * Cost: linear in the tables (3 % of the heap), and in the contents unless they are mapped. */
+int mems_load(const char *path, unsigned flags);
+
+/* Keeps one address, that of a live block, from which a program that loads the heap finds its data
+ * again; NULL for none. Freeing the block clears it; mems_realloc that moves the block takes it
+ * along. Returns 0, or -1: EINVAL with a report for what is not the start of a live block, EBUSY in
+ * a visitor. Cost: none. */
+int mems_set_root(void *v_ptr);
+
+/* The address that mems_set_root, or the image, named; NULL where there is none. */
+void *mems_root(void);
 
 /* ---- Translation ----------------------------------------------------------------------------- */
 
