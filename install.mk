@@ -49,7 +49,8 @@ mems_pc = s|@prefix@|$(call sed_text,$(call unspaced,$(prefix)))|; \
 
 install: $(library) $(replay) $(recorder) $(preload)
 	$(INSTALL) -d '$(DESTDIR)$(bindir)' '$(DESTDIR)$(libdir)/mems' '$(DESTDIR)$(includedir)' \
-		'$(DESTDIR)$(pkgconfigdir)' '$(DESTDIR)$(mandir)/man1' '$(DESTDIR)$(mandir)/man3'
+		'$(DESTDIR)$(pkgconfigdir)' '$(DESTDIR)$(mandir)/man1' '$(DESTDIR)$(mandir)/man3' \
+		'$(DESTDIR)$(mandir)/man5'
 	$(INSTALL) -m 644 mems.h '$(DESTDIR)$(includedir)'
 	$(INSTALL) -m 644 $(library) '$(DESTDIR)$(libdir)/libmems.a'
 	$(STRIP) '$(DESTDIR)$(libdir)/libmems.a'
@@ -62,6 +63,7 @@ install: $(library) $(replay) $(recorder) $(preload)
 	$(INSTALL) -m 644 $(build)/mems.pc '$(DESTDIR)$(pkgconfigdir)'
 	$(INSTALL) -m 644 man/*.1 '$(DESTDIR)$(mandir)/man1'
 	$(INSTALL) -m 644 man/mems.3 '$(DESTDIR)$(mandir)/man3'
+	$(INSTALL) -m 644 man/*.5 '$(DESTDIR)$(mandir)/man5'
 	echo '.so man3/mems.3' >$(build)/alias.3
 	for name in $(functions); do \
 		$(INSTALL) -m 644 $(build)/alias.3 '$(DESTDIR)$(mandir)'/man3/$$name.3 || exit; \
@@ -83,6 +85,7 @@ uninstall:
 		rm -f '$(DESTDIR)$(bindir)'/$$name '$(DESTDIR)$(mandir)'/man1/$$name.1; \
 	done
 	rmdir '$(DESTDIR)$(libdir)/mems' 2>/dev/null || :
+	rm -f '$(DESTDIR)$(mandir)/man5/mems-image.5'
 	for name in mems $(functions); do rm -f '$(DESTDIR)$(mandir)'/man3/$$name.3; done
 
 # The files that git tracks, as they lie here, but for those that serve the repository alone (their

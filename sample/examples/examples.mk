@@ -1,6 +1,6 @@
 # Data structures on the heap, with links that are virtual addresses.
 
-examples := $(build)/sample/examples/list $(build)/sample/examples/table
+examples := $(addprefix $(build)/sample/examples/,list table dictionary dictionary_build)
 
 $(examples): %: %.o $(library)
 	$(link) $^ $(LDLIBS) -o $@
