@@ -3511,7 +3511,8 @@ static bool check_tables(struct findings *findings)
 	check(findings, 16, heap.record == NULL || heap.top == 0 ||
 	      heap.ids.committed_bytes >= (heap.top + 1) * sizeof(uint32_t), TABLES);
 	check(findings, 16, heap.chunk_count <= MAX_CHUNKS, heap.chunk_count);
-	check(findings, 16, (heap.chunk_count != 0) == (heap.is_quick && heap.top != 0), 0);
+	check(findings, 16, heap.chunk_count == 0 || heap.is_quick, heap.chunk_count);
+	check(findings, 16, heap.chunk_count != 0 || !heap.is_quick || heap.top == 0, 0);
 	return findings->count[16] == 0;
 }
 
