@@ -2584,7 +2584,7 @@ static size_t block_take_from(struct hole hole, size_t size, enum purpose purpos
 
 /* [ hole? ][ this ][ hole? ]  =>  [ ------- hole ------- ]
  * this: a segment up to next that is no PROCESS any more. */
-static NOINLINE void coalesce(size_t granule, size_t next)
+static ALWAYS_INLINE void coalesce_inline(size_t granule, size_t next)
 {
 	const bool is_first = is_border(granule) || is_live_near(granule - 1);
 	const size_t previous = is_first ? granule : segment_previous(granule);
@@ -2607,6 +2607,11 @@ static NOINLINE void coalesce(size_t granule, size_t next)
 		leaf_mark_stale(leaf_of(next)); /* in one leaf, what it has lost is in the larger HOLE */
 	if (UNLIKELY(heap.purged_pages != 0))
 		cached_pages_coalesce(granule, next, start, end);
+}
+
+static NOINLINE void coalesce(size_t granule, size_t next)
+{
+	coalesce_inline(granule, next);
 }
 
 /* Whether the segments before and after the one at granule start in its leaf too. Then they are in
@@ -2651,7 +2656,7 @@ static NOINLINE void block_coalesce(size_t granule)
 	const size_t next = segment_next(granule);
 	count_freed(next - granule);
 	live_change(granule, next - granule, false);
-	coalesce(granule, next);
+	coalesce_inline(granule, next);
 }
 
 /* ---- Quick fit: bins of cached blocks -------------------------------------------------------- */
@@ -3074,16 +3079,23 @@ static NOINLINE size_t block_take_beyond(size_t size, size_t leaf, enum purpose 
 			if (last.size >= size)
 				return block_take_from(last, size, purpose);
 		}
-		leaf_lower(leaf, size - 1);
-		leaf = leaf_from(leaf + 1, (unsigned)size);
+		const size_t vain = leaf;
+		leaf = leaf_from(vain + 1, (unsigned)size);
+		leaf_lower(vain, size - 1); /* only now: a byte that was just written delays the search */
 		if (leaf == NONE)
 			return NONE;
 		bits = leaf_read(leaf);
-		const uint64_t fits = holes_of(bits) & leaf_room(bits, size);
+		const uint64_t room = leaf_room(bits, size);
+		const uint64_t fits = holes_of(bits) & room;
 		if (fits == 0)
 			continue;
 		if (is_first_touch(leaf, fits))
 			return block_take_from(hole_at(leaf * 64), size, purpose);
+		/* Where no second block would fit, the entry says so: else searches look there in vain.
+		 * Without a branch, which the processor could not predict. */
+		const uint64_t left = (fits & (fits - 1)) | (room & (fits & -fits) << size);
+		const size_t is_full = (left == 0) & !ends_with_hole(bits);
+		leaf_lower(leaf, (size - 1) | (is_full - 1));
 		search_start_raise(size, leaf);
 		leaf_mark_stale(leaf);
 		return leaf_split(leaf, bits, fits, size);
@@ -4884,7 +4896,9 @@ static NOINLINE void free_first(void *v_ptr)
 		free_general(v_ptr);
 		return;
 	}
-	if (UNLIKELY(!is_inner(granule, bits)) || !leaf_coalesce(granule, bits, false))
+	if (!is_inner(granule, bits))
+		block_coalesce(granule);
+	else if (!leaf_coalesce(granule, bits, false))
 		free_beyond(granule);
 }
 
