@@ -128,13 +128,29 @@ class FreeList {
 		return null;
 	}
 
-	/* The best of those that fit, the first of equals; or null. */
-	best(size, fits, isBetter) {
+	/* The smallest of those that fit, the first of equals; or null. None is smaller than one of
+	 * just the size. */
+	smallest(size, fits) {
+		let best = null;
+		for (const {holes, largest} of this.chunks) {
+			if (largest < size)
+				continue;
+			for (const hole of holes)
+				if (hole.size >= size && (best === null || hole.size < best.size) && fits(hole))
+					best = hole;
+			if (best !== null && best.size === size)
+				return best;
+		}
+		return best;
+	}
+
+	/* The largest likewise. */
+	largestFit(size, fits) {
 		let best = null;
 		for (const {holes, largest} of this.chunks)
-			if (largest >= size)
+			if (largest >= size && (best === null || largest > best.size))
 				for (const hole of holes)
-					if (fits(hole) && (best === null || isBetter(hole, best)))
+					if ((best === null || hole.size > best.size) && fits(hole))
 						best = hole;
 		return best;
 	}
@@ -260,8 +276,8 @@ class Heap {
 		const {policy} = this.options;
 		let found;
 		if (policy === 'best_fit' || policy === 'worst_fit') {
-			found = this.holes.best(size, fits, policy === 'best_fit' ?
-				(hole, than) => hole.size < than.size : (hole, than) => hole.size > than.size);
+			found = policy === 'best_fit' ? this.holes.smallest(size, fits) :
+				this.holes.largestFit(size, fits);
 			this.looked += this.holes.count;
 			return found;
 		}
