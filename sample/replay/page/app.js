@@ -8,7 +8,6 @@ const $ = id => document.getElementById(id);
 const ROWS = 8, ROWS_MOST = 12, LIST_SIDE = 4, LIST_MOST = 40;
 const SLICE_MS = 25;  /* of work at a time, while the page can be used */
 const WAIT_MS = 120;  /* a jump may take so long; after that its progress is shown */
-const EDGES = 2;      /* neighbours of a segment that are shown on each side */
 
 /* ---- What can be shown ----------------------------------------------------------------------- */
 
@@ -111,7 +110,7 @@ const view = {
 	timer: 0, worker: 0,
 };
 
-const {nameOf} = {nameOf: block => view.source.nameOf(block)};
+const nameOf = block => view.source.nameOf(block);
 const last = () => view.source.count;
 const isComparing = () => view.mode === 'compare';
 const runNow = () => view.source.run(view.policy);
@@ -1017,7 +1016,7 @@ function listenToHeap() {
 }
 
 const map = new HeapMap($('map'), {rows: ROWS, rowsMost: ROWS_MOST, choose, about: 'The heap'});
-const comparison = new Comparison($('compare'), {choose});
+const comparison = new Comparison(choose);
 
 $('source').innerHTML = sources.map((source, i) =>
 	`<option value="${i}">${escapeHtml(source.name)}</option>`).join('');

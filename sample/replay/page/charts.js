@@ -34,8 +34,9 @@ function bytesChart(run, upTo) {
 	const mapped = pointsOf(run.mapped, upTo, count), process = pointsOf(run.process, upTo, count);
 	const most = Math.max(1, ...mapped.map(([, value]) => value));
 	const area = points => `${pathOf(points, upTo, count, most)}V${CHART_HEIGHT}Z`;
-	const html = svgOf('<defs><pattern id="c-hole" width="9" height="9" patternUnits="userSpaceOnUse" ' +
-		'patternTransform="rotate(45)"><rect width="9" height="9" fill="#fff6e0"/><rect width="2.5" height="9" fill="#f0b23e"/></pattern></defs>' +
+	const html = svgOf('<defs><pattern id="c-hole" width="9" height="9" ' +
+		'patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><rect width="9" height="9" ' +
+		'fill="#fff6e0"/><rect width="2.5" height="9" fill="#f0b23e"/></pattern></defs>' +
 		`<path d="${area(mapped)}" fill="url(#c-hole)"/>` +
 		`<path d="${area(process)}" fill="#0d5a96"/>` +
 		`<path d="${pathOf(mapped, upTo, count, most)}" fill="none" stroke="currentColor" ` +

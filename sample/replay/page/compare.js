@@ -24,32 +24,16 @@ const MEASURES = [
 	{name: 'HOLEs looked at', value: (run, call) => run.looked[call], write: many, isCurve: true,
 		isSearch: true},
 	{name: 'HOLEs looked at so far per request, mean', write: value => value.toFixed(1),
-		value: (run, call) => sumsOf(run, call).mean, isSearch: true},
+		value: (run, call) => run.lookedInAll[call] / Math.max(1, run.requests[call]), isSearch: true},
 	{name: 'HOLEs looked at so far per request, worst', write: many,
-		value: (run, call) => sumsOf(run, call).worst, isSearch: true},
-	{name: 'Blocks that could not be had', value: (run, call) => sumsOf(run, call).failed,
-		write: many},
+		value: (run, call) => run.lookedAtMost[call], isSearch: true},
+	{name: 'Blocks that could not be had', value: (run, call) => run.failed[call], write: many},
 ];
 
-/* The sums over all calls up to one; they go on from where they were. */
-function sumsOf(run, call) {
-	const kept = run.sums && run.sums.call <= call ? run.sums :
-		{call: 0, looked: 0, worst: 0, requests: 0, failed: 0};
-	for (let i = kept.call + 1; i <= call; i++) {
-		kept.looked += run.looked[i];
-		kept.worst = Math.max(kept.worst, run.looked[i]);
-		kept.requests += run.requested[i] ? 1 : 0;
-		kept.failed += run.requested[i] && run.result[i] === 0 ? 1 : 0;
-	}
-	kept.call = call;
-	run.sums = kept;
-	return {...kept, mean: kept.requests ? kept.looked / kept.requests : 0};
-}
-
 class Comparison {
-	/* choose(from, to, map) as in HeapMap; seek(call). */
-	constructor(root, {choose, seek}) {
-		Object.assign(this, {root, choose, seek});
+	/* choose(from, to, map) as in HeapMap. */
+	constructor(choose) {
+		this.choose = choose;
 		this.policies = [];
 		this.maps = [];
 		this.find = id => document.getElementById(id);

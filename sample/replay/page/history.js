@@ -171,14 +171,18 @@ class Run {
 		this.stride = Math.max(STRIDE_LEAST, Math.ceil(calls.count / KEYFRAMES));
 		this.sampling = Math.ceil((calls.count + 1) / SAMPLES);
 		this.keyframes = [this.front.save()];
+		/* What each call gave, and measures after it. The last four are sums over all calls so far:
+		 * a request is a call that needed a HOLE. */
 		this.result = [0];
 		this.looked = [0];
-		this.requested = [false];
 		this.process = [0];
 		this.mapped = [0];
 		this.holes = [0];
 		this.largest = [0];
-		this.nodes = [0];
+		this.requests = [0];
+		this.lookedInAll = [0];
+		this.lookedAtMost = [0];
+		this.failed = [0];
 		this.trims = new Set(); /* calls that did nothing but empty the quick lists */
 		this.newPages = new Map(recorded ? recorded.nodes.reduce((map, [call, pages]) =>
 			map.set(call, [...(map.get(call) || []), pages]), new Map()) : []);
@@ -210,11 +214,18 @@ class Run {
 		this.holes[number] = heap.shownHoles;
 		this.largest[number] = heap.quickBlocks === 0 || number % this.sampling === 0 ?
 			heap.largestShown() : this.largest[number - 1];
-		this.requested[number] = heap.requested === number;
-		this.nodes[number] = heap.nodes.length;
+		this.noteRequest(heap, number, result);
 		this.trims.delete(number);
 		if (result === 0 && heap.trimmed === number)
 			this.trims.add(number);
+	}
+
+	noteRequest(heap, number, result) {
+		const isRequest = heap.requested === number;
+		this.requests[number] = this.requests[number - 1] + (isRequest ? 1 : 0);
+		this.failed[number] = this.failed[number - 1] + (isRequest && result === 0 ? 1 : 0);
+		this.lookedInAll[number] = this.lookedInAll[number - 1] + heap.looked;
+		this.lookedAtMost[number] = Math.max(this.lookedAtMost[number - 1], heap.looked);
 	}
 
 	/* Makes calls up to a number, or until a time: has it come so far? */
@@ -265,8 +276,8 @@ class Run {
 			this.front = this.forward(null, number);
 			this.views = [null, null];
 		}
-		for (const column of [this.result, this.looked, this.requested, this.process, this.mapped, this.holes,
-			this.largest, this.nodes])
+		for (const column of [this.result, this.looked, this.process, this.mapped, this.holes,
+			this.largest, this.requests, this.lookedInAll, this.lookedAtMost, this.failed])
 			column.length = number + 1;
 	}
 }

@@ -89,8 +89,8 @@ const UNNAMED = `[...document.querySelectorAll('button, input, select, a, summar
 		e.textContent.trim() || e.labels?.length)).map(e => e.outerHTML.slice(0, 90))`;
 
 /* Words that are cut off, though they need not be. */
-const CUT = `[...document.querySelectorAll('#controls *, nav *, #prompt *, #play-panel *, #step p, ' +
-	'.legend *, th, td')].filter(e => e.checkVisibility() && e.scrollWidth > e.clientWidth + 1 &&
+const CUT = `[...document.querySelectorAll('#controls *, nav *, #prompt *, #play-panel *, ' +
+	'#step p, .legend *, th, td')].filter(e => e.checkVisibility() && e.scrollWidth > e.clientWidth + 1 &&
 	e.clientWidth > 0 && !/INPUT|SELECT|PRE/.test(e.tagName) &&
 	getComputedStyle(e).display !== 'inline').map(e => e.outerHTML.slice(0, 90))`;
 

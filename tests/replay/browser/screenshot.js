@@ -1,5 +1,6 @@
 /* node screenshot.js PAGE PNG WIDTH HEIGHT [SCALE [dark|light [SCRIPT]]]: takes a picture of a
- * page, as it is when SCRIPT was run in it; the part of its address after "#" may follow its name. */
+ * page, as it is when SCRIPT was run in it. The part of its address after "#"
+ * may follow its name. */
 'use strict';
 
 const fs = require('fs');
