@@ -4,6 +4,15 @@ wrapped := mmap mmap64 munmap mprotect madvise mincore getrlimit getrlimit64 get
 $(build)/tests/faults/test_os: $(build)/tests/faults/test_os.o $(support) $(tested)
 	$(link) $(wrapped:%=-Wl$(comma)--wrap=%) $^ $(cmocka_libs) $(LDLIBS) -o $@
 
+# And test_purge, which watches what is given back, and has a clock of its own.
+$(build)/tests/faults/test_purge: $(build)/tests/faults/test_purge.o $(support) $(tested)
+	$(link) -Wl,--wrap=madvise -Wl,--wrap=clock_gettime $^ $(cmocka_libs) $(LDLIBS) -o $@
+
+# test_interposed calls the library from inside its own requests.
+interposed := mmap munmap mprotect madvise mincore
+$(build)/tests/faults/test_interposed: $(build)/tests/faults/test_interposed.o $(support) $(tested)
+	$(link) $(interposed:%=-Wl$(comma)--wrap=%) $^ $(cmocka_libs) -pthread $(LDLIBS) -o $@
+
 # For test_mlockall.sh.
 locked := $(build)/tests/faults/locked
 

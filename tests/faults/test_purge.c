@@ -1,0 +1,609 @@
+/*
+ * Memory that goes back to the OS, and memory that stays: how much is resident, by what the OS says
+ * of each page; how much one call gives back; what is kept for a program that takes it again, and
+ * forgotten when that ends; and that none of it changes an address. The clock is the test's own.
+ *
+ * The linker puts the functions below between the library and the OS: link with -Wl,--wrap=NAME for
+ * madvise and clock_gettime.
+ */
+#define _GNU_SOURCE
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "support.h"
+
+/* ---- Between the library and the OS ------------------------------------------------------ */
+
+static struct {
+	size_t requests;     /* to give pages back, since os_watch */
+	size_t given_bytes;  /* by these */
+	size_t refused_from; /* the number of the first request that is refused */
+} os;
+
+static struct {
+	time_t second;
+	time_t step;         /* so many seconds pass with each look at the clock */
+} fake_clock;
+
+static void os_watch(void)
+{
+	os.requests = 0;
+	os.given_bytes = 0;
+	os.refused_from = SIZE_MAX;
+}
+
+int __real_madvise(void *address, size_t bytes, int advice);
+int __wrap_madvise(void *address, size_t bytes, int advice);
+int __real_clock_gettime(clockid_t id, struct timespec *now);
+int __wrap_clock_gettime(clockid_t id, struct timespec *now);
+
+int __wrap_madvise(void *address, size_t bytes, int advice)
+{
+	if (os.requests >= os.refused_from) {
+		errno = ENOMEM;
+		return -1;
+	}
+	if (advice == MADV_DONTNEED) {
+		os.requests++;
+		os.given_bytes += bytes;
+	}
+	return __real_madvise(address, bytes, advice);
+}
+
+/* Others than the coarse clock are as they are. */
+int __wrap_clock_gettime(clockid_t id, struct timespec *now)
+{
+	if (id != CLOCK_MONOTONIC_COARSE)
+		return __real_clock_gettime(id, now);
+	fake_clock.second += fake_clock.step;
+	*now = (struct timespec){ .tv_sec = fake_clock.second };
+	return 0;
+}
+
+/* ---- What is resident -------------------------------------------------------------------- */
+
+static struct tally {
+	size_t hole_pages;     /* pages that lie wholly in a HOLE, and are in memory */
+	size_t process_pages;  /* likewise, of a PROCESS */
+} tally;
+
+/* How many of the whole pages of a range are in memory. */
+static size_t pages_in_memory(const char *from, size_t bytes)
+{
+	enum { AT_ONCE = 4096 };
+	static unsigned char pages[AT_ONCE];
+	const uintptr_t end = ((uintptr_t)from + bytes) & ~(PAGE - 1);
+	uintptr_t page = ((uintptr_t)from + PAGE - 1) & ~(PAGE - 1);
+	size_t resident = 0;
+	while (page < end) {
+		const size_t count = (end - page) / PAGE < AT_ONCE ? (end - page) / PAGE : AT_ONCE;
+		assert_int_equal(mincore((void *)page, count * PAGE, pages), 0);
+		for (size_t i = 0; i < count; i++)
+			resident += pages[i] & 1;
+		page += count * PAGE;
+	}
+	return resident;
+}
+
+static int segment_tally(const struct mems_segment *segment, void *context)
+{
+	struct tally *const sums = context;
+	const size_t pages = pages_in_memory(segment->physical, segment->size);
+	if (segment->type == MEMS_HOLE)
+		sums->hole_pages += pages;
+	else
+		sums->process_pages += pages;
+	return 0;
+}
+
+/* Also what the library says of it is no less, or it could never give it back. */
+static size_t resident_hole_bytes(void)
+{
+	tally = (struct tally){ 0 };
+	assert_int_equal(mems_walk(segment_tally, &tally), 0);
+	assert_true(stats_now().resident_hole_bytes >= tally.hole_pages * PAGE);
+	return tally.hole_pages * PAGE;
+}
+
+static size_t resident_process_bytes(void)
+{
+	resident_hole_bytes();
+	return tally.process_pages * PAGE;
+}
+
+/* What runs this program has pages of its own; the sanitizer's mark some of ours. */
+static bool has_pages(void)
+{
+	if (!is_run_by_another())
+		return true;
+	print_message("note: pages in memory: not looked at, for what runs this program has pages of "
+	              "its own\n");
+	return false;
+}
+
+/* What may stay, and a few pages that go_on_freeing has taken again. */
+static size_t budget(void)
+{
+	return 4 * MIB + stats_now().process_bytes / 4 + 16 * PAGE;
+}
+
+/* ---- Blocks ------------------------------------------------------------------------------ */
+
+enum { MOST_BLOCKS = 400000 };
+
+static uintptr_t blocks[MOST_BLOCKS];
+static size_t count;
+
+static void watched_free(uintptr_t address)
+{
+	const size_t size = mems_usable_size(at(address));
+	os_watch();
+	give_back(address);
+	assert_true(os.requests <= 64);
+	assert_true(os.given_bytes <= 64 * MIB + size);
+}
+
+/* So many bytes in blocks of one size, all of them written. */
+static void fill_heap(size_t size, size_t bytes)
+{
+	assert_true(bytes / size <= MOST_BLOCKS);
+	for (count = 0; count < bytes / size; count++) {
+		os_watch();
+		blocks[count] = take(size);
+		assert_true(os.requests <= 64 && os.given_bytes <= 64 * MIB);
+		memset(mems_get(at(blocks[count])), 1, size);
+	}
+}
+
+enum order { ASCENDING, DESCENDING, SHUFFLED, EVERY_SECOND };
+
+static void order_blocks(enum order order)
+{
+	uint64_t random = 7;
+	for (size_t i = 0; i < count; i++) {
+		size_t other = i;
+		if (order == DESCENDING && i < count / 2)
+			other = count - 1 - i;
+		else if (order == SHUFFLED)
+			other = i + random_below(&random, count - i);
+		else if (order == EVERY_SECOND && i < count / 2)
+			other = 2 * i; /* the odd ones come later, in some order */
+		const uintptr_t kept = blocks[i];
+		blocks[i] = blocks[other];
+		blocks[other] = kept;
+	}
+}
+
+/* As long as a program frees, what is due goes back. */
+static void go_on_freeing(size_t bytes)
+{
+	enum { SIZE = 3000 };
+	for (size_t done = 0; done < bytes; done += SIZE)
+		watched_free(take(SIZE));
+}
+
+/* ---- How much is resident ---------------------------------------------------------------- */
+
+static void falls_to_a_quarter(size_t size, enum order order)
+{
+	enum { TOTAL = 40 << 20 };
+	mems_finish();
+	mems_init();
+	fill_heap(size, TOTAL);
+	order_blocks(order);
+	const size_t left = order == EVERY_SECOND ? count / 2 : count / 8;
+	while (count > left)
+		watched_free(blocks[--count]);
+	go_on_freeing(8 * MIB);
+	if (has_pages()) {
+		if (resident_hole_bytes() > budget())
+			print_error("%zu bytes, order %d: %zu KiB in HOLEs, %zu KiB in use\n", size,
+			            (int)order, resident_hole_bytes() / KIB,
+			            stats_now().process_bytes / KIB);
+		assert_true(resident_hole_bytes() <= budget());
+	}
+	while (count > 0)
+		watched_free(blocks[--count]);
+	go_on_freeing(8 * MIB);
+	assert_true(!has_pages() || resident_hole_bytes() <= budget());
+	assert_sound();
+}
+
+static void what_is_freed_falls_to_a_quarter(void **state)
+{
+	static const size_t sizes[] = { 128, 1000, 4096, 30000, 70000, 1 << 20 };
+	(void)state;
+	for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+		for (enum order order = ASCENDING; order <= EVERY_SECOND; order++)
+			falls_to_a_quarter(sizes[i], order);
+	}
+}
+
+/* One call may not take long, however much there is to give back. */
+static void a_call_gives_back_a_bounded_amount(void **state)
+{
+	enum { SIZE = 256 << 10, BLOCKS = 1200 };
+	(void)state;
+	if (is_address_space_limited() || sizeof(size_t) == 4) {
+		print_message("note: 300 MiB that go back: skipped, for there is too little room\n");
+		skip();
+	}
+	for (count = 0; count < BLOCKS; count++)
+		blocks[count] = take(SIZE);
+	const uintptr_t large = take((size_t)BLOCKS * SIZE);
+	size_t most_bytes = 0;
+	while (count > 0) {
+		watched_free(blocks[--count]);
+		most_bytes = os.given_bytes > most_bytes ? os.given_bytes : most_bytes;
+	}
+	watched_free(large);
+	go_on_freeing(8 * MIB);
+	assert_true(most_bytes > 0);
+	assert_true(stats_now().resident_hole_bytes <= budget());
+	assert_sound();
+}
+
+/* ---- What is kept, and forgotten --------------------------------------------------------- */
+
+static void one_round(size_t size, size_t bytes)
+{
+	fill_heap(size, bytes);
+	while (count > 0)
+		watched_free(blocks[--count]);
+}
+
+static size_t given_in_round(size_t size, size_t bytes)
+{
+	struct mems_stats before = stats_now();
+	size_t given = 0;
+	fill_heap(size, bytes);
+	while (count > 0) {
+		watched_free(blocks[--count]);
+		given += os.given_bytes;
+	}
+	assert_true(stats_now().mapped_bytes >= before.mapped_bytes);
+	return given;
+}
+
+static void rounds_keep_their_pages(void **state)
+{
+	static const size_t sizes[] = { 1000, 50000, 4 << 20 };
+	enum { TOTAL = 64 << 20 };
+	(void)state;
+	for (size_t i = 0; i < 3; i++) {
+		mems_finish();
+		mems_init();
+		take(8);
+		one_round(sizes[i], TOTAL);
+		one_round(sizes[i], TOTAL);
+		for (size_t round = 0; round < 3; round++)
+			assert_int_equal(given_in_round(sizes[i], TOTAL), 0);
+		assert_true(stats_now().resident_hole_bytes >= TOTAL / 2);
+		/* The rounds stop, and some seconds of other calls pass. */
+		size_t before = stats_now().resident_hole_bytes;
+		for (size_t second = 0; second < 10; second++) {
+			fake_clock.second++;
+			go_on_freeing(4 * MIB);
+			const size_t after = stats_now().resident_hole_bytes;
+			assert_true(after <= before + 16 * PAGE);
+			before = after;
+		}
+		assert_true(before <= budget());
+		assert_true(!has_pages() || resident_hole_bytes() <= budget());
+		assert_sound();
+	}
+}
+
+/* Half of what lies unused goes in each second, no more, and nothing without a clock. */
+static void what_is_kept_is_forgotten_by_halves(void **state)
+{
+	enum { TOTAL = 64 << 20, SIZE = 1 << 20 };
+	(void)state;
+	take(8);
+	one_round(SIZE, TOTAL);
+	one_round(SIZE, TOTAL);
+	one_round(SIZE, TOTAL);
+	go_on_freeing(16 * MIB);
+	const size_t kept = stats_now().resident_hole_bytes;
+	assert_true(kept >= TOTAL / 2);
+	fake_clock.second++; /* the second in which it was all in use ends */
+	go_on_freeing(MIB);
+	assert_int_equal(stats_now().resident_hole_bytes, kept);
+	size_t before = kept;
+	for (size_t second = 0; second < 4; second++) {
+		fake_clock.second++;
+		go_on_freeing(8 * MIB);
+		const size_t after = stats_now().resident_hole_bytes;
+		assert_true(after < before);
+		assert_true(after + 4 * MIB >= before / 2 && after <= before / 2 + 5 * MIB);
+		before = after;
+	}
+	assert_sound();
+}
+
+/* A loop that uses all it has in each second loses nothing. */
+static void what_is_used_each_second_is_not_forgotten(void **state)
+{
+	enum { TOTAL = 64 << 20, SIZE = 1 << 20 };
+	(void)state;
+	take(8);
+	one_round(SIZE, TOTAL);
+	one_round(SIZE, TOTAL);
+	for (size_t second = 0; second < 8; second++) {
+		fake_clock.second++;
+		assert_int_equal(given_in_round(SIZE, TOTAL), 0);
+	}
+}
+
+/* ---- mems_trim --------------------------------------------------------------------------- */
+
+static void trim_gives_all_back_at_once(void **state)
+{
+	enum { TOTAL = 24 << 20, SIZE = 20000 };
+	(void)state;
+	os_watch();
+	assert_succeeds(mems_trim() == 0);
+	fill_heap(SIZE, TOTAL);
+	order_blocks(SHUFFLED);
+	for (size_t i = 0; i < count / 2; i++)
+		give_back(blocks[i]);
+	char *const before = printed_text();
+	const size_t resident = stats_now().resident_hole_bytes;
+	os_watch();
+	errno = UNTOUCHED;
+	const size_t given = mems_trim();
+	assert_int_equal(errno, UNTOUCHED);
+	char *const after = printed_text();
+	assert_string_equal(after, before);
+	assert_int_equal(given, resident);
+	assert_int_equal(given, os.given_bytes);
+	assert_int_equal(stats_now().resident_hole_bytes, 0);
+	assert_true(!has_pages() || resident_hole_bytes() == 0);
+	for (size_t i = count / 2; i < count; i++)
+		assert_int_equal(*(char *)mems_get(at(blocks[i])), 1);
+	assert_succeeds(mems_trim() == 0);
+	assert_sound();
+	free(before);
+	free(after);
+}
+
+/* Nothing that quick fit remembers is left. */
+static int count_remembered(const struct mems_segment *segment, void *sum)
+{
+	*(size_t *)sum += segment->remembered_bytes;
+	return 0;
+}
+
+static void trim_coalesces_what_is_remembered(void **state)
+{
+	size_t remembered = 0;
+	(void)state;
+	fill_heap(24, 100000);
+	while (count > 0)
+		give_back(blocks[--count]);
+	assert_int_equal(mems_walk(count_remembered, &remembered), 0);
+	assert_true(remembered >= 90000);
+	mems_trim();
+	remembered = 0;
+	assert_int_equal(mems_walk(count_remembered, &remembered), 0);
+	assert_int_equal(remembered, 0);
+	assert_true(take(50000) == 1000);
+	assert_sound();
+}
+
+static void trim_where_the_os_refuses(void **state)
+{
+	(void)state;
+	fill_heap(MIB, 16 * MIB);
+	os_watch();
+	os.refused_from = 0;
+	while (count > 0)
+		give_back(blocks[--count]);
+	const size_t resident = stats_now().resident_hole_bytes;
+	assert_succeeds(mems_trim() == 0);
+	assert_int_equal(stats_now().resident_hole_bytes, resident);
+	assert_sound();
+	os_watch();
+	assert_int_equal(mems_trim(), resident);
+	assert_sound();
+}
+
+static int trim_in_visitor(const struct mems_segment *segment, void *context)
+{
+	(void)segment;
+	(void)context;
+	assert_fails(EBUSY, mems_trim() == 0);
+	return 0;
+}
+
+static void trim_where_it_may_not(void **state)
+{
+	(void)state;
+	give_back(take(MIB));
+	assert_int_equal(mems_walk(trim_in_visitor, NULL), 0);
+	assert_int_equal(stats_now().resident_hole_bytes, MIB);
+	mems_finish();
+	assert_fails(EPERM, mems_trim() == 0);
+	assert_no_report();
+}
+
+/* ---- mems_calloc ------------------------------------------------------------------------- */
+
+static void assert_zeros(uintptr_t address, size_t size)
+{
+	const unsigned char *const bytes = mems_get_range(at(address), size);
+	assert_non_null(bytes);
+	assert_true(size == 0 || (bytes[0] == 0 && memcmp(bytes, bytes + 1, size - 1) == 0));
+}
+
+static uintptr_t take_zeroed(size_t size)
+{
+	const uintptr_t address = address_of(mems_calloc(1, size));
+	assert_true(address != 0);
+	return address;
+}
+
+/* A large array of which few pages are written to, again and again. */
+static void calloc_leaves_pages_out(void **state)
+{
+	enum { SIZE = 48 << 20, ROUNDS = 6, SPARSE = 64 };
+	(void)state;
+	if (!has_pages())
+		skip();
+	for (size_t round = 0; round < ROUNDS; round++) {
+		const size_t size = SIZE - round * 100000;
+		const uintptr_t array = take_zeroed(size);
+		assert_true(resident_process_bytes() <= round * SPARSE * PAGE);
+		char *const bytes = mems_get(at(array));
+		for (size_t i = 0; i < SPARSE; i++) {
+			char *const place = bytes + (i * 7919 + round * 13) % (size / PAGE) * PAGE;
+			assert_int_equal(*place, 0);
+			memset(place, 1, PAGE);
+		}
+		watched_free(array);
+	}
+	const uintptr_t array = take_zeroed(SIZE / 2);
+	assert_zeros(array, SIZE / 2);
+	assert_sound();
+}
+
+/* Page by page: some are in memory, some are not, some were given back; all are zero. */
+static void calloc_page_by_page(void **state)
+{
+	enum { PAGES = 300 };
+	uint64_t random = 11;
+	(void)state;
+	for (size_t round = 0; round < 30; round++) {
+		const uintptr_t array = take_zeroed(PAGES * PAGE - round * 8);
+		char *const bytes = mems_get(at(array));
+		size_t written = 0;
+		const size_t before = has_pages() ? pages_in_memory(bytes, PAGES * PAGE - PAGE) : 0;
+		for (size_t i = 0; i < PAGES - 1; i++) {
+			if (random_below(&random, 1 + round % 5) == 0) {
+				memset(bytes + i * PAGE, (int)round + 1, PAGE);
+				written++;
+			}
+		}
+		if (has_pages())
+			assert_true(pages_in_memory(bytes, PAGES * PAGE - PAGE) <= before + written + 1);
+		give_back(array);
+		if (round % 3 == 0)
+			mems_trim();
+		if (round % 7 == 0)
+			give_back(take(20 * PAGE));
+		const uintptr_t again = take_zeroed(PAGES * PAGE - round * 8 - 8);
+		assert_zeros(again, PAGES * PAGE - round * 8 - 8);
+		give_back(again);
+	}
+	assert_sound();
+}
+
+/* Small blocks, too, where pages were given back: only their own come in. */
+static void calloc_of_small_blocks(void **state)
+{
+	static const size_t sizes[] = { 8, 100, 3000, 5000, 20000, 65536 };
+	(void)state;
+	for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+		fill_heap(sizes[i], MIB);
+		while (count > 0)
+			give_back(blocks[--count]);
+		if (i % 2 == 0)
+			mems_trim();
+		size_t total = 0;
+		for (count = 0; total < MIB; total += sizes[i]) {
+			blocks[count] = take_zeroed(sizes[i]);
+			assert_zeros(blocks[count++], sizes[i]);
+		}
+		while (count > 0) {
+			memset(mems_get(at(blocks[--count])), 2, sizes[i]);
+			give_back(blocks[count]);
+		}
+		assert_sound();
+	}
+}
+
+/* ---- Nothing that can be seen depends on it ---------------------------------------------- */
+
+static uint64_t mixed(uint64_t sum, size_t value)
+{
+	return (sum ^ value) * UINT64_C(0x9e3779b97f4a7c15) + (sum >> 29);
+}
+
+static uint64_t mixed_text(uint64_t sum)
+{
+	char *const text = printed_text();
+	for (const char *next = text; *next != '\0'; next++)
+		sum = mixed(sum, (unsigned char)*next);
+	free(text);
+	return sum;
+}
+
+/* Random calls of which much is given back; all addresses, and the text printed now and then. */
+static uint64_t addresses_of_random_calls(uint64_t seed, time_t step, bool is_refused)
+{
+	enum { CALLS = 30000, SLOTS = 300 };
+	static uintptr_t held[SLOTS];
+	uint64_t sum = 0;
+	mems_finish();
+	mems_init();
+	memset(held, 0, sizeof held);
+	fake_clock.step = step;
+	os_watch();
+	os.refused_from = is_refused ? 0 : SIZE_MAX;
+	for (size_t i = 0; i < CALLS; i++) {
+		const size_t slot = random_below(&seed, SLOTS);
+		const size_t most = random_below(&seed, 20) == 0 ? 2 * MIB : 20000;
+		const size_t size = 1 + random_below(&seed, most);
+		const size_t way = random_below(&seed, 4);
+		if (held[slot] != 0 && way != 0) {
+			give_back(held[slot]);
+			held[slot] = 0;
+		} else if (held[slot] != 0 || way == 1) {
+			held[slot] = address_of(mems_realloc(at(held[slot]), size));
+		} else {
+			held[slot] = way == 2 ? take_zeroed(size) : take(size);
+		}
+		sum = mixed(sum, held[slot]);
+		if (i % (CALLS / 10) == 0)
+			sum = mixed_text(sum);
+	}
+	assert_sound();
+	fake_clock.step = 0;
+	os_watch();
+	return mixed_text(sum);
+}
+
+static void addresses_do_not_depend_on_it(void **state)
+{
+	const char *const chosen = getenv("SEED");
+	const unsigned long seed = chosen != NULL ? strtoul(chosen, NULL, 10) : (unsigned)getpid();
+	(void)state;
+	print_message("addresses: SEED=%lu\n", seed);
+	const uint64_t first = addresses_of_random_calls(seed, 0, false);
+	assert_true(addresses_of_random_calls(seed, 1, false) == first);
+	assert_true(addresses_of_random_calls(seed, 1000, false) == first);
+	assert_true(addresses_of_random_calls(seed, 1, true) == first);
+	assert_true(addresses_of_random_calls(seed + 1, 0, false) != first);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		heap_test(what_is_freed_falls_to_a_quarter),
+		heap_test(a_call_gives_back_a_bounded_amount),
+		heap_test(rounds_keep_their_pages),
+		heap_test(what_is_kept_is_forgotten_by_halves),
+		heap_test(what_is_used_each_second_is_not_forgotten),
+		heap_test(trim_gives_all_back_at_once),
+		quick_fit_test(trim_coalesces_what_is_remembered),
+		heap_test(trim_where_the_os_refuses),
+		heap_test(trim_where_it_may_not),
+		heap_test(calloc_leaves_pages_out),
+		heap_test(calloc_page_by_page),
+		heap_test(calloc_of_small_blocks),
+		heap_test(addresses_do_not_depend_on_it),
+	};
+	os_watch();
+	return run_heap_tests("purge", tests);
+}
