@@ -24,6 +24,7 @@ programs := $(if $(variant),$(build)/)sample
 replay := $(programs)/mems-replay
 record := $(programs)/mems-record
 preload_script := $(programs)/mems-preload
+look := $(programs)/mems-look
 
 # The headers of the kernel are found even where gcc-multilib, which would bring a link to them, is
 # not: it cannot be installed beside the compilers of other machines, unlike gcc-12-multilib.
@@ -57,10 +58,11 @@ include_folders = . sample
 .DELETE_ON_ERROR:
 .SECONDARY:
 
-all: $(library) $(example) $(replay) $(record) $(preload_script)
+all: $(library) $(example) $(replay) $(record) $(preload_script) $(look)
 
 help:
-	@echo 'make            libmems.a, ./example, and mems-record, mems-replay and mems-preload in sample/'
+	@echo 'make            libmems.a, ./example, and in sample/ mems-record, mems-replay, mems-look'
+	@echo '                and mems-preload'
 	@echo 'make shared     libmems.so, which make install-shared installs as well'
 	@echo 'make test       builds and runs the tests; installs cmocka where it is missing'
 	@echo 'make test-browser'

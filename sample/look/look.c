@@ -1,0 +1,374 @@
+/* Opens the heap of a process that is gone. See look.h. */
+#include "mems.c"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include "look.h"
+
+enum { COPY_BYTES = 64 << 10 };
+
+/* ---- What is wrong --------------------------------------------------------------------------- */
+
+static bool fault(struct look *look, const char *format, ...)
+{
+	va_list arguments;
+	va_start(arguments, format);
+	vsnprintf(look->fault, sizeof(look->fault), format, arguments);
+	va_end(arguments);
+	return false;
+}
+
+/* The first thing that the checker found. */
+static bool fault_of(struct look *look, const struct findings *findings)
+{
+	const char *missing = look->missing != 0 ? ", and the core dump lacks parts of its tables" : "";
+	char text[LOOK_FAULT_MAX] = "";
+	FILE *const out = fmemopen(text, sizeof(text), "w");
+	if (out == NULL)
+		return fault(look, "there is no memory for it");
+	findings_print(findings, out);
+	fclose(out);
+	text[sizeof(text) - 1] = '\0';
+	text[strcspn(text, "\n")] = '\0';
+	const char *said = strstr(text, ": ");
+	return fault(look, "its heap is damaged, or a call was changing it (%.180s)%s",
+	             said != NULL ? said + 2 : text, missing);
+}
+
+static bool has_findings(const struct findings *findings)
+{
+	for (unsigned i = 1; i <= INVARIANTS; i++)
+		if (findings->count[i] != 0)
+			return true;
+	return false;
+}
+
+/* ---- The structure in the core dump ---------------------------------------------------------- */
+
+/* A byte that is neither makes no bool. */
+static bool is_bool(const unsigned char *structure, size_t offset)
+{
+	return structure[offset] <= 1;
+}
+
+/* Puts the structure at this address in the place of ours. */
+static bool heap_read(const struct core *core, uint64_t address)
+{
+	static unsigned char found[sizeof(heap)];
+	if (core_read(core, address, found, sizeof(found)) != sizeof(found))
+		return false;
+	if (!is_bool(found, offsetof(struct heap, is_started)) ||
+	    !is_bool(found, offsetof(struct heap, is_quick)) ||
+	    !is_bool(found, offsetof(struct heap, is_watched)))
+		return false;
+	memcpy(&heap, found, sizeof(found));
+	return true;
+}
+
+/* The options of the heap, as its units tell them. */
+static bool options_derive(void)
+{
+	const unsigned page = heap.shift + heap.page_log2;
+	if (heap.shift > lowest_bit(MAX_ALIGNMENT) || heap.page_log2 > lowest_bit(LARGEST_PAGE) ||
+	    page > lowest_bit(LARGEST_PAGE))
+		return false;
+	const size_t options[OPTIONS] = {
+		[MEMS_POLICY] = heap.is_quick ? MEMS_QUICK_FIT : MEMS_FIRST_FIT,
+		[MEMS_ALIGNMENT] = (size_t)1 << heap.shift,
+		[MEMS_START_ADDRESS] = heap.start,
+		[MEMS_PAGE_SIZE] = (size_t)1 << page,
+	};
+	for (unsigned option = 0; option < OPTIONS; option++)
+		if (!option_is_valid(option, options[option]))
+			return false;
+	memcpy(library.options, options, sizeof(options));
+	return true;
+}
+
+/* Whether heap and tables, which are described, find room where they lie. */
+static bool has_room(void)
+{
+	const uintptr_t from = (uintptr_t)heap.reservation;
+	const uintptr_t base = (uintptr_t)heap.base;
+	if (from == 0 || base < from || heap.reservation_bytes > UINTPTR_MAX - from)
+		return false;
+	const size_t room = heap.reservation_bytes - min_size(base - from, heap.reservation_bytes);
+	return heap.limit <= MAX_GRANULES && heap.limit <= room >> heap.shift &&
+	       tables_share(heap.limit) <= room - (heap.limit << heap.shift);
+}
+
+/* Whether the tables lie where the library would have laid them out. Leaves them described so. */
+static bool tables_are_placed(void)
+{
+	struct table found[TABLES];
+	memcpy(found, heap.tables, sizeof(found));
+	tables_describe();
+	if (!has_room())
+		return false;
+	tables_place((char *)((uintptr_t)heap.base + (heap.limit << heap.shift)), heap.limit);
+	for (unsigned i = 0; i < TABLES; i++) {
+		if (found[i].memory != heap.tables[i].memory ||
+		    found[i].reserved_bytes != heap.tables[i].reserved_bytes)
+			return false;
+		heap.tables[i].committed_bytes = found[i].committed_bytes;
+	}
+	return true;
+}
+
+/* Whether the fields that say how large all is can be those of a heap. */
+static bool extent_check(struct look *look)
+{
+	struct findings findings = { 0 };
+	if (!options_derive())
+		return fault(look, "its heap is damaged: it has units that no heap has");
+	if (heap.os_page_log2 != lowest_bit(os_page_bytes()) - heap.shift)
+		return fault(look, "it is of a machine with pages of another size");
+	if (heap.top == 0)
+		return true;
+	if (!check_extent(&findings))
+		return fault_of(look, &findings);
+	if (!tables_are_placed() || !check_tables(&findings))
+		return fault(look, "its heap is damaged: its tables do not lie where they should");
+	if (!core_has(&look->core, (uintptr_t)heap.base, heap.top << heap.shift))
+		return fault(look, "its heap is damaged: it has more pages than the process had");
+	if (heap.node_count > page_of(heap.top))
+		return fault(look, "its heap is damaged: it has more main nodes than pages");
+	return true;
+}
+
+/* ---- The tables ------------------------------------------------------------------------------ */
+
+/* Bytes of a table that are in use. */
+static size_t table_used(unsigned name)
+{
+	const struct table *table = &heap.tables[name];
+	const size_t bytes = name == BIN_TABLE ? (heap.is_quick ? sizeof(struct bins) : 0)
+	                     : name == CHUNKS  ? heap.chunk_count * CHUNK_SLOTS * sizeof(uint32_t)
+	                                       : table_bytes(table, heap.top);
+	return min_size(bytes, table->committed_bytes);
+}
+
+/* Copies a part of a table, but no pages of zeros, which are there already. */
+static void piece_copy(struct look *look, char *to, uint64_t from, size_t size)
+{
+	static char piece[COPY_BYTES];
+	static const char zeros[SMALLEST_PAGE];
+	look->missing += size - core_read(&look->core, from, piece, size);
+	for (size_t done = 0; done < size; done += SMALLEST_PAGE) {
+		const size_t bytes = min_size(size - done, SMALLEST_PAGE);
+		if (memcmp(piece + done, zeros, bytes) != 0)
+			memcpy(to + done, piece + done, bytes);
+	}
+}
+
+/* Links of the main chain point into our copy from now on; wrong ones stay wrong. */
+static void links_move(uintptr_t from)
+{
+	const uintptr_t to = (uintptr_t)nodes();
+	for (size_t i = 0; i < heap.node_count; i++) {
+		struct main_node *node = &nodes()[i];
+		if (node->previous != NULL)
+			node->previous = (struct main_node *)((uintptr_t)node->previous - from + to);
+		if (node->next != NULL)
+			node->next = (struct main_node *)((uintptr_t)node->next - from + to);
+	}
+}
+
+/* Copies the tables to memory of our own; for the time being the heap lies before them there. */
+static bool tables_copy(struct look *look)
+{
+	const size_t page_bytes = page_granules() << heap.shift;
+	const size_t offset = (size_t)(heap.base - heap.reservation);
+	look->memory_bytes = tables_share(heap.limit) + page_bytes;
+	look->memory = mmap(NULL, look->memory_bytes, PROT_READ | PROT_WRITE,
+	                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (look->memory == MAP_FAILED) {
+		look->memory = NULL;
+		return fault(look, "there is no memory for its tables");
+	}
+	const uintptr_t there = (uintptr_t)heap.tables[0].memory;
+	const uintptr_t here = round_up((uintptr_t)look->memory, page_bytes);
+	for (unsigned i = 0; i < TABLES; i++) {
+		struct table *table = &heap.tables[i];
+		const uintptr_t from = (uintptr_t)table->memory;
+		const size_t used = table_used(i);
+		table->memory = (char *)(from - there + here);
+		for (size_t done = 0; done < used; done += COPY_BYTES)
+			piece_copy(look, table->memory + done, from + done, min_size(used - done, COPY_BYTES));
+		if (i == NODES)
+			links_move(from);
+	}
+	heap.base = (char *)(here - (heap.limit << heap.shift));
+	heap.reservation = heap.base - offset;
+	return true;
+}
+
+/* ---- The heap -------------------------------------------------------------------------------- */
+
+/* Whether the bins name no slots but their own: the checker follows them. */
+static void check_slots(struct findings *findings)
+{
+	for (size_t bin = 0; heap.is_quick && bin < BINS; bin++)
+		check(findings, 15, bins()->tops[bin] <= (heap.chunk_count - 1) * CHUNK_SLOTS, bin);
+}
+
+/* Whether the chains can be walked. Keeps what the checker says of the rest. */
+static bool chains_check(struct look *look)
+{
+	struct findings findings = { 0 };
+	size_t length;
+	check_nodes(&findings);
+	check_starts(&findings);
+	check_slots(&findings);
+	if (has_findings(&findings))
+		return fault_of(look, &findings);
+	FILE *const out = open_memstream(&look->report, &length);
+	if (out == NULL)
+		return fault(look, "there is no memory for it");
+	look->broken = mems_check(out);
+	fclose(out);
+	return true;
+}
+
+/* What this process has not: another one's threads, streams and memory checkers. */
+static void heap_adopt(void)
+{
+	heap.is_watched = false;
+	heap.record = NULL;
+	heap.ids = (struct table){ 0 };
+	fast_top_update();
+	if (heap.top != 0)
+		return;
+	heap.node_count = 0;
+	heap.reservation = NULL;
+	memset(heap.tables, 0, sizeof(heap.tables));
+}
+
+static void heap_forget(struct look *look)
+{
+	if (look->memory != NULL)
+		munmap(look->memory, look->memory_bytes);
+	look->memory = NULL;
+	heap = (struct heap){ 0 };
+	memset(library.options, 0, sizeof(library.options));
+	free(look->report);
+	look->report = NULL;
+}
+
+/* Puts the heap whose structure is at this address in the place of ours. */
+static bool heap_take(struct look *look, uint64_t address)
+{
+	if (!heap_read(&look->core, address))
+		return fault(look, "its heap is damaged: its structure is not whole");
+	if (!heap.is_started)
+		return fault(look, "its heap was about to be started");
+	if (!extent_check(look))
+		return false;
+	heap_adopt();
+	if (heap.top == 0)
+		return true;
+	char *const base = heap.base;
+	char *const reservation = heap.reservation;
+	if (!tables_copy(look) || !chains_check(look))
+		return false;
+	heap.base = base;
+	heap.reservation = reservation;
+	return true;
+}
+
+/* Called for each word that may be the sign of a heap; true where it is and the heap can be shown. */
+static bool sign_visit(uint64_t address, void *context)
+{
+	enum { FARTHEST = 1 << 16 };
+	struct look *look = context;
+	struct sign sign;
+	if (core_read(&look->core, address, &sign, sizeof(sign)) != sizeof(sign))
+		return false;
+	const uint64_t distance = address - (uintptr_t)sign.heap;
+	if (sign.layout != sign_layout() && distance < FARTHEST)
+		return fault(look, "its heap is one of another version of MeMS than " MEMS_VERSION);
+	if (sign.layout != sign_layout() || distance != offsetof(struct heap, sign))
+		return false;
+	if (heap_take(look, (uintptr_t)sign.heap))
+		return true;
+	heap_forget(look);
+	return false;
+}
+
+static bool core_heap_open(struct look *look, uint64_t file_bytes)
+{
+	const char *const wrong = core_open(&look->core, look->file, file_bytes);
+	if (wrong != NULL)
+		return fault(look, "%s", wrong);
+	if (core_find(&look->core, SIGN_MAGIC, sign_visit, look))
+		return true;
+	if (look->fault[0] == '\0')
+		fault(look, "there is no heap of MeMS in it%s",
+		      look->core.missing != 0 ? ", but it is cut off" : "");
+	core_close(&look->core);
+	return false;
+}
+
+/* ---- Files ----------------------------------------------------------------------------------- */
+
+static bool file_open(struct look *look, const char *path)
+{
+	unsigned char bytes[8] = { 0 };
+	struct stat status;
+	look->file = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	if (look->file < 0 || fstat(look->file, &status) != 0)
+		return fault(look, "%s", strerror(errno));
+	if (!S_ISREG(status.st_mode))
+		return fault(look, "it is no file that can be searched");
+	const ssize_t size = pread(look->file, bytes, sizeof(bytes), 0);
+	if (size < 0)
+		return fault(look, "%s", strerror(errno));
+	if (core_is_elf(bytes, (size_t)size))
+		return core_heap_open(look, (uint64_t)status.st_size);
+	return fault(look, "it is no core dump");
+}
+
+bool look_open(struct look *look, const char *path)
+{
+	*look = (struct look){ .file = -1 };
+	if (file_open(look, path))
+		return true;
+	if (look->file >= 0)
+		close(look->file);
+	return false;
+}
+
+void look_close(struct look *look)
+{
+	heap_forget(look);
+	core_close(&look->core);
+	close(look->file);
+}
+
+size_t look_contents(const struct look *look, const struct mems_segment *segment, size_t offset,
+                     void *to, size_t size)
+{
+	return core_read(&look->core, (uintptr_t)segment->physical + offset, to, size);
+}
+
+/* ---- Questions ------------------------------------------------------------------------------- */
+
+void look_explain(uintptr_t address, FILE *out)
+{
+	const uintptr_t offset = address - (uintptr_t)heap.base;
+	const bool is_physical = offset < heap.top << heap.shift;
+	const uintptr_t virtual = is_physical ? heap.start + offset : address;
+	struct mems_segment segment;
+	if (mems_segment_at((const void *)virtual, &segment) != 0) {
+		fprintf(out, "%" PRIuPTR ": no address of the heap\n", address);
+		return;
+	}
+	if (is_physical)
+		fprintf(out, "0x%" PRIxPTR ": the physical address of %" PRIuPTR ", ", address, virtual);
+	else
+		fprintf(out, "%" PRIuPTR ": virtual, of 0x%" PRIxPTR ", ", virtual,
+		        (uintptr_t)segment.physical + (virtual - segment.start));
+	fprintf(out, "byte %" PRIuPTR " in %s[%" PRIuPTR ":%" PRIuPTR "]\n", virtual - segment.start,
+	        type_name(segment.type), segment.start, segment.end);
+}

@@ -1,0 +1,108 @@
+/*
+ * A program with a heap, to be killed: for core dumps that mems-look opens.
+ *
+ * dead POLICY ALIGNMENT SEED CALLS FILE: makes random calls, writes the chains to FILE and aborts.
+ * dead POLICY ALIGNMENT SEED 0 FILE: writes a line to FILE and makes calls until it is killed.
+ * dead big: a heap of 1 GiB with 1,000,000 blocks, then aborts.
+ *
+ * The blocks hold their addresses, so that a core dump tells whether contents are where they belong.
+ */
+#define _GNU_SOURCE
+#include "mems.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+
+enum { SLOTS = 2000 };
+
+static void *blocks[SLOTS];
+static uint64_t state;
+
+static uint64_t next_random(void)
+{
+	state += UINT64_C(0x9E3779B97F4A7C15);
+	uint64_t word = (state ^ state >> 30) * UINT64_C(0xBF58476D1CE4E5B9);
+	word = (word ^ word >> 27) * UINT64_C(0x94D049BB133111EB);
+	return word ^ word >> 31;
+}
+
+/* Most blocks are small, some have many pages. */
+static size_t random_size(void)
+{
+	const unsigned kind = (unsigned)(next_random() % 100);
+	const size_t most = kind < 80 ? 200 : kind < 98 ? 5000 : 300000;
+	return 1 + (size_t)(next_random() % most);
+}
+
+static void block_fill(void *block)
+{
+	const size_t size = mems_usable_size(block);
+	unsigned char *bytes = mems_get(block);
+	for (size_t i = 0; i < size; i++)
+		bytes[i] = (unsigned char)(((uintptr_t)block + i) * 31);
+}
+
+static void call_make(void)
+{
+	void **slot = &blocks[next_random() % SLOTS];
+	const unsigned kind = (unsigned)(next_random() % 8);
+	if (*slot == NULL) {
+		*slot = kind == 0 ? mems_aligned_alloc(256, random_size()) : mems_malloc(random_size());
+	} else if (kind == 0) {
+		void *moved = mems_realloc(*slot, random_size());
+		*slot = moved != NULL ? moved : *slot;
+	} else {
+		mems_free(*slot);
+		*slot = NULL;
+	}
+	if (*slot != NULL)
+		block_fill(*slot);
+}
+
+/* Two of three blocks stay, of 1 KiB each on the average. */
+static void big_make(void)
+{
+	mems_init();
+	for (size_t i = 0; i < 1500000; i++) {
+		void *block = mems_malloc(16 + i * 7919 % 2080);
+		memset(mems_get(block), 7, mems_usable_size(block));
+		if (i % 3 == 2)
+			mems_free(block);
+	}
+}
+
+static void chains_write(const char *path)
+{
+	FILE *out = fopen(path, "w");
+	if (out == NULL)
+		exit(2);
+	mems_fprint_stats(out);
+	if (fclose(out) != 0)
+		exit(2);
+}
+
+int main(int count, char **arguments)
+{
+	prctl(PR_SET_DUMPABLE, 1);
+	if (count == 2 && strcmp(arguments[1], "big") == 0) {
+		big_make();
+		abort();
+	}
+	if (count != 6)
+		return 2;
+	mems_option(MEMS_POLICY, strcmp(arguments[1], "quick_fit") == 0 ? MEMS_QUICK_FIT
+	                                                                : MEMS_FIRST_FIT);
+	if (mems_option(MEMS_ALIGNMENT, (size_t)atol(arguments[2])) != 0)
+		return 2;
+	state = strtoull(arguments[3], NULL, 10);
+	const unsigned long calls = strtoul(arguments[4], NULL, 10);
+	mems_init();
+	if (calls == 0)
+		chains_write(arguments[5]);
+	for (unsigned long i = 0; calls == 0 || i < calls; i++)
+		call_make();
+	chains_write(arguments[5]);
+	abort();
+}
