@@ -82,7 +82,8 @@ static bool options_derive(void)
 	for (unsigned option = 0; option < OPTIONS; option++)
 		if (!option_is_valid(option, options[option]))
 			return false;
-	memcpy(library.options, options, sizeof(options));
+	memcpy(heap.options, options, sizeof(options));
+	heap.has_options = true;
 	return true;
 }
 
@@ -247,11 +248,12 @@ static void heap_adopt(void)
 
 static void heap_forget(struct look *look)
 {
+	if (look->is_image)
+		mems_finish();
 	if (look->memory != NULL)
 		munmap(look->memory, look->memory_bytes);
 	look->memory = NULL;
 	heap = (struct heap){ 0 };
-	memset(library.options, 0, sizeof(library.options));
 	free(look->report);
 	look->report = NULL;
 }
@@ -312,9 +314,20 @@ static bool core_heap_open(struct look *look, uint64_t file_bytes)
 
 /* ---- Files ----------------------------------------------------------------------------------- */
 
+static bool image_open(struct look *look, const char *path)
+{
+	if (mems_load(path, 0) != 0)
+		return fault(look, "%s", errno == EBADMSG   ? "it is no whole, sound image"
+		                         : errno == ENOTSUP ? "it is an image of another machine or version"
+		                                            : strerror(errno));
+	look->is_image = true;
+	return true;
+}
+
 static bool file_open(struct look *look, const char *path)
 {
 	unsigned char bytes[8] = { 0 };
+	uint64_t word;
 	struct stat status;
 	look->file = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 	if (look->file < 0 || fstat(look->file, &status) != 0)
@@ -326,7 +339,10 @@ static bool file_open(struct look *look, const char *path)
 		return fault(look, "%s", strerror(errno));
 	if (core_is_elf(bytes, (size_t)size))
 		return core_heap_open(look, (uint64_t)status.st_size);
-	return fault(look, "it is no core dump");
+	memcpy(&word, bytes, sizeof(word));
+	if (size == sizeof(bytes) && le64toh(word) == IMAGE_MAGIC)
+		return image_open(look, path);
+	return fault(look, "it is neither a core dump nor an image");
 }
 
 bool look_open(struct look *look, const char *path)
@@ -349,7 +365,10 @@ void look_close(struct look *look)
 size_t look_contents(const struct look *look, const struct mems_segment *segment, size_t offset,
                      void *to, size_t size)
 {
-	return core_read(&look->core, (uintptr_t)segment->physical + offset, to, size);
+	if (!look->is_image)
+		return core_read(&look->core, (uintptr_t)segment->physical + offset, to, size);
+	memcpy(to, (char *)segment->physical + offset, size);
+	return size;
 }
 
 /* ---- Questions ------------------------------------------------------------------------------- */

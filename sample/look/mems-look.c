@@ -28,7 +28,7 @@ static const char help[] =
 	"usage: mems-look [OPTIONS] FILE\n"
 	"\n"
 	"Shows the heap of a program that has ended. FILE is the core dump of a program with MeMS in\n"
-	"it; no symbols are needed.\n"
+	"it, for which no symbols are needed, or an image that mems_save wrote.\n"
 	"\n"
 	"  --stats               print the counters of the heap; this is done where no option asks\n"
 	"                        for anything else\n"

@@ -1,7 +1,8 @@
 /*
  * A program with a heap, to be killed: for core dumps that mems-look opens.
  *
- * dead POLICY ALIGNMENT SEED CALLS FILE: makes random calls, writes the chains to FILE and aborts.
+ * dead POLICY ALIGNMENT SEED CALLS FILE: makes random calls, writes the chains to FILE and an image
+ *     to FILE.image, and aborts.
  * dead POLICY ALIGNMENT SEED 0 FILE: writes a line to FILE and makes calls until it is killed.
  * dead big: a heap of 1 GiB with 1,000,000 blocks, then aborts.
  *
@@ -83,6 +84,14 @@ static void chains_write(const char *path)
 		exit(2);
 }
 
+static void image_write(const char *path)
+{
+	char image[1000];
+	snprintf(image, sizeof(image), "%s.image", path);
+	if (mems_save(image) != 0)
+		exit(2);
+}
+
 int main(int count, char **arguments)
 {
 	prctl(PR_SET_DUMPABLE, 1);
@@ -104,5 +113,6 @@ int main(int count, char **arguments)
 	for (unsigned long i = 0; calls == 0 || i < calls; i++)
 		call_make();
 	chains_write(arguments[5]);
+	image_write(arguments[5]);
 	abort();
 }
