@@ -186,6 +186,14 @@ static void record(const char *format, ...)
 
 /* ---- Calling both ------------------------------------------------------------------------ */
 
+/* The line of a merge, before that of its call; soon after the call of the model. */
+static void record_merge(void)
+{
+	if (twins.model.has_noted_merge)
+		record("g\n");
+	twins.model.has_noted_merge = false;
+}
+
 void call_begins(const char *format, ...)
 {
 	va_list arguments;
@@ -217,8 +225,7 @@ void call_ends(uintptr_t result, uintptr_t expected)
 	expect(error == expected_error, "another error number");
 	expect(report.count == (twins.model.message[0] == '\0' ? 0 : 1), "no report, or too many");
 	expect(strcmp(report.message, twins.model.message) == 0, "another report");
-	if (twins.model.has_noted_merge)
-		record("g\n");
+	record_merge();
 	twins.after_call();
 }
 
@@ -342,6 +349,7 @@ void try_realloc_live(size_t index, size_t size)
 	const uintptr_t result = address_of(mems_realloc(at(address), size));
 	const int error = errno;
 	const uintptr_t expected = model_realloc(&twins.model, address, size);
+	record_merge();
 	if (result == expected && result != 0) {
 		twins.live[index] = result;
 		compare_kept(result, address, old_size);
