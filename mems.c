@@ -297,9 +297,9 @@ struct main_node {
 
 /* The bins of quick fit: a table of zeros is as many empty bins. */
 struct bins {
-	uint32_t tops[BINS];        /* slot of the block on top; see "Quick fit" */
-	uint32_t shared_sizes[SHARED_BINS]; /* granules of the blocks in each of the last bins */
 	uint8_t misses[BINS];       /* requests that found the bin empty, up to RUN_BLOCKS */
+	uint32_t shared_sizes[SHARED_BINS]; /* granules of the blocks in each of the last bins */
+	uint32_t tops[BINS];        /* slot of the block on top; see "Quick fit" */
 };
 
 /* The arrays of the metadata. Each has one entry for every 2^granules_log2 granules of heap; the
@@ -958,6 +958,16 @@ static bool os_release(char *address, size_t bytes)
 	return is_done;
 }
 
+/* Keeps huge pages out of what is used a little here and a little there. */
+static void os_use_small_pages(char *address, size_t bytes)
+{
+	const int error = os_begin();
+	const size_t page = os_page_bytes();
+	char *const first = (char *)round_up((uintptr_t)address, page);
+	madvise(first, round_down(bytes - (size_t)(first - address), page), MADV_NOHUGEPAGE);
+	os_end(error);
+}
+
 /* Tells for each page of a page-aligned range whether it is in memory: bit 0 of a byte. False where
  * the OS does not tell. */
 static bool os_residency(char *address, size_t bytes, unsigned char *pages)
@@ -1240,15 +1250,28 @@ static void small_tables_commit(void)
 	}
 }
 
+/* Writes to each table that the first call uses: a page that is read first faults in twice. */
+static void tables_touch(void)
+{
+	for (unsigned i = 0; i < TABLES; i++)
+		if (heap.tables[i].committed_bytes != 0)
+			*(volatile char *)heap.tables[i].memory = 0;
+}
+
 /* Makes room in every table for a heap of so many granules. */
 static bool tables_commit(size_t granules)
 {
-	if (heap.top == 0)
+	const bool is_first = heap.top == 0;
+	if (is_first) {
+		os_use_small_pages(heap.tables[0].memory, tables_share(heap.limit));
 		small_tables_commit();
+	}
 	for (unsigned i = 0; i < TABLES_OF_HEAP; i++) {
 		if (!table_commit(&heap.tables[i], table_bytes(&heap.tables[i], granules)))
 			return false;
 	}
+	if (is_first)
+		tables_touch();
 	return heap.ids.memory == NULL || table_commit(&heap.ids, table_bytes(&heap.ids, granules));
 }
 
