@@ -85,6 +85,17 @@ function checkSearch(told, expected, size, options) {
 				.toLocaleString('en-US')} bytes`), told.lines.join(' '));
 }
 
+/* The reason why a new main node is as large as it is. */
+function checkGrowth(lines, before, length, {call, size}, {page}) {
+	const pages = length / page, needed = Math.ceil(size / page);
+	const mapped = before.reduce((sum, s) => sum + s.size, 0) / page;
+	const half = call.kind === 'r' ? needed + Math.floor(needed / 2) : needed;
+	assert.ok(lines.includes(pages === needed ? 'what the block needs' :
+		pages === Math.floor(mapped / 8) ? `an eighth of the ${mapped} mapped so far` :
+			pages === half ? 'half as many again' : 'the least that quick fit asks for'), lines);
+	assert.ok(pages === needed || pages === Math.floor(mapped / 8) || pages === half || pages === 16);
+}
+
 /* An allocation, or the taking of a new place: what happened to the HOLE there? */
 function checkPlace(told, before, after, options, context) {
 	const {call, address, size, rover} = context;
@@ -100,6 +111,7 @@ function checkPlace(told, before, after, options, context) {
 		assert.ok(lines.includes(`[${address}:${last}]`), lines);
 		assert.ok(told.badges.includes('new main node'));
 		assert.strictEqual(expected.taken, null, 'no HOLE was large enough');
+		checkGrowth(lines, before, last - address + 1, context, options);
 		return;
 	}
 	assert.strictEqual(told.effect.type, 'hole');
@@ -253,6 +265,16 @@ function testStories(seed) {
 		assert.ok(seen[type] > 10, `${type} was seen`);
 }
 
+/* A block that quick fit does not remember, beside one that it does. */
+function testBesideRemembered() {
+	const calls = [['a', 100], ['a', 70000], ['a', 100], ['f', 0], ['f', 2], ['f', 1]].map(
+		([kind, n], i) => ({kind, block: kind === 'a' ? i : n, size: kind === 'a' ? n : 0}));
+	const run = new Run(callsOf(calls), {policy: 'quick_fit'});
+	const lines = tell(run, 6).lines.join(' ');
+	assert.match(lines, /On its left lies HOLE\[1000:1103\], which quick fit remembers: no merge yet/);
+	assert.match(lines, /On its right lies HOLE\[71104:71207\], which quick fit remembers/);
+}
+
 /* ---- Going to and fro ------------------------------------------------------------------------ */
 
 /* A run is in the same state after a call, whatever way led there. */
@@ -394,6 +416,7 @@ function test(name, body) {
 const seed = Number(process.argv[2]) || Date.now() % 1e9;
 console.log(`seed ${seed}`);
 test('what is said of a call is true', () => testStories(seed));
+test('beside what quick fit remembers', testBesideRemembered);
 test('the states of a run, to and fro', () => testSeeking(seed));
 test('playing', testPlay);
 test('what was written', testContents);
