@@ -1262,16 +1262,16 @@ static void tables_touch(void)
 static bool tables_commit(size_t granules)
 {
 	const bool is_first = heap.top == 0;
-	if (is_first) {
-		os_use_small_pages(heap.tables[0].memory, tables_share(heap.limit));
+	if (is_first)
 		small_tables_commit();
-	}
 	for (unsigned i = 0; i < TABLES_OF_HEAP; i++) {
 		if (!table_commit(&heap.tables[i], table_bytes(&heap.tables[i], granules)))
 			return false;
 	}
-	if (is_first)
+	if (is_first) {
+		os_use_small_pages(heap.tables[0].memory, tables_share(heap.limit));
 		tables_touch();
+	}
 	return heap.ids.memory == NULL || table_commit(&heap.ids, table_bytes(&heap.ids, granules));
 }
 
