@@ -47,7 +47,7 @@ mems_pc = s|@prefix@|$(call sed_text,$(call unspaced,$(prefix)))|; \
 	s|@includedir@|$(call sed_text,$(call below,prefix,$${prefix},$(includedir)))|; \
 	s|@version@|$(version)|; /^[a-z_]*=/s|[\\"\#]|\\&|g; s|@space@|\\ |g
 
-install: $(library) $(replay) $(recorder) $(preload)
+install: $(library) $(replay) $(look) $(recorder) $(preload)
 	$(INSTALL) -d '$(DESTDIR)$(bindir)' '$(DESTDIR)$(libdir)/mems' '$(DESTDIR)$(includedir)' \
 		'$(DESTDIR)$(pkgconfigdir)' '$(DESTDIR)$(mandir)/man1' '$(DESTDIR)$(mandir)/man3' \
 		'$(DESTDIR)$(mandir)/man5'
@@ -58,7 +58,8 @@ install: $(library) $(replay) $(recorder) $(preload)
 	$(STRIP) '$(DESTDIR)$(libdir)'/mems/*.so
 	$(call script,$(folder_there)) sample/record/mems-record.in >$(build)/mems-record
 	$(call script,$(folder_there)) sample/preload/mems-preload.in >$(build)/mems-preload
-	$(INSTALL) -m 755 $(replay) $(build)/mems-record $(build)/mems-preload '$(DESTDIR)$(bindir)'
+	$(INSTALL) -m 755 $(replay) $(look) $(build)/mems-record $(build)/mems-preload \
+		'$(DESTDIR)$(bindir)'
 	sed '$(mems_pc)' mems.pc.in >$(build)/mems.pc
 	$(INSTALL) -m 644 $(build)/mems.pc '$(DESTDIR)$(pkgconfigdir)'
 	$(INSTALL) -m 644 man/*.1 '$(DESTDIR)$(mandir)/man1'
@@ -81,7 +82,7 @@ uninstall:
 		'$(DESTDIR)$(libdir)/libmems.so' '$(DESTDIR)$(libdir)/$(soname)' \
 		'$(DESTDIR)$(libdir)/mems/recorder.so' '$(DESTDIR)$(libdir)/mems/preload.so' \
 		'$(DESTDIR)$(pkgconfigdir)/mems.pc'
-	for name in mems-replay mems-record mems-preload; do \
+	for name in mems-replay mems-record mems-preload mems-look; do \
 		rm -f '$(DESTDIR)$(bindir)'/$$name '$(DESTDIR)$(mandir)'/man1/$$name.1; \
 	done
 	rmdir '$(DESTDIR)$(libdir)/mems' 2>/dev/null || :

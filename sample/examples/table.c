@@ -4,9 +4,12 @@
  *     make build/default/sample/examples/table
  *     build/default/sample/examples/table README.md heap chain
  *
+ *     build/default/sample/examples/table --save words.heap README.md
+ *     build/default/sample/examples/table --load words.heap heap chain
+ *
  * Counts the words of a text, and says of each word in the command line how often it stands there.
- * All that the table is hangs on one block, its root, and no link is a physical address: so it would
- * be the same table wherever the heap lies.
+ * All that the table is hangs on one block, the root of the heap, and no link is a physical address:
+ * so the heap can be saved, and is the same table wherever it is loaded.
  */
 #include <ctype.h>
 #include <stdbool.h>
@@ -32,7 +35,7 @@ struct bucket {
 	struct entry *first; /* virtual; NULL where it is empty */
 };
 
-/* The root. */
+/* The root of the heap. */
 struct table {
 	struct bucket *buckets; /* virtual: the first of so many in one block */
 	size_t bucket_count;    /* a power of two */
@@ -58,7 +61,7 @@ static struct table *table_new(void)
 	if (table == NULL || buckets == NULL)
 		return NULL;
 	*AT(table) = (struct table){.buckets = buckets, .bucket_count = FIRST_BUCKETS};
-	return table;
+	return mems_set_root(table) == 0 ? table : NULL;
 }
 
 static struct bucket *bucket_of(const struct table *table, uint32_t hash)
@@ -150,26 +153,44 @@ static struct table *table_read(const char *path)
 	return is_good ? table : NULL;
 }
 
+/* Nothing is read but the pages that are looked at. NULL with the reason in errno. */
+static struct table *table_load(const char *image)
+{
+	struct table *table = mems_load(image, MEMS_MAP) == 0 ? mems_root() : NULL;
+
+	return table == NULL || AT(table) == NULL ? NULL : table;
+}
+
+static void table_print(const struct table *table, int count, char **words)
+{
+	printf("%zu different words\n", AT(table)->entry_count);
+	for (int i = 0; i < count; i++) {
+		const struct entry *entry = table_find(table, words[i]);
+
+		printf("%s: %u\n", words[i], entry == NULL ? 0 : AT(entry)->count);
+	}
+}
+
 int main(int count, char **arguments)
 {
-	struct table *table;
+	bool is_loaded = count > 1 && strcmp(arguments[1], "--load") == 0;
+	bool is_saved = count > 1 && strcmp(arguments[1], "--save") == 0;
+	int file = is_loaded ? 2 : is_saved ? 3 : 1; /* in arguments, before the words */
+	const struct table *table;
 
-	if (count < 2) {
-		fprintf(stderr, "usage: table FILE [WORD]...\n");
+	if (count <= file) {
+		fprintf(stderr, "usage: table [--save IMAGE] FILE [WORD]...\n"
+		                "       table --load IMAGE [WORD]...\n");
 		return 2;
 	}
-	mems_init();
-	table = table_read(arguments[1]);
-	if (table == NULL) {
-		perror(arguments[1]);
+	if (!is_loaded)
+		mems_init();
+	table = is_loaded ? table_load(arguments[file]) : table_read(arguments[file]);
+	if (table == NULL || (is_saved && mems_save(arguments[2]) != 0)) {
+		perror(arguments[is_saved && table != NULL ? 2 : file]);
 		return 1;
 	}
-	printf("%zu different words\n", AT(table)->entry_count);
-	for (int i = 2; i < count; i++) {
-		struct entry *entry = table_find(table, arguments[i]);
-
-		printf("%s: %u\n", arguments[i], entry == NULL ? 0 : AT(entry)->count);
-	}
+	table_print(table, count - file - 1, arguments + file + 1);
 	mems_finish();
 	return 0;
 }

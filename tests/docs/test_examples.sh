@@ -54,8 +54,24 @@ table_counts()
 		} | diff - "$work/table"
 }
 
+# Another run finds the same words, and so does a third that maps the same file.
+table_is_kept()
+{
+	# shellcheck disable=SC2046 # a list of words
+	set -- $(cut -d: -f1 "$work/words") nosuchword
+	LC_ALL=C example table --save "$work/heap" README.md the >"$work/saved" &&
+		grep -q '^the: [1-9]' "$work/saved" && for run in 1 2; do
+			LC_ALL=C example table --load "$work/heap" "$@" | diff "$work/table" - || return
+		done
+}
+
 table_says_what_is_wrong()
 {
+	! example table --load README.md 2>"$work/said" && grep -q 'Bad message' "$work/said" &&
+		! example table --load "$work/no file" 2>"$work/said" &&
+		grep -q "$work/no file: No such file" "$work/said" &&
+		! example table --save "$work/no/file" README.md 2>"$work/said" &&
+		grep -q "$work/no/file: No such file" "$work/said" || return
 	! example table "$work/no file" 2>"$work/said" && grep -q 'No such file' "$work/said" &&
 		! example table 2>"$work/said" && grep -q '^usage' "$work/said"
 }
@@ -164,6 +180,7 @@ works()
 	check "the list is sorted, and loses what it should" list_prints_what_it_should
 check "a long list is sorted" list_sorts
 check "the table counts words as sort and uniq do" table_counts
+check "a table that was saved is the same when it is loaded" table_is_kept
 check "the table says what is wrong" table_says_what_is_wrong
 make_c
 check "a typed pointer in C works" works "$cc" "$work/typed.c" c99 c11 gnu17

@@ -128,15 +128,15 @@ example_runs()
 		diff -u "$work/expected" "$work/output"
 }
 
-# Each long option of mems-replay, from its help and from its page.
-replay_options()
+# Each long option of the program, from its help and from its page.
+help_options()
 {
-	${RUN:-} "$REPLAY" --help | grep -o -e '--[a-z][a-z-]*' | sort -u
+	${RUN:-} "$(dirname "$REPLAY")/$program" --help | grep -o -e '--[a-z][a-z-]*' | sort -u
 }
 
-manual_replay_options()
+manual_options()
 {
-	sed -n 's/^\.It Fl -\([a-z-]*\).*/--\1/p' man/mems-replay.1 | sort -u
+	sed -n 's/^\.It Fl -\([a-z-]*\).*/--\1/p' "man/$program.1" | sort -u
 }
 
 # Each variable of mems-preload, from the head of its object and from its page.
@@ -187,7 +187,9 @@ check "the manual names the functions of mems.h" same header_functions manual_na
 check "the manual describes the functions of mems.h" same header_functions manual_entries
 check "the manual has the constants and fields of mems.h" names_every_word
 check "the example of the manual prints what the manual says" example_runs
-check "mems-replay(1) has the options of mems-replay" same replay_options manual_replay_options
+for program in mems-replay mems-look; do
+	check "$program(1) has the options of $program" same help_options manual_options
+done
 check "mems-preload(1) has the variables of the object" \
 	same preload_variables manual_preload_variables
 for script in record preload; do

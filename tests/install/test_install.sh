@@ -28,10 +28,11 @@ functions()
 expected()
 {
 	{
-		for program in mems-preload mems-record mems-replay; do
+		for program in mems-look mems-preload mems-record mems-replay; do
 			echo "755 $1/$program"
 			echo "644 $4/man1/$program.1"
 		done
+		echo "644 $4/man5/mems-image.5"
 		echo "644 $2/libmems.a"
 		echo "755 $2/mems/preload.so"
 		echo "755 $2/mems/recorder.so"
