@@ -85,6 +85,7 @@
  *        the first and the last of a PROCESS if there are more than FILLED_LEAVES of them: for
  *        these a bit in live_leaves is, unless they lie in the whole regions between the first and
  *        the last of more than FILLED_GROUPS whole groups: for those a bit in live_regions
+ *   I18  while a recording or history is on, the journal knows every block, and of which size it is
  *
  * Costs, worst case unless said otherwise
  *   mems_malloc, mems_free  O(log heap): at most a few words on each of 5 levels; most often two
@@ -179,6 +180,8 @@
 #define ALWAYS_INLINE inline __attribute__((always_inline))
 #define LIKELY(condition) __builtin_expect(!!(condition), 1)
 #define UNLIKELY(condition) __builtin_expect(!!(condition), 0)
+/* Where the public function in which it stands was called from. */
+#define CALLER __builtin_return_address(0)
 
 /* Off in the library: it refuses what is wrong by itself. The tests are built with assertions. */
 #ifdef MEMS_ASSERTIONS
@@ -250,6 +253,9 @@ enum {
 	RUN_BLOCKS = 32,        /* blocks that are taken at once, */
 	RUN_BYTES = 4 << 10,    /* of this size together, at most */
 	FLUSH_BYTES = 256 << 10, /* at least so much must be cached, */
+	BUCKET_BYTES = 128,     /* of the heap, whose blocks the journal has in one list */
+	SITE_BUCKETS = 1024,    /* lists of sites */
+	MESSAGE_BYTES = 400,    /* the longest line about an address, its end included */
 	FLUSH_DIVISOR = 16,     /* and this fraction of the heap, before the bins are flushed */
 	MOST_FLUSH_SHIFT = 2,   /* FLUSH_BYTES doubles so many times */
 	SWEEP_LEAVES = 8,       /* a flush goes leaf by leaf where there are no more for each block, */
@@ -263,6 +269,8 @@ enum {
 #define LINK (UINT32_MAX - 4095)
 /* The most that is reserved without a limit where reserving is expensive. */
 #define EXPENSIVE_HEAP_BYTES ((size_t)1 << 30)
+/* The most that MEMS_HISTORY may be. */
+#define MAX_EVENTS ((size_t)1 << 24)
 #define NONE SIZE_MAX
 
 static_assert(1 << LEAF_LOG2 == 64, "a leaf is one word of bits");
@@ -346,6 +354,74 @@ struct stale_group {
 	uint64_t leaves; /* bit i: the i-th leaf of the group */
 };
 
+/* Entries that are never moved by themselves, one after another in a mapping that is when it grows. The
+ * first is none. */
+struct entries {
+	char *memory;
+	size_t mapped_bytes;
+	uint32_t count;      /* entries that were ever used */
+	uint32_t room;       /* that fit into the mapping */
+	uint32_t unused;     /* the first of a list, by their field next */
+};
+
+/* A block as the journal knows it. */
+struct live_block {
+	uint32_t next;       /* in its bucket */
+	uint32_t granule;    /* UINT32_MAX: the entry is unused */
+	uint32_t site;       /* of the call that took it */
+	uint32_t id;         /* in a recording */
+	uint32_t call_low;   /* the number of that call */
+	uint32_t call_high : 26;
+	uint32_t slack : 6;  /* bytes of its last granule that were not asked for */
+};
+
+/* Who made calls: a label and the address they return to. */
+struct site {
+	uint32_t next;       /* in its bucket */
+	uint32_t order;      /* the site that is printed at the place of this one */
+	const char *label;
+	const void *caller;
+	uint64_t first_call; /* of its live blocks, when they were last counted, */
+	size_t blocks, bytes; /* and how many these are */
+};
+
+/* A call of the last ones, in granules. */
+struct event {
+	uint64_t call;
+	uint32_t site;
+	uint32_t granule, granules;   /* the block after the call; of a freed one, before it */
+	uint32_t before, before_granules; /* of a resized one, before it */
+	uint8_t kind;                 /* an enum mems_event_kind */
+	uint8_t slack;
+};
+
+static_assert(sizeof(struct live_block) == 24, "with its share of the buckets, at most 32 bytes");
+
+/* A call as it is told to the journal. */
+struct call {
+	char kind;        /* as in a recording */
+	size_t from, to;  /* where the block was, and where it is; NONE after a call that failed */
+	size_t size;      /* bytes asked for */
+	size_t alignment; /* bytes, of an aligned block; else 0 */
+	const void *caller;
+	size_t granules;  /* its length before the call; 0 for a new block */
+};
+
+struct journal {
+	bool is_on;              /* there is a recording or history */
+	FILE *record;            /* where calls are recorded, the caller's; else NULL */
+	uint32_t next_id;        /* of a recording */
+	uint64_t calls;          /* so far */
+	struct table buckets;    /* the first entry of the blocks in each BUCKET_BYTES of the heap */
+	struct entries blocks;   /* struct live_block: all that are live */
+	struct entries sites;    /* struct site; with history alone */
+	uint32_t site_buckets[SITE_BUCKETS];
+	struct event *events;    /* a ring, NULL where there was no memory */
+	size_t event_slots;      /* 0: history is off */
+	size_t event_count;      /* that are remembered */
+	size_t next_event;       /* the slot of the next one */
+};
+
 /* What a block is taken for. */
 enum purpose {
 	FOR_MALLOC,
@@ -359,7 +435,7 @@ enum lock_state {
 	LOCK_AWAITED /* held, and other threads may be asleep until it is given back */
 };
 
-enum { OPTIONS = MEMS_LIMIT + 1 };
+enum { OPTIONS = MEMS_HISTORY + 1 };
 
 /* By which mems-look finds the heap in a core dump, where there may be no symbols. */
 struct sign {
@@ -436,9 +512,7 @@ static struct heap {
 	uint32_t spare_chunk;        /* the first of a list of chunks given back; 0 for none */
 	uint32_t chunk_count;        /* chunks that were ever taken, the unused first one included */
 
-	FILE *record;                /* where calls are recorded, the caller's; else NULL */
-	struct table ids;            /* for the granule at which a live block starts: its id */
-	uint32_t record_next;        /* the id that the next block gets */
+	struct journal journal;
 
 	struct sign sign;
 } heap;
@@ -453,6 +527,11 @@ static size_t min_size(size_t a, size_t b)
 static size_t max_size(size_t a, size_t b)
 {
 	return a > b ? a : b;
+}
+
+static uint64_t min_u64(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
 }
 
 static size_t clamp(size_t value, size_t least, size_t most)
@@ -801,7 +880,7 @@ static void callout_end(void)
 static void fast_top_update(void)
 {
 	const bool is_plain = heap.is_started && library.visitors == 0 && library.os_requests == 0 &&
-	                      heap.record == NULL && !heap.is_watched;
+	                      !heap.journal.is_on && !heap.is_watched;
 	heap.fast_top = is_plain ? heap.top : 0;
 	heap.fast_sizes = heap.fast_top != 0 && !heap.is_quick ? SMALL_SIZES : 0;
 	heap.fast_bins = heap.fast_top != 0 && heap.is_quick ? FAST_BINS : 0;
@@ -887,6 +966,15 @@ static void *os_mmap(void *address, size_t bytes, int protection, int flags)
 	const int error = os_begin();
 	flags |= MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
 	void *memory = mmap(address, bytes, protection, flags, -1, 0);
+	os_end(error);
+	return memory == MAP_FAILED ? NULL : memory;
+}
+
+/* The same memory in more pages, perhaps elsewhere; NULL where that is refused. */
+static void *os_remap(void *address, size_t bytes, size_t more_bytes)
+{
+	const int error = os_begin();
+	void *memory = mremap(address, bytes, more_bytes, MREMAP_MAYMOVE);
 	os_end(error);
 	return memory == MAP_FAILED ? NULL : memory;
 }
@@ -1102,6 +1190,7 @@ static const struct option_rule {
 	[MEMS_START_ADDRESS] = { "start", 1, MAX_START, DEFAULT_START, false },
 	[MEMS_PAGE_SIZE] = { "page-size", SMALLEST_PAGE, LARGEST_PAGE, SMALLEST_PAGE, true },
 	[MEMS_LIMIT] = { "limit", 0, SIZE_MAX, 0, false },
+	[MEMS_HISTORY] = { "history", 0, MAX_EVENTS, 0, false },
 };
 
 /* What is the least of one option, and the default of another, on a machine with larger pages. */
@@ -1272,7 +1361,8 @@ static bool tables_commit(size_t granules)
 		os_use_small_pages(heap.tables[0].memory, tables_share(heap.limit));
 		tables_touch();
 	}
-	return heap.ids.memory == NULL || table_commit(&heap.ids, table_bytes(&heap.ids, granules));
+	struct table *buckets = &heap.journal.buckets;
+	return buckets->memory == NULL || table_commit(buckets, table_bytes(buckets, granules));
 }
 
 /* The same for the bins, which come with the first node. */
@@ -1287,153 +1377,6 @@ static bool bins_commit(void)
 	((uint32_t *)(void *)heap.tables[CHUNKS].memory)[CHUNK_SLOTS - 1] = LINK;
 	heap.chunk_count = 1;
 	return true;
-}
-
-/* ---- Recording ------------------------------------------------------------------------------- */
-
-static uint32_t *record_ids(void)
-{
-	return (uint32_t *)(void *)heap.ids.memory;
-}
-
-static void record_stop(void)
-{
-	if (heap.record == NULL)
-		return;
-	heap.record = NULL;
-	os_unmap(heap.ids.memory, heap.ids.reserved_bytes);
-	heap.ids = (struct table){ 0 };
-	fast_top_update();
-}
-
-/* Writes one line. What the stream does at that moment must not change the heap; in a child that it
- * forks there is no recording any more. */
-static void record_print(const char *format, ...)
-{
-	const int error = errno;
-	if (heap.record == NULL)
-		return;
-	va_list arguments;
-	va_start(arguments, format);
-	visit_begin();
-	vfprintf(heap.record, format, arguments);
-	visit_end();
-	va_end(arguments);
-	errno = error;
-}
-
-static void record_options(void)
-{
-	for (unsigned option = 0; option < OPTIONS; option++) {
-		const size_t value = option_value(option);
-		if (value == option_default(option))
-			continue;
-		if (option == MEMS_POLICY)
-			record_print("o %s %s\n", option_rules[option].name, policy_name(value));
-		else
-			record_print("o %s %zu\n", option_rules[option].name, value);
-	}
-}
-
-/* A call that gave a new block: kind is a, c or m, with its alignment. */
-static void record_new(char kind, size_t granule, size_t size, size_t alignment)
-{
-	if (LIKELY(heap.record == NULL) || granule == NONE)
-		return;
-	const uint32_t id = heap.record_next++;
-	record_ids()[granule] = id;
-	if (alignment == 0)
-		record_print("%c %" PRIu32 " %zu\n", kind, id, size);
-	else
-		record_print("%c %" PRIu32 " %zu %zu\n", kind, id, size, alignment);
-}
-
-static void record_resize(size_t from, size_t to, size_t size)
-{
-	if (LIKELY(heap.record == NULL) || to == NONE)
-		return;
-	const uint32_t id = record_ids()[from];
-	record_ids()[to] = id;
-	record_print("r %" PRIu32 " %zu\n", id, size);
-}
-
-static void record_free(size_t granule)
-{
-	if (UNLIKELY(heap.record != NULL))
-		record_print("f %" PRIu32 "\n", record_ids()[granule]);
-}
-
-/* All that was cached is coalesced, and not because a call that is recorded asked the OS. */
-static void record_flush(void)
-{
-	record_print("g\n");
-}
-
-/* Ends the recording, and begins one on out unless that is NULL. Returns 0 or an error number. */
-static int record_change(FILE *out)
-{
-	if (library.visitors != 0 || library.os_requests != 0 || (out != NULL && heap.top != 0))
-		return EBUSY;
-	record_stop();
-	if (out == NULL)
-		return 0;
-	const bool is_small = heap.limit != 0 && heap.limit <= SIZE_MAX / 2 / sizeof(uint32_t);
-	struct table ids = { .entry_bytes = sizeof(uint32_t) };
-	ids.reserved_bytes = round_up(table_bytes(&ids, heap.limit), os_page_bytes());
-	ids.memory = is_small ? os_reserve(ids.reserved_bytes) : NULL;
-	if (ids.memory == NULL)
-		return ENOMEM;
-	heap.ids = ids;
-	heap.record = out;
-	heap.record_next = 0;
-	fast_top_update();
-	record_options();
-	return 0;
-}
-
-int mems_record(FILE *out)
-{
-	if (out != NULL && !heap.is_started) {
-		errno = EINVAL;
-		return -1;
-	}
-	lock_take();
-	const int error = record_change(out);
-	lock_give();
-	if (error == 0)
-		return 0;
-	errno = error;
-	return -1;
-}
-
-/* ---- Fork ------------------------------------------------------------------------------------ */
-
-/* No other thread is in the middle of a change when the process is doubled. Handlers of the program
- * that run in between may call MeMS. */
-static void fork_prepare(void)
-{
-	lock_take();
-	callout_begin();
-}
-
-static void fork_parent(void)
-{
-	callout_end();
-	lock_give();
-}
-
-static void fork_child(void)
-{
-	if (heap.record != NULL)
-		__fpurge(heap.record); /* what is in its buffer the parent will write */
-	record_stop();
-	fork_parent();
-}
-
-static void fork_handlers_install(void)
-{
-	if (!library.has_fork_handlers)
-		library.has_fork_handlers = pthread_atfork(fork_prepare, fork_parent, fork_child) == 0;
 }
 
 /* ---- Leaves: the bits of segments ------------------------------------------------------------ */
@@ -1696,7 +1639,7 @@ static ALWAYS_INLINE void live_flip(size_t granule, size_t size)
 	word_store(word + 1, word_load(word + 1) ^ bits.high);
 }
 
-static inline void live_change(size_t granule, size_t size, bool value)
+static ALWAYS_INLINE void live_change(size_t granule, size_t size, bool value)
 {
 	if (size <= 64)
 		live_change_near(granule, size, value);
@@ -1765,7 +1708,7 @@ static inline bool is_coalesced(size_t granule)
 }
 
 /* The 64 granules after this one: bit i is set where a segment starts at granule + 1 + i. */
-static inline uint64_t starts_after(size_t granule)
+static ALWAYS_INLINE uint64_t starts_after(size_t granule)
 {
 	const size_t leaf = leaf_of(granule);
 	const unsigned bit = granule % 64;
@@ -3056,6 +2999,8 @@ static size_t pages_purge_all(void)
 
 /* ---- Blocks: what placement gives to the program --------------------------------------------- */
 
+static inline void journal_note(const struct call *call);
+
 /* Makes a HOLE where none is large enough: flushes the bins, or asks the OS. The lock is held. */
 static NOINLINE struct hole hole_obtain(size_t size, enum purpose purpose)
 {
@@ -3081,7 +3026,7 @@ static NOINLINE struct hole hole_obtain(size_t size, enum purpose purpose)
 	if (!is_due && cached_granules() == 0)
 		return no_hole;
 	bins_flush();
-	record_flush();
+	journal_note(&(struct call){ .kind = 'g' });
 	return hole_first(size);
 }
 
@@ -3388,13 +3333,673 @@ static const char *type_name(enum mems_segment_type type)
 	return type == MEMS_HOLE ? "HOLE" : "PROCESS";
 }
 
+/* ---- Journal: recordings and history --------------------------------------------------------- */
+
+/*
+ * While a recording or history is on, every successful call that changes the heap passes through
+ * journal_note. Live blocks are entries of one table; with history, so are the sites of calls, and
+ * the last events are in a ring.
+ */
+
+/* What this thread has set for its calls. */
+static _Thread_local struct {
+	const char *label;
+	const void *caller;
+} asker __attribute__((tls_model("initial-exec")));
+
+const char *mems_set_label(const char *label)
+{
+	const char *before = asker.label;
+	asker.label = label;
+	return before;
+}
+
+const void *mems_set_caller(const void *caller)
+{
+	const void *before = asker.caller;
+	asker.caller = caller;
+	return before;
+}
+
+/* Makes room for one more entry; false where the OS refuses it. */
+static NOINLINE bool entries_grow(struct entries *entries, size_t entry_bytes)
+{
+	const size_t bytes = entries->mapped_bytes;
+	const size_t more = bytes == 0 ? COMMIT_STEP : 2 * bytes;
+	char *memory = bytes == 0 ? os_mmap(NULL, more, PROT_READ | PROT_WRITE, 0)
+	                          : os_remap(entries->memory, bytes, more);
+	if (memory == NULL)
+		return false;
+	entries->memory = memory;
+	entries->mapped_bytes = more;
+	entries->room = (uint32_t)min_size(more / entry_bytes, UINT32_MAX - 1);
+	entries->count += bytes == 0;
+	return true;
+}
+
+static inline bool entries_make_room(struct entries *entries, size_t entry_bytes)
+{
+	return entries->unused != 0 || entries->count < entries->room ||
+	       entries_grow(entries, entry_bytes);
+}
+
+static void entries_free(struct entries *entries)
+{
+	if (entries->memory != NULL)
+		os_unmap(entries->memory, entries->mapped_bytes);
+	*entries = (struct entries){ 0 };
+}
+
+static inline struct live_block *entry_at(uint32_t index)
+{
+	return (struct live_block *)(void *)heap.journal.blocks.memory + index;
+}
+
+static inline struct site *site_at(uint32_t index)
+{
+	return (struct site *)(void *)heap.journal.sites.memory + index;
+}
+
+/* The first block in the bucket of a granule. */
+static inline uint32_t *bucket_of(size_t granule)
+{
+	const struct table *buckets = &heap.journal.buckets;
+	return (uint32_t *)(void *)buckets->memory + (granule >> buckets->granules_log2);
+}
+
+/* The link to the entry of a live block: 0 where the journal does not know it. */
+static inline uint32_t *live_link(size_t granule)
+{
+	uint32_t *link = bucket_of(granule);
+	while (*link != 0 && entry_at(*link)->granule != granule)
+		link = &entry_at(*link)->next;
+	return link;
+}
+
+static const struct live_block *live_at_granule(size_t granule)
+{
+	const uint32_t index = heap.journal.buckets.memory != NULL ? *live_link(granule) : 0;
+	return index != 0 ? entry_at(index) : NULL;
+}
+
+static uint64_t live_call(const struct live_block *block)
+{
+	return (uint64_t)block->call_high << 32 | block->call_low;
+}
+
+/* The site of a call that this thread makes; the first one, which is nobody's, where there is no room
+ * for another. */
+static inline uint32_t site_of(const void *caller)
+{
+	struct entries *sites = &heap.journal.sites;
+	const char *label = asker.label;
+	caller = asker.caller != NULL ? asker.caller : caller;
+	const uint32_t key = (uint32_t)(uintptr_t)caller * 31 + (uint32_t)(uintptr_t)label;
+	uint32_t *bucket = &heap.journal.site_buckets[key * UINT32_C(0x9E3779B1) / (1u << 22)];
+	uint32_t index = *bucket;
+	while (index != 0 && (site_at(index)->caller != caller || site_at(index)->label != label))
+		index = site_at(index)->next;
+	if (LIKELY(index != 0) || !entries_make_room(sites, sizeof(struct site)))
+		return index;
+	index = sites->count++;
+	*site_at(index) = (struct site){ .next = *bucket, .label = label, .caller = caller };
+	*bucket = index;
+	return index;
+}
+
+/* Notes that a block is where it is now, and how many bytes were asked for. */
+static inline void live_place(uint32_t index, size_t granule, size_t size)
+{
+	struct live_block *block = entry_at(index);
+	uint32_t *bucket = bucket_of(granule);
+	block->granule = (uint32_t)granule;
+	block->slack = (uint32_t)((granules_of(size) << heap.shift) - size) & 63;
+	block->next = *bucket;
+	*bucket = index;
+}
+
+static inline uint32_t live_add(uint32_t site, uint64_t call)
+{
+	struct journal *journal = &heap.journal;
+	uint32_t index = journal->blocks.unused;
+	if (index != 0)
+		journal->blocks.unused = entry_at(index)->next;
+	else
+		index = journal->blocks.count++;
+	struct live_block *block = entry_at(index);
+	block->site = site;
+	block->id = journal->next_id++;
+	block->call_low = (uint32_t)call;
+	block->call_high = (uint32_t)(call >> 32) & 0x3ffffff;
+	return index;
+}
+
+/* Takes a block out of its bucket. */
+static inline uint32_t live_remove(size_t granule)
+{
+	uint32_t *link = live_link(granule);
+	const uint32_t index = *link;
+	*link = entry_at(index)->next;
+	return index;
+}
+
+static inline void live_forget(uint32_t index)
+{
+	entry_at(index)->granule = UINT32_MAX;
+	entry_at(index)->next = heap.journal.blocks.unused;
+	heap.journal.blocks.unused = index;
+}
+
+/* Bytes that were asked for. */
+static size_t live_bytes(const struct live_block *block)
+{
+	return (segment_size(block->granule) << heap.shift) - block->slack;
+}
+
+/* What was called last, the newest first: back is 0 for that, and below event_count. */
+static const struct event *event_back(size_t back)
+{
+	const struct journal *journal = &heap.journal;
+	const size_t wrap = back < journal->next_event ? 0 : journal->event_slots;
+	return &journal->events[journal->next_event + wrap - 1 - back];
+}
+
+static bool event_covers(const struct event *event, size_t granule)
+{
+	return granule - event->granule < event->granules ||
+	       granule - event->before < event->before_granules;
+}
+
+enum { LABEL_BYTES = 64, LABEL_TEXT = 3 * LABEL_BYTES + 1 };
+
+/* A label as a part of a line, or as a word: what must not be there as % and two digits. */
+static const char *label_escape(char text[LABEL_TEXT], const char *label, bool is_word)
+{
+	char *end = text;
+	for (size_t i = 0; i < LABEL_BYTES && label[i] != '\0'; i++) {
+		const unsigned char byte = (unsigned char)label[i];
+		const bool is_odd = byte == ' ' || byte == '%' || byte > 127;
+		if (byte < ' ' || byte == 127 || (is_word && is_odd))
+			end += sprintf(end, "%%%02X", byte);
+		else
+			*end++ = label[i];
+	}
+	*end = '\0';
+	return text;
+}
+
+static void text_add(char text[MESSAGE_BYTES], const char *format, ...)
+{
+	const size_t length = strlen(text);
+	va_list arguments;
+	va_start(arguments, format);
+	vsnprintf(text + length, MESSAGE_BYTES - length, format, arguments);
+	va_end(arguments);
+}
+
+/* Adds who took the granule, or who freed it. */
+static void origin_add(char text[MESSAGE_BYTES], size_t granule)
+{
+	const struct journal *journal = &heap.journal;
+	const bool is_taken = is_live(granule);
+	const struct live_block *block = is_taken ? live_at_granule(segment_of(granule)) : NULL;
+	uint64_t call = is_taken && block != NULL ? live_call(block) : 0;
+	uint32_t site = block != NULL ? block->site : 0;
+	char label[LABEL_TEXT];
+	for (size_t i = 0; i < journal->event_count && !is_taken && call == 0; i++) {
+		if (event_covers(event_back(i), granule)) {
+			call = event_back(i)->call;
+			site = event_back(i)->site;
+		}
+	}
+	if (call == 0 || journal->event_slots == 0)
+		return;
+	text_add(text, ", %s by call %" PRIu64, is_taken ? "taken" : "freed", call);
+	if (site_at(site)->label != NULL)
+		text_add(text, " (%s)", label_escape(label, site_at(site)->label, false));
+}
+
+/* Says what is at an address, in one line that begins with the function that was called, unless that
+ * is NULL. The lock is held. */
+static void address_describe(char text[MESSAGE_BYTES], const char *function, const void *v_ptr)
+{
+	const size_t offset = (uintptr_t)v_ptr - (uintptr_t)heap.base;
+	const bool is_physical = offset_of(v_ptr) == NONE && offset < heap.top << heap.shift;
+	const uintptr_t address = is_physical ? heap.start + offset : (uintptr_t)v_ptr;
+	struct mems_segment segment;
+	text[0] = '\0';
+	text_add(text, "%s%s", function != NULL ? function : "", function != NULL ? "(" : "");
+	text_add(text, is_physical ? "0x%" PRIxPTR : "%" PRIuPTR, (uintptr_t)v_ptr);
+	text_add(text, function != NULL ? "): " : ": ");
+	if (!segment_find((const void *)address, &segment)) {
+		text_add(text, heap.is_started ? "outside the heap" : "there is no heap");
+		return;
+	}
+	const bool is_free = segment.type == MEMS_HOLE;
+	if (is_physical)
+		text_add(text, "the physical address of %" PRIuPTR ", ", address);
+	text_add(text, "%s %s[%" PRIuPTR ":%" PRIuPTR "]", is_free || is_physical ? "in" : "inside",
+	         type_name(segment.type), segment.start, segment.end);
+	if (is_free && !is_physical)
+		text_add(text, ", freed before or never given out");
+	origin_add(text, (address - heap.start) >> heap.shift);
+}
+
+/* Writes one line. What the stream does at that moment must not change the heap; in a child that it
+ * forks there is no recording any more. */
+static void record_print(const char *format, ...)
+{
+	const int error = errno;
+	if (heap.journal.record == NULL)
+		return;
+	va_list arguments;
+	va_start(arguments, format);
+	visit_begin();
+	vfprintf(heap.journal.record, format, arguments);
+	visit_end();
+	va_end(arguments);
+	errno = error;
+}
+
+static void record_options(void)
+{
+	for (unsigned option = 0; option < MEMS_HISTORY; option++) {
+		const size_t value = option_value(option);
+		if (value == option_default(option))
+			continue;
+		if (option == MEMS_POLICY)
+			record_print("o %s %s\n", option_rules[option].name, policy_name(value));
+		else
+			record_print("o %s %zu\n", option_rules[option].name, value);
+	}
+}
+
+static NOINLINE void record_call(const struct call *call, uint32_t id)
+{
+	char text[MESSAGE_BYTES] = { call->kind };
+	char label[LABEL_TEXT];
+	if (call->kind != 'g')
+		text_add(text, " %" PRIu32, id);
+	if (call->size != 0)
+		text_add(text, " %zu", call->size);
+	if (call->alignment != 0)
+		text_add(text, " %zu", call->alignment);
+	if (strchr("acm", call->kind) != NULL && asker.label != NULL && asker.label[0] != '\0')
+		text_add(text, " %s", label_escape(label, asker.label, true));
+	record_print("%s\n", text);
+}
+
+/* A misuse: a line that changes nothing in a replay. Not while the stream may be at work. */
+static void record_mistake(const char *function, const void *v_ptr)
+{
+	if (library.visitors == 0)
+		record_print("x %s %" PRIuPTR "\n", function + strlen("mems_"), (uintptr_t)v_ptr);
+}
+
+static void event_write(const struct call *call, uint32_t site, const struct live_block *block)
+{
+	struct journal *journal = &heap.journal;
+	const bool is_free = call->kind == 'f';
+	struct event *event = &journal->events[journal->next_event];
+	event->call = journal->calls;
+	event->site = site;
+	event->kind = is_free ? MEMS_FREED : call->kind == 'r' ? MEMS_RESIZED : MEMS_TAKEN;
+	event->slack = block->slack & 63;
+	event->granule = (uint32_t)(is_free ? call->from : call->to);
+	event->granules = (uint32_t)(is_free ? call->granules : granules_of(call->size));
+	event->before = (uint32_t)call->from;
+	event->before_granules = (uint32_t)call->granules;
+	journal->event_count += journal->event_count < journal->event_slots;
+	if (++journal->next_event == journal->event_slots)
+		journal->next_event = 0;
+}
+
+static NOINLINE void journal_write(const struct call *call)
+{
+	struct journal *journal = &heap.journal;
+	const uint64_t number = ++journal->calls;
+	const bool has_history = journal->event_slots != 0;
+	uint32_t index = 0;
+	if (call->kind != 'g') {
+		const uint32_t site = has_history ? site_of(call->caller) : 0;
+		index = call->granules != 0 ? live_remove(call->from) : live_add(site, number);
+		if (call->kind != 'f')
+			live_place(index, call->to, call->size);
+		if (has_history)
+			event_write(call, site, entry_at(index));
+	}
+	if (UNLIKELY(journal->record != NULL))
+		record_call(call, index == 0 ? 0 : entry_at(index)->id);
+	if (call->kind == 'f')
+		live_forget(index);
+}
+
+/* Every call that changes the heap comes here; after it, but mems_free before. */
+static inline void journal_note(const struct call *call)
+{
+	if (UNLIKELY(heap.journal.is_on) && call->to != NONE)
+		journal_write(call);
+}
+
+/* Whether there is memory for what a call adds. */
+static bool journal_has_room(void)
+{
+	struct journal *journal = &heap.journal;
+	return entries_make_room(&journal->blocks, sizeof(struct live_block)) &&
+	       (journal->event_slots == 0 || (journal->events != NULL &&
+	        entries_make_room(&journal->sites, sizeof(struct site))));
+}
+
+/* Reserves the buckets of the blocks; false where there is no address space. */
+static bool buckets_reserve(void)
+{
+	struct table *buckets = &heap.journal.buckets;
+	if (buckets->memory != NULL || heap.limit == 0)
+		return heap.limit != 0;
+	buckets->entry_bytes = sizeof(uint32_t);
+	buckets->granules_log2 = lowest_bit(BUCKET_BYTES) - heap.shift;
+	buckets->reserved_bytes = round_up(table_bytes(buckets, heap.limit), os_page_bytes());
+	buckets->memory = os_reserve(buckets->reserved_bytes);
+	return buckets->memory != NULL;
+}
+
+static void buckets_free(void)
+{
+	if (heap.journal.buckets.memory != NULL)
+		os_unmap(heap.journal.buckets.memory, heap.journal.buckets.reserved_bytes);
+	heap.journal.buckets = (struct table){ 0 };
+}
+
+static size_t events_bytes(void)
+{
+	return round_up(heap.journal.event_slots * sizeof(struct event), os_page_bytes());
+}
+
+static void journal_begin(void)
+{
+	heap.journal.event_slots = option_value(MEMS_HISTORY);
+	if (heap.journal.event_slots == 0)
+		return;
+	if (buckets_reserve())
+		heap.journal.events = os_mmap(NULL, events_bytes(), PROT_READ | PROT_WRITE, 0);
+	heap.journal.is_on = true;
+	fast_top_update();
+}
+
+/* The blocks of an image: no call took them. False where there is no memory. */
+static bool journal_adopt(void)
+{
+	struct table *buckets = &heap.journal.buckets;
+	if (!heap.journal.is_on)
+		return true;
+	if (buckets->memory == NULL || !table_commit(buckets, table_bytes(buckets, heap.top)))
+		return false;
+	for (size_t granule = 0; granule < heap.top; granule = segment_next(granule)) {
+		if (is_hole(granule))
+			continue;
+		if (!journal_has_room())
+			return false;
+		live_place(live_add(0, 0), granule, segment_size(granule) << heap.shift);
+	}
+	return true;
+}
+
+static void record_stop(void)
+{
+	struct journal *journal = &heap.journal;
+	journal->record = NULL;
+	if (journal->event_slots == 0) {
+		entries_free(&journal->blocks);
+		buckets_free();
+		journal->is_on = false;
+		fast_top_update();
+	}
+}
+
+static void journal_end(void)
+{
+	struct journal *journal = &heap.journal;
+	if (journal->events != NULL)
+		os_unmap(journal->events, events_bytes());
+	journal->event_slots = 0;
+	entries_free(&journal->sites);
+	record_stop();
+}
+
+/* Ends the recording, and begins one on out unless that is NULL. Returns 0 or an error number. */
+static int record_change(FILE *out)
+{
+	if (library.visitors != 0 || library.os_requests != 0 || (out != NULL && heap.top != 0))
+		return EBUSY;
+	record_stop();
+	if (out == NULL)
+		return 0;
+	if (!buckets_reserve() || !journal_has_room())
+		return ENOMEM;
+	heap.journal.record = out;
+	heap.journal.next_id = 0;
+	heap.journal.is_on = true;
+	fast_top_update();
+	record_options();
+	return 0;
+}
+
+int mems_record(FILE *out)
+{
+	if (out != NULL && !heap.is_started) {
+		errno = EINVAL;
+		return -1;
+	}
+	lock_take();
+	const int error = record_change(out);
+	lock_give();
+	if (error == 0)
+		return 0;
+	errno = error;
+	return -1;
+}
+
+static struct mems_event event_describe(const struct event *event)
+{
+	return (struct mems_event){
+		.call = event->call,
+		.kind = event->kind,
+		.label = site_at(event->site)->label,
+		.caller = site_at(event->site)->caller,
+		.start = (uintptr_t)block_virtual(event->granule),
+		.size = ((size_t)event->granules << heap.shift) - event->slack,
+	};
+}
+
+/* The taking of a block that is live, as an event. */
+static struct event live_event(const struct live_block *block)
+{
+	return (struct event){
+		.call = live_call(block), .site = block->site, .kind = MEMS_TAKEN, .granule = block->granule,
+		.granules = (uint32_t)segment_size(block->granule), .slack = block->slack & 63,
+	};
+}
+
+/* What mems_history has found so far. */
+struct found {
+	struct mems_event *events;
+	size_t count, room;
+};
+
+static void found_add(struct found *found, const struct event *event)
+{
+	if (found->count < found->room)
+		found->events[found->count] = event_describe(event);
+	found->count++;
+}
+
+/* What is known of a granule, by the numbers of the calls. */
+static void granule_history(struct found *found, size_t granule)
+{
+	const struct live_block *block = is_live(granule) ? live_at_granule(segment_of(granule)) : NULL;
+	const struct event taking = block != NULL ? live_event(block) : (struct event){ 0 };
+	bool is_due = taking.call != 0;
+	for (size_t i = 0; i < heap.journal.event_count; i++) {
+		const struct event *event = event_back(i);
+		if (is_due && event->call <= taking.call) {
+			found_add(found, &taking);
+			is_due = false;
+		}
+		if (event_covers(event, granule) && event->call != taking.call)
+			found_add(found, event);
+	}
+	if (is_due)
+		found_add(found, &taking);
+}
+
+size_t mems_history(const void *v_ptr, struct mems_event *events, size_t count)
+{
+	struct found found = { .events = events, .room = count };
+	lock_take();
+	const size_t offset = offset_of(v_ptr);
+	if (heap.journal.event_slots != 0 && offset != NONE)
+		granule_history(&found, offset >> heap.shift);
+	lock_give();
+	return found.count;
+}
+
+/* Counts the live blocks of each site. Returns how many there are in all. */
+static struct site sites_count(void)
+{
+	const struct entries *blocks = &heap.journal.blocks;
+	struct site all = { 0 };
+	for (uint32_t i = 0; i < heap.journal.sites.count; i++) {
+		struct site *site = site_at(i);
+		site->order = i;
+		site->blocks = site->bytes = 0;
+		site->first_call = UINT64_MAX;
+	}
+	for (uint32_t i = 1; i < blocks->count; i++) {
+		const struct live_block *block = entry_at(i);
+		if (block->granule == UINT32_MAX)
+			continue;
+		const size_t bytes = live_bytes(block);
+		struct site *site = site_at(block->site);
+		site->first_call = min_u64(site->first_call, live_call(block));
+		site->blocks++;
+		site->bytes += bytes;
+		all.blocks++;
+		all.bytes += bytes;
+	}
+	return all;
+}
+
+/* Whether a site is printed before another. */
+static bool site_is_before(const struct site *a, const struct site *b)
+{
+	return a->bytes != b->bytes ? a->bytes > b->bytes : a->first_call < b->first_call;
+}
+
+/* Sorts the sites by what is live of them, in their fields order: Shell's way, without memory. */
+static void sites_sort(void)
+{
+	const struct entries *sites = &heap.journal.sites;
+	for (uint32_t gap = sites->count / 2; gap != 0; gap = gap * 5 / 11) {
+		for (uint32_t i = gap; i < sites->count; i++) {
+			const uint32_t moved = site_at(i)->order;
+			uint32_t at = i;
+			for (; at >= gap && site_is_before(site_at(moved), site_at(site_at(at - gap)->order));
+			     at -= gap)
+				site_at(at)->order = site_at(at - gap)->order;
+			site_at(at)->order = moved;
+		}
+	}
+}
+
+static void live_print(FILE *out)
+{
+	char label[LABEL_TEXT];
+	const struct site all = sites_count();
+	sites_sort();
+	for (uint32_t i = 0; i < heap.journal.sites.count; i++) {
+		const struct site *site = site_at(site_at(i)->order);
+		if (site->blocks == 0)
+			break;
+		fprintf(out, "%zu bytes in %zu block%s", site->bytes, site->blocks,
+		        site->blocks == 1 ? "" : "s");
+		if (site->first_call == 0)
+			fputs(" of an image", out);
+		else
+			fprintf(out, ", first taken by call %" PRIu64, site->first_call);
+		if (site->label != NULL)
+			fprintf(out, " (%s)", label_escape(label, site->label, false));
+		fprintf(out, ", from 0x%" PRIxPTR "\n", (uintptr_t)site->caller);
+	}
+	fprintf(out, "Live bytes: %zu\nLive blocks: %zu\n", all.bytes, all.blocks);
+}
+
+int mems_fprint_live(FILE *out)
+{
+	const int error = errno;
+	if (!heap.is_started || heap.journal.event_slots == 0) {
+		errno = heap.is_started ? EINVAL : EPERM;
+		return -1;
+	}
+	printer_enter(out);
+	live_print(out);
+	const bool is_written = fflush(out) == 0 && !ferror(out);
+	printer_leave(out);
+	if (!is_written)
+		return -1;
+	errno = error;
+	return 0;
+}
+
+int mems_explain(const void *address, FILE *out)
+{
+	const int error = errno;
+	char text[MESSAGE_BYTES];
+	lock_take();
+	address_describe(text, NULL, address);
+	lock_give();
+	if (fprintf(out, "%s\n", text) < 0 || fflush(out) != 0)
+		return -1;
+	errno = error;
+	return 0;
+}
+
+/* ---- Fork ------------------------------------------------------------------------------------ */
+
+/* No other thread is in the middle of a change when the process is doubled. Handlers of the program
+ * that run in between may call MeMS. */
+static void fork_prepare(void)
+{
+	lock_take();
+	callout_begin();
+}
+
+static void fork_parent(void)
+{
+	callout_end();
+	lock_give();
+}
+
+static void fork_child(void)
+{
+	if (heap.journal.record != NULL)
+		__fpurge(heap.journal.record); /* what is in its buffer the parent will write */
+	record_stop();
+	fork_parent();
+}
+
+static void fork_handlers_install(void)
+{
+	if (!library.has_fork_handlers)
+		library.has_fork_handlers = pthread_atfork(fork_prepare, fork_parent, fork_child) == 0;
+}
+
 /* ---- Errors ---------------------------------------------------------------------------------- */
 
 /* What the error handler is told. It is written while the lock is held, and told after. */
 struct misuse_report {
 	int error;         /* 0: nothing to tell */
 	const void *v_ptr;
-	char message[200];
+	char message[MESSAGE_BYTES];
 };
 
 static void handler_default(int error, const void *v_ptr, const char *message)
@@ -3418,26 +4023,10 @@ static void report_tell(const struct misuse_report *report)
 static NOINLINE void misuse_describe(struct misuse_report *report, const char *function,
                                      const void *v_ptr)
 {
-	const uintptr_t address = (uintptr_t)v_ptr;
-	const size_t offset = address - (uintptr_t)heap.base;
-	char *text = report->message;
-	const size_t room = sizeof(report->message);
-	struct mems_segment segment;
 	report->error = EINVAL;
 	report->v_ptr = v_ptr;
-	if (segment_find(v_ptr, &segment)) {
-		const bool is_free = segment.type == MEMS_HOLE;
-		snprintf(text, room, "%s(%" PRIuPTR "): %s %s[%" PRIuPTR ":%" PRIuPTR "]%s", function,
-		         address, is_free ? "in" : "inside", type_name(segment.type), segment.start,
-		         segment.end, is_free ? ", freed before or never given out" : "");
-	} else if (offset < heap.top << heap.shift) {
-		segment_find((const void *)(heap.start + offset), &segment);
-		snprintf(text, room, "%s(0x%" PRIxPTR "): the physical address of %" PRIuPTR ", in "
-		         "%s[%" PRIuPTR ":%" PRIuPTR "]", function, address, heap.start + offset,
-		         type_name(segment.type), segment.start, segment.end);
-	} else {
-		snprintf(text, room, "%s(%" PRIuPTR "): outside the heap", function, address);
-	}
+	address_describe(report->message, function, v_ptr);
+	record_mistake(function, v_ptr);
 }
 
 /* There is no heap: says so. call: the function and its arguments. */
@@ -3462,7 +4051,8 @@ static int change_error(void)
 /* Why a request of so many bytes cannot go on; 0 if it can. */
 static int request_error(size_t size)
 {
-	return !heap.is_started ? EPERM : size == 0 ? EINVAL : change_error();
+	const int error = !heap.is_started ? EPERM : size == 0 ? EINVAL : change_error();
+	return error == 0 && heap.journal.is_on && !journal_has_room() ? ENOMEM : error;
 }
 
 /* What an allocation gives to its caller; sets errno where it failed. */
@@ -3476,7 +4066,7 @@ static inline void *block_result(size_t granule, int error)
 
 /* ---- The checker ----------------------------------------------------------------------------- */
 
-enum { INVARIANTS = 17 };
+enum { INVARIANTS = 18 };
 
 /* What the checker found: for each invariant how often it is broken, and where first. */
 struct findings {
@@ -3542,9 +4132,6 @@ static bool check_tables(struct findings *findings)
 	}
 	const size_t bytes = (heap.limit << heap.shift) + slack + tables_share(heap.limit);
 	check(findings, 16, heap.reservation_bytes == bytes || heap.reservation_bytes == 2 * bytes, 0);
-	check(findings, 16, (heap.record == NULL) == (heap.ids.memory == NULL), TABLES);
-	check(findings, 16, heap.record == NULL || heap.top == 0 ||
-	      heap.ids.committed_bytes >= (heap.top + 1) * sizeof(uint32_t), TABLES);
 	check(findings, 16, heap.chunk_count <= MAX_CHUNKS, heap.chunk_count);
 	check(findings, 16, heap.chunk_count == 0 || heap.is_quick, heap.chunk_count);
 	check(findings, 16, heap.chunk_count != 0 || !heap.is_quick || heap.top == 0, 0);
@@ -3621,7 +4208,15 @@ static void check_live_leaf(struct findings *findings, size_t granule, size_t ne
 		check(findings, 17, (regions >> (region % 64) & 1) == is_in_region, leaf);
 }
 
-/* I7, I12, I13, I17: one segment, from granule to next. */
+/* Whether the journal knows a block as it is. */
+static bool is_journaled(size_t granule)
+{
+	const struct live_block *block = live_at_granule(granule);
+	const size_t sites = max_size(heap.journal.sites.count, 1);
+	return block != NULL && block->site < sites && live_call(block) <= heap.journal.calls;
+}
+
+/* I7, I12, I13, I17, I18: one segment, from granule to next. */
 static void check_segment(struct findings *findings, struct tally *tally, size_t granule,
                           size_t next)
 {
@@ -3630,6 +4225,7 @@ static void check_segment(struct findings *findings, struct tally *tally, size_t
 		check_live_leaf(findings, granule, next, leaf, !is_hole(granule));
 	if (!is_hole(granule)) {
 		tally->process += size;
+		check(findings, 18, !heap.journal.is_on || is_journaled(granule), granule);
 	} else if (!is_coalesced(granule)) {
 		cached_count(&tally->cached, granule, size);
 	} else {
@@ -3841,6 +4437,7 @@ static int findings_print(const struct findings *findings, FILE *report)
 		[15] = "the bins hold exactly the cached blocks",
 		[16] = "the tables lie one after another in the reservation",
 		[17] = "live is set exactly for the granules of PROCESS segments",
+		[18] = "the journal knows every block",
 	};
 	int broken = 0;
 	for (unsigned i = 1; i <= INVARIANTS; i++) {
@@ -3961,11 +4558,13 @@ static void heap_open(void)
 {
 	heap.sign = (struct sign){ SIGN_MAGIC, sign_layout(), &heap };
 	heap.is_started = true;
+	journal_begin();
 	fast_top_update();
 }
 
 static void heap_end(void)
 {
+	journal_end();
 	if (heap.is_watched)
 		memory_checker_tell(0, heap.top, true);
 	if (heap.reservation != NULL)
@@ -3985,7 +4584,6 @@ void mems_finish(void)
 {
 	if (!heap.is_started || !life_may_change())
 		return;
-	record_stop();
 	heap_end();
 }
 
@@ -4503,6 +5101,10 @@ static int image_start(const struct image *image, bool is_mapped)
 	if (image->header.root != 0)
 		heap.root = granule_of((const void *)(uintptr_t)image->header.root);
 	heap_open();
+	if (!journal_adopt()) {
+		heap_end();
+		return ENOMEM;
+	}
 	return 0;
 }
 
@@ -4567,14 +5169,14 @@ static ALWAYS_INLINE bool is_fast(void)
 	return LIKELY(is_alone()) && LIKELY(heap.fast_top != 0);
 }
 
-static NOINLINE void *malloc_general(size_t size)
+static NOINLINE void *malloc_general(size_t size, const void *caller)
 {
 	size_t granule = NONE;
 	lock_take();
 	const int error = request_error(size);
 	if (error == 0)
 		granule = block_take(granules_of(size), FOR_MALLOC);
-	record_new('a', granule, size, 0);
+	journal_note(&(struct call){ 'a', .to = granule, .size = size, .caller = caller });
 	lock_give();
 	if (UNLIKELY(error == EPERM))
 		no_heap_tell(EPERM, NULL, "mems_malloc(%zu)", size);
@@ -4585,21 +5187,21 @@ static NOINLINE void *malloc_general(size_t size)
 static NOINLINE void *malloc_beyond(size_t size)
 {
 	const size_t granule = size == 0 ? NONE : block_take_existing(granules_of(size), FOR_MALLOC);
-	return granule != NONE ? block_virtual(granule) : malloc_general(size);
+	return granule != NONE ? block_virtual(granule) : malloc_general(size, NULL);
 }
 
 /* First fit: from a leaf after the one where the class of the size begins to look. */
 static NOINLINE void *malloc_farther(size_t granules, size_t leaf)
 {
 	const size_t granule = block_take_beyond(granules, leaf, FOR_MALLOC);
-	return granule != NONE ? block_virtual(granule) : malloc_general(granules << heap.shift);
+	return granule != NONE ? block_virtual(granule) : malloc_general(granules << heap.shift, NULL);
 }
 
 /* Where neither policy has a fast path for the size. */
-static NOINLINE void *malloc_other(size_t size)
+static NOINLINE void *malloc_other(size_t size, const void *caller)
 {
 	if (!is_fast())
-		return malloc_general(size);
+		return malloc_general(size, caller);
 	if (!heap.is_quick || size == 0)
 		return malloc_beyond(size);
 	const size_t granule = cache_get(granules_of(size));
@@ -4607,11 +5209,11 @@ static NOINLINE void *malloc_other(size_t size)
 }
 
 /* First fit: from the leaf where the class of the size begins to look. */
-static NOINLINE void *malloc_first(size_t size)
+static NOINLINE void *malloc_first(size_t size, const void *caller)
 {
 	const size_t index = (size - 1) >> heap.shift; /* of a size of 0 it is as large as can be */
 	if (UNLIKELY(index >= heap.fast_sizes))
-		return malloc_other(size);
+		return malloc_other(size, caller);
 	const struct fit fit = small_fit(index + 1);
 	if (fit.holes == 0)
 		return malloc_farther(index + 1, fit.leaf);
@@ -4632,10 +5234,10 @@ static NOINLINE void *malloc_purged(size_t granule, size_t size)
 void *mems_malloc(size_t size)
 {
 	if (UNLIKELY(!is_alone()))
-		return malloc_general(size);
+		return malloc_general(size, CALLER);
 	const size_t index = (size - 1) >> heap.shift;
 	if (index >= heap.fast_bins)
-		return malloc_first(size);
+		return malloc_first(size, CALLER);
 	const uint32_t top = bins()->tops[index];
 	const size_t granule = slots()[top];
 	if (UNLIKELY(granule >= LINK))
@@ -4717,7 +5319,7 @@ static struct range calloc_prepare(size_t start, size_t stop, size_t high_page)
 	return rest;
 }
 
-static NOINLINE void *calloc_general(size_t count, size_t size)
+static NOINLINE void *calloc_general(size_t count, size_t size, const void *caller)
 {
 	size_t bytes, granule = NONE;
 	struct range rest = { 0 };
@@ -4730,7 +5332,7 @@ static NOINLINE void *calloc_general(size_t count, size_t size)
 		granule = block_take(granules, FOR_CALLOC);
 	if (granule != NONE)
 		rest = calloc_prepare(granule, granule + granules, high_page);
-	record_new('c', granule, bytes, 0);
+	journal_note(&(struct call){ 'c', .to = granule, .size = bytes, .caller = caller });
 	lock_give();
 	if (UNLIKELY(error == EPERM))
 		no_heap_tell(EPERM, NULL, "mems_calloc(%zu, %zu)", count, size);
@@ -4751,7 +5353,7 @@ void *mems_calloc(size_t count, size_t size)
 			return block_virtual(granule);
 		}
 	}
-	return calloc_general(count, size);
+	return calloc_general(count, size, CALLER);
 }
 
 /* Copies a large block, piece by piece, to one that was not in memory, and gives the whole pages of
@@ -4809,9 +5411,10 @@ static size_t block_resize(size_t granule, size_t size, bool may_ask_os)
 	return granule;
 }
 
-static NOINLINE void *realloc_general(void *v_ptr, size_t size)
+static NOINLINE void *realloc_general(void *v_ptr, size_t size, const void *caller)
 {
-	struct misuse_report report = { 0 };
+	struct misuse_report report;
+	report.error = 0;
 	size_t to = NONE;
 	int error = 0;
 	lock_take();
@@ -4821,10 +5424,11 @@ static NOINLINE void *realloc_general(void *v_ptr, size_t size)
 	else
 		error = request_error(size);
 	if (granule != NONE && error == 0) {
+		const size_t before = segment_size(granule);
 		to = block_resize(granule, granules_of(size), true);
 		if (granule == heap.root && to != NONE)
 			heap.root = to;
-		record_resize(granule, to, size);
+		journal_note(&(struct call){ 'r', granule, to, size, 0, caller, before });
 		if (UNLIKELY(heap.look_due < 0))
 			purge_look(granule, granule);
 	}
@@ -4836,7 +5440,7 @@ static NOINLINE void *realloc_general(void *v_ptr, size_t size)
 void *mems_realloc(void *v_ptr, size_t size)
 {
 	if (v_ptr == NULL && heap.is_started)
-		return mems_malloc(size);
+		return heap.journal.is_on ? malloc_general(size, CALLER) : mems_malloc(size);
 	if (UNLIKELY(!heap.is_started)) {
 		if (v_ptr == NULL)
 			no_heap_tell(EPERM, NULL, "mems_realloc(0, %zu)", size);
@@ -4848,7 +5452,7 @@ void *mems_realloc(void *v_ptr, size_t size)
 	const size_t granule = may_try ? block_of(v_ptr) : NONE;
 	const bool is_other = granule == NONE || granule == heap.root;
 	const size_t to = is_other ? NONE : block_resize(granule, granules_of(size), false);
-	return to != NONE ? block_virtual(to) : realloc_general(v_ptr, size);
+	return to != NONE ? block_virtual(to) : realloc_general(v_ptr, size, CALLER);
 }
 
 void *mems_aligned_alloc(size_t alignment, size_t size)
@@ -4862,16 +5466,17 @@ void *mems_aligned_alloc(size_t alignment, size_t size)
 	if (error == 0)
 		granule = multiple <= 1 ? block_take(granules_of(size), FOR_MALLOC)
 		                        : block_take_aligned(granules_of(size), multiple);
-	record_new('m', granule, size, alignment);
+	journal_note(&(struct call){ 'm', 0, granule, size, alignment, CALLER, 0 });
 	lock_give();
 	if (UNLIKELY(error == EPERM))
 		no_heap_tell(EPERM, NULL, "mems_aligned_alloc(%zu, %zu)", alignment, size);
 	return block_result(granule, error);
 }
 
-static NOINLINE void free_general(void *v_ptr)
+static NOINLINE void free_general(void *v_ptr, const void *caller)
 {
-	struct misuse_report report = { 0 };
+	struct misuse_report report;
+	report.error = 0;
 	int error = 0;
 	if (v_ptr == NULL)
 		return;
@@ -4889,7 +5494,8 @@ static NOINLINE void free_general(void *v_ptr)
 		const size_t next = segment_next(granule);
 		if (granule == heap.root)
 			heap.root = NONE;
-		record_free(granule);
+		journal_note(&(struct call){ 'f', .from = granule, .caller = caller,
+		                             .granules = next - granule });
 		block_release(granule, leaf_read(leaf_of(granule)));
 		if (UNLIKELY(heap.look_due < 0))
 			purge_look(granule, next);
@@ -4907,16 +5513,16 @@ static NOINLINE void free_beyond(size_t granule)
 }
 
 /* First fit: where the HOLE that comes to be lies within a leaf. */
-static NOINLINE void free_first(void *v_ptr)
+static NOINLINE void free_first(void *v_ptr, const void *caller)
 {
 	const size_t granule = granule_of(v_ptr);
 	if (UNLIKELY(granule >= heap.fast_top || heap.look_due < 0 || granule == heap.root)) {
-		free_general(v_ptr);
+		free_general(v_ptr, caller);
 		return;
 	}
 	const struct leaf_bits bits = leaf_read(leaf_of(granule));
 	if (UNLIKELY(!is_block(granule, bits))) {
-		free_general(v_ptr);
+		free_general(v_ptr, caller);
 		return;
 	}
 	if (!is_inner(granule, bits))
@@ -4930,16 +5536,16 @@ void mems_free(void *v_ptr)
 {
 	const size_t granule = granule_of(v_ptr);
 	if (UNLIKELY(!is_alone())) {
-		free_general(v_ptr);
+		free_general(v_ptr, CALLER);
 		return;
 	}
 	if (heap.fast_bins == 0) {
-		free_first(v_ptr);
+		free_first(v_ptr, CALLER);
 		return;
 	}
 	if (UNLIKELY(granule >= heap.fast_top || heap.look_due < 0 || granule == heap.root ||
 	             !is_block(granule, leaf_read(leaf_of(granule))))) {
-		free_general(v_ptr);
+		free_general(v_ptr, CALLER);
 		return;
 	}
 	const uint64_t near = starts_after(granule);
@@ -4956,7 +5562,8 @@ void mems_free(void *v_ptr)
 
 size_t mems_usable_size(const void *v_ptr)
 {
-	struct misuse_report report = { 0 };
+	struct misuse_report report;
+	report.error = 0;
 	const size_t granule = block_of(v_ptr);
 	if (LIKELY(granule != NONE))
 		return segment_size(granule) << heap.shift;
@@ -4983,7 +5590,7 @@ size_t mems_trim(void)
 		pages = pages_purge_all();
 	}
 	if (error == 0)
-		record_flush();
+		journal_note(&(struct call){ .kind = 'g' });
 	lock_give();
 	if (error != 0)
 		errno = error == EPERM ? EPERM : EBUSY;
@@ -5164,15 +5771,26 @@ static size_t table_resident_bytes(const struct table *table)
 {
 	const uintptr_t page = os_page_bytes();
 	const uintptr_t memory = (uintptr_t)table->memory;
-	const bool is_first = table == &heap.tables[0] || table == &heap.ids;
+	const bool is_first = table == &heap.tables[0] || table == &heap.journal.buckets;
 	const uintptr_t from = is_first ? round_down(memory, page) : round_up(memory, page);
 	const uintptr_t to = round_up(memory + table->committed_bytes, page);
 	return table->committed_bytes == 0 || to <= from ? 0 : resident_bytes((char *)from, to - from);
 }
 
+static size_t journal_resident_bytes(void)
+{
+	const struct journal *journal = &heap.journal;
+	size_t bytes = table_resident_bytes(&journal->buckets) +
+	               resident_bytes(journal->blocks.memory, journal->blocks.mapped_bytes) +
+	               resident_bytes(journal->sites.memory, journal->sites.mapped_bytes);
+	if (journal->events != NULL)
+		bytes += resident_bytes((char *)journal->events, events_bytes());
+	return bytes;
+}
+
 static size_t metadata_bytes(void)
 {
-	size_t bytes = sizeof(heap) + sizeof(library) + table_resident_bytes(&heap.ids);
+	size_t bytes = sizeof(heap) + sizeof(library) + journal_resident_bytes();
 	for (unsigned i = 0; i < TABLES; i++)
 		bytes += table_resident_bytes(&heap.tables[i]);
 	return bytes;

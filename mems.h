@@ -74,8 +74,10 @@ enum mems_option {
 	MEMS_START_ADDRESS, /* the first virtual address, 1 to 2^31; 1000 */
 	MEMS_PAGE_SIZE,     /* bytes, a power of two and a multiple of the OS page size, up to 2 MiB;
 	                       4096, or the OS page size where that is larger */
-	MEMS_LIMIT          /* the most bytes that may be mapped, rounded down to pages; 0, the
+	MEMS_LIMIT,         /* the most bytes that may be mapped, rounded down to pages; 0, the
 	                       default, for no limit but the machine's */
+	MEMS_HISTORY        /* how many of the last calls the heap remembers, up to 2^24; 0, the default,
+	                       for none: see "Questions" */
 };
 
 /* How a request finds its HOLE. */
@@ -118,6 +120,23 @@ struct mems_stats {
 	size_t peak_mapped_bytes;  /* the most that mapped_bytes has been */
 	size_t metadata_bytes;     /* bookkeeping that is resident in memory, apart from the blocks */
 	size_t resident_hole_bytes; /* whole OS pages inside HOLEs that may be in memory */
+};
+
+/* What a call did to its block. */
+enum mems_event_kind {
+	MEMS_TAKEN,
+	MEMS_RESIZED,
+	MEMS_FREED
+};
+
+/* A call that the heap remembers. A copy: it belongs to the caller, but for the label. */
+struct mems_event {
+	uint64_t call;             /* its number since mems_init, from 1: see mems_history */
+	enum mems_event_kind kind;
+	const char *label;         /* of mems_set_label when the call was made; NULL for none */
+	const void *caller;        /* the address that the call returned to: see mems_set_caller */
+	uintptr_t start;           /* first virtual address of the block, after the call */
+	size_t size;               /* bytes asked for; of a block that was freed, before that */
 };
 
 /* Called by mems_walk for one segment; a result other than 0 ends the walk. The segment lives only
@@ -321,7 +340,44 @@ int mems_fprint_json(FILE *out);
  * Cost: a line of output a call; while off, one load and branch. */
 int mems_record(FILE *out);
 
-/* Verifies every invariant of the heap (I1 to I17, listed at the top of mems.c) and returns how
+/* ---- Questions: what happened to a block? ----------------------------------------------------- */
+
+/* With mems_option(MEMS_HISTORY, n) the heap remembers its last n calls that changed a block, and of
+ * each live block which call took it, whatever was forgotten since. Calls have numbers from 1 on: call
+ * n is the n-th line of a recording, its options and mistakes not counted; a call that fails has none,
+ * and mems_trim has one. Cost: 32 bytes for each of the n, 32 for each block that is live at a time, and
+ * 56 for each pair of label and caller; a call takes about twice as long as under MEMS_QUICK_FIT. */
+
+/* Sets the label of all later calls of this thread and returns the one before. The text is the
+ * caller's and must stay as it is until mems_finish; NULL, the default, is none. What is printed of it is
+ * its first 64 bytes. */
+const char *mems_set_label(const char *label);
+
+/* For wrappers of the allocation functions: later calls of this thread count as made from `caller`,
+ * as __builtin_return_address(0) gives it in the wrapper; NULL, the default, for the address that a
+ * call returns to. Returns the one before. */
+const void *mems_set_caller(const void *caller);
+
+/* Writes what is known of the byte at v_ptr to events, the newest first, at most count, and returns
+ * how many there are. For a live block its taking is there in any case, with its present start and
+ * size; the rest as far as it is remembered. A call of mems_realloc that moved a block is an event of
+ * the bytes where it was, too; its start is where the block went. 0 where history is off.
+ * Cost: linear in the remembered calls. */
+size_t mems_history(const void *v_ptr, struct mems_event *events, size_t count);
+
+/* Prints one line that says what these 64 bits are: a virtual address, a physical one, or neither;
+ * of which segment, and with history by which call it was taken or freed. Flushes out. May be called
+ * from the handler of a synchronous fault (SIGSEGV) that happened outside MeMS and stdio.
+ * Returns 0, or -1 where writing failed (errno). Cost: as mems_segment_at, and mems_history. */
+int mems_explain(const void *address, FILE *out);
+
+/* Lists what is live, grouped by label and caller, the largest first: bytes asked for, blocks, the
+ * first call; then two lines of totals. Flushes out. Before mems_finish it is a report of leaks.
+ * Returns 0, or -1: EPERM no heap, EINVAL history is off, or writing failed (errno).
+ * Cost: linear in the blocks, and in the pairs of label and caller. */
+int mems_fprint_live(FILE *out);
+
+/* Verifies every invariant of the heap (I1 to I18, listed at the top of mems.c) and returns how
  * many are broken: 0 for a sound heap. Names each broken one in a line on report, unless that is
  * NULL. Cost: linear in the mapped bytes. */
 int mems_check(FILE *report);

@@ -191,6 +191,7 @@ static bool option_set(struct textbook_options *options, enum mems_option option
 	case MEMS_START_ADDRESS: options->start = value; break;
 	case MEMS_PAGE_SIZE: options->page_size = value; break;
 	case MEMS_LIMIT: options->limit = value; break;
+	case MEMS_HISTORY: break; /* of no trace */
 	}
 	return true;
 }

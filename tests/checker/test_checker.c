@@ -654,9 +654,9 @@ static void vain_sweeps_too_many(void)
 	heap.vain_sweeps = MOST_VAIN_SWEEPS + 1;
 }
 
-static void recording_without_room(void)
+static void journal_without_blocks(void)
 {
-	heap.record = stderr;
+	heap.journal.is_on = true;
 }
 
 static void live_lost_in_a_block(void)
@@ -790,7 +790,7 @@ static const struct damage damages[] = {
 	DAMAGE(14, sweep_beyond_top),
 	DAMAGE(14, kept_more_than_was_in_use),
 	DAMAGE(14, vain_sweeps_too_many),
-	DAMAGE(16, recording_without_room),
+	DAMAGE(18, journal_without_blocks),
 	DAMAGE(17, live_lost_in_a_block),
 	DAMAGE(17, live_in_a_hole),
 	DAMAGE(17, live_filled_in_a_far_block),

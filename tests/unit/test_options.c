@@ -111,7 +111,7 @@ static void policies_place_otherwise(void **state)
 static void unknown_options(void **state)
 {
 	(void)state;
-	assert_refused((enum mems_option)(MEMS_LIMIT + 1), 8);
+	assert_refused((enum mems_option)(MEMS_HISTORY + 1), 8);
 	assert_refused((enum mems_option)1000, 0);
 	assert_refused((enum mems_option)-1, 1);
 }

@@ -58,7 +58,7 @@ static void every_call_is_one_line(void **state)
 	assert_sound();
 }
 
-static void failing_calls_are_not_written(void **state)
+static void of_failing_calls_only_mistakes_are_written(void **state)
 {
 	(void)state;
 	FILE *const out = record_begin();
@@ -74,7 +74,8 @@ static void failing_calls_are_not_written(void **state)
 	assert_fails(ENOMEM, mems_realloc(at(block), SIZE_MAX) == NULL);
 	assert_fails(EINVAL, mems_realloc(at(block + 1), 8) == NULL);
 	assert_fails(EINVAL, (mems_free(at(block + 8)), true));
-	record_end(out, "a 0 1000\n");
+	assert_fails(EINVAL, mems_usable_size(at(block + 16)) == 0);
+	record_end(out, "a 0 1000\nx realloc 1001\nx free 1008\nx usable_size 1016\n");
 }
 
 static void options_other_than_the_defaults_come_first(void **state)
@@ -252,7 +253,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		heap_test(every_call_is_one_line),
-		heap_test(failing_calls_are_not_written),
+		heap_test(of_failing_calls_only_mistakes_are_written),
 		bare_test(options_other_than_the_defaults_come_first),
 		heap_test(a_full_device_does_not_disturb),
 		heap_test(the_ids_count_as_metadata),
