@@ -236,8 +236,7 @@ static bool chains_check(struct look *look)
 static void heap_adopt(void)
 {
 	heap.is_watched = false;
-	heap.record = NULL;
-	heap.ids = (struct table){ 0 };
+	heap.journal = (struct journal){ 0 };
 	fast_top_update();
 	if (heap.top != 0)
 		return;
