@@ -20,7 +20,7 @@ const {question, judge, canAsk, traceRead, traceWrite} = page('predict');
 const {Player} = page('play');
 const {plan, line} = require('./random.js');
 
-const HEAPS = 12, CALLS = 160;
+const HEAPS = 8, CALLS = 160;
 const nameOf = block => String(block);
 const text = s => `${s.kind === PROCESS ? 'PROCESS' : 'HOLE'}[${s.start}:${s.end}]`;
 
@@ -262,14 +262,14 @@ function testStories(seed) {
 	console.log(JSON.stringify(seen));
 	for (const type of ['hole', 'node', 'fail', 'none', 'left', 'right', 'both', 'quick', 'shrink',
 		'grow', 'same'])
-		assert.ok(seen[type] > 10, `${type} was seen`);
+		assert.ok(seen[type] > 5, `${type} was seen`);
 }
 
 /* A block that quick fit does not remember, beside one that it does. */
 function testBesideRemembered() {
 	const calls = [['a', 100], ['a', 70000], ['a', 100], ['f', 0], ['f', 2], ['f', 1]].map(
 		([kind, n], i) => ({kind, block: kind === 'a' ? i : n, size: kind === 'a' ? n : 0}));
-	const run = new Run(callsOf(calls), {policy: 'quick_fit'});
+	const run = new Run(callsOf(calls), {policy: 'quick_fit', page: 16384});
 	const lines = tell(run, 6).lines.join(' ');
 	assert.match(lines, /On its left lies HOLE\[1000:1103\], which quick fit remembers: no merge yet/);
 	assert.match(lines, /On its right lies HOLE\[71104:71207\], which quick fit remembers/);
