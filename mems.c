@@ -229,7 +229,7 @@ enum {
 	COMMIT_STEP = 64 << 10, /* bytes of a table that are made writable at once */
 	WHOLE_TABLE_BYTES = 9 << 20, /* a table that reserves no more is made writable as a whole */
 
-	BUDGET_BYTES = 4 << 20, /* so much may be resident without being in use, or */
+	BUDGET_BYTES = (4 << 20) - (64 << 10), /* so much may be resident and not in use, or */
 	BUDGET_DIVISOR = 4,     /* this fraction of what is in use, whichever is more */
 	LOOK_BYTES = 64 << 10,  /* after so much was freed, that is looked at, */
 	SWEEP_BYTES = 4 << 10,  /* after so much while a sweep is at work, */
