@@ -60,6 +60,7 @@ install: $(library) $(replay) $(look) $(recorder) $(preload)
 	$(call script,$(folder_there)) sample/preload/mems-preload.in >$(build)/mems-preload
 	$(INSTALL) -m 755 $(replay) $(look) $(build)/mems-record $(build)/mems-preload \
 		'$(DESTDIR)$(bindir)'
+	$(INSTALL) -m 644 sample/look/mems-gdb.py '$(DESTDIR)$(libdir)/mems'
 	sed '$(mems_pc)' mems.pc.in >$(build)/mems.pc
 	$(INSTALL) -m 644 $(build)/mems.pc '$(DESTDIR)$(pkgconfigdir)'
 	$(INSTALL) -m 644 man/*.1 '$(DESTDIR)$(mandir)/man1'
@@ -81,6 +82,7 @@ uninstall:
 	rm -f '$(DESTDIR)$(includedir)/mems.h' '$(DESTDIR)$(libdir)/libmems.a' \
 		'$(DESTDIR)$(libdir)/libmems.so' '$(DESTDIR)$(libdir)/$(soname)' \
 		'$(DESTDIR)$(libdir)/mems/recorder.so' '$(DESTDIR)$(libdir)/mems/preload.so' \
+		'$(DESTDIR)$(libdir)/mems/mems-gdb.py' \
 		'$(DESTDIR)$(pkgconfigdir)/mems.pc'
 	for name in mems-replay mems-record mems-preload mems-look; do \
 		rm -f '$(DESTDIR)$(bindir)'/$$name '$(DESTDIR)$(mandir)'/man1/$$name.1; \
