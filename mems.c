@@ -669,6 +669,7 @@ static inline uint64_t segments_fill(uint64_t starts, uint64_t segments)
 /* The first bit of each run of at least size bits, 1 to 64. */
 static inline uint64_t runs_of(uint64_t bits, unsigned size)
 {
+	ASSERT(size >= 1 && size <= 64, "a run lies in one word");
 	UNROLL for (unsigned i = 0; i < 6; i++) {
 		bits &= bits >> (size / 2);
 		size -= size / 2;
@@ -681,6 +682,7 @@ static inline uint64_t runs_of(uint64_t bits, unsigned size)
  * needs. used: the bits that are not free. */
 static inline uint64_t room_for(uint64_t used, size_t size)
 {
+	ASSERT(size >= 1 && size <= SMALL_SIZES, "only small sizes are sought without a loop");
 	const uint64_t two = used | used >> 1;
 	if (size <= 4)
 		return ~(size == 1 ? used : two | two >> (size - 2));
@@ -896,6 +898,7 @@ static void visit_begin(void)
 
 static void visit_end(void)
 {
+	ASSERT(library.visitors != 0, "every visit_end follows a visit_begin");
 	library.visitors--;
 	callout_end();
 	fast_top_update();
@@ -949,6 +952,7 @@ static int os_begin(void)
 
 static void os_end(int error)
 {
+	ASSERT(library.os_requests != 0, "every os_end follows an os_begin");
 	library.os_requests--;
 	callout_end();
 	fast_top_update();
@@ -1613,6 +1617,7 @@ struct live_bits {
 
 static ALWAYS_INLINE struct live_bits live_bits_of(size_t granule, size_t size)
 {
+	ASSERT(size >= 1 && size <= 64, "so many granules lie in two words");
 	const unsigned bit = granule % 64;
 	const uint64_t mask = low_masks[size];
 	const uint64_t both = mask << bit | mask >> (-bit % 64);
@@ -2282,10 +2287,41 @@ static void node_add(size_t first, size_t granules)
 	bits_set(table_bits(BORDERS), page_of(first), page_of(first) + 1, true);
 }
 
+#ifdef MEMS_ASSERTIONS
+/* What a change has to leave behind in a leaf that it touched. mems_check looks at all the heap. */
+static void leaf_assert(size_t leaf)
+{
+	const bool is_last = leaf == leaf_of(heap.top);
+	const struct leaf_bits bits = leaf_read(leaf);
+	const uint64_t inside = is_last ? bits_from_to(0, heap.top) : UINT64_MAX;
+	const uint64_t head = bits.starts == 0 ? UINT64_MAX : (bits.starts & -bits.starts) - 1;
+	const uint64_t live = segments_fill(bits.starts, bits.starts & bits.live) & inside;
+	const uint64_t holes = leaf_holes(leaf);
+	const uint64_t after_holes = (~bits.starts + (holes << 1)) & bits.starts;
+	const size_t largest = leaf_largest(leaf);
+	const unsigned entry = leaf_max()[leaf];
+	const bool is_stale = has_stale_slot(leaf) && (stale_slot(leaf)->leaves & bit_of(leaf)) != 0;
+	ASSERT((bits.live & ~head) == live, "a segment is live as a whole, or not at all");
+	ASSERT((bits.live & head) == 0 || (bits.live & head) == head, "and so is one from before");
+	ASSERT((holes & ~holes_of(bits)) == 0, "where a coalesced HOLE starts, a HOLE does");
+	ASSERT((after_holes & holes) == 0, "two coalesced HOLEs are never neighbours");
+	ASSERT(bit_is_set(table_bits(START_SUMMARY), leaf) == (bits.starts != 0),
+	       "start_summary tells which leaves have a start");
+	ASSERT(entry == leaf_entry_of(largest) || (entry > largest && is_stale),
+	       "the entry of a leaf is its largest HOLE, or a stale one that is too large");
+	ASSERT(tree(0)[leaf / GROUP_LEAVES] >= tree_entry_of(largest), "no group has too small an entry");
+	ASSERT(largest == 0 || search_start_of(class_of(largest)) <= leaf,
+	       "a search for the largest HOLE of a leaf starts at that leaf or before");
+}
+#else
+#define leaf_assert(leaf) ((void)0)
+#endif
+
 /* Adds a node to the main chain: one HOLE, from top on. Its pages and its entries in the tables are
  * there. */
 static void node_link(size_t granules)
 {
+	ASSERT(granules != 0 && granules % page_granules() == 0, "a node is of whole pages");
 	const size_t first = heap.top;
 	node_add(first, granules);
 	start_add(first + granules);
@@ -2298,6 +2334,8 @@ static void node_link(size_t granules)
 	hole_enter(first, granules);
 	search_start_lower(granules, leaf_of(first));
 	fast_top_update();
+	leaf_assert(leaf_of(first));
+	leaf_assert(leaf_of(heap.top));
 }
 
 /* Appends a node of so many pages to the main chain. */
@@ -2501,6 +2539,7 @@ static ALWAYS_INLINE size_t leaf_split(size_t leaf, struct leaf_bits bits, uint6
 	leaf_write(leaf, (struct leaf_bits){ bits.starts | end, bits.live | (end - this) });
 	count_taken(size);
 	mem_mark_undefined(leaf * 64 + lowest_bit(fits), size);
+	leaf_assert(leaf);
 	return leaf * 64 + lowest_bit(fits);
 }
 
@@ -2545,6 +2584,8 @@ static size_t block_take_from(struct hole hole, size_t size, enum purpose purpos
 	hole_split(hole, size, size, purpose);
 	search_start_raise(size, leaf_of(hole.start + size));
 	count_taken(size);
+	leaf_assert(leaf_of(hole.start));
+	leaf_assert(leaf_of(hole.start + size));
 	return hole.start;
 }
 
@@ -2573,10 +2614,14 @@ static ALWAYS_INLINE void coalesce_inline(size_t granule, size_t next)
 		leaf_mark_stale(leaf_of(next)); /* in one leaf, what it has lost is in the larger HOLE */
 	if (UNLIKELY(heap.purged_pages != 0))
 		cached_pages_coalesce(granule, next, start, end);
+	leaf_assert(leaf_of(start));
+	leaf_assert(leaf_of(granule));
+	leaf_assert(leaf_of(end));
 }
 
 static NOINLINE void coalesce(size_t granule, size_t next)
 {
+	ASSERT(granule < next && is_start(granule) && is_hole(granule), "only a HOLE is coalesced");
 	coalesce_inline(granule, next);
 }
 
@@ -2613,6 +2658,7 @@ static ALWAYS_INLINE bool leaf_coalesce(size_t granule, struct leaf_bits bits, b
 	mem_mark_noaccess(granule, freed);
 	search_start_lower(size, leaf);
 	hole_enter(leaf * 64 + start, size);
+	leaf_assert(leaf);
 	return true;
 }
 
@@ -2763,6 +2809,7 @@ static ALWAYS_INLINE size_t cache_get(size_t size)
 	if (UNLIKELY(heap.purged_pages != 0))
 		cached_pages_touch(granule, granule + size);
 	mem_mark_undefined(granule, size);
+	leaf_assert(leaf_of(granule));
 	return granule;
 }
 
@@ -2966,6 +3013,7 @@ static void block_purge(size_t granule, size_t next, size_t most)
 /* A block up to next was freed: gives pages back where too many are touched. The lock is held. */
 static NOINLINE void purge_look(size_t granule, size_t next)
 {
+	ASSERT(library.lock != LOCK_FREE, "who asks the OS holds the lock");
 	const size_t budget = budget_pages();
 	kept_forget();
 	const size_t goal = budget / 2 + heap.kept_pages;
@@ -3004,6 +3052,7 @@ static inline void journal_note(const struct call *call);
 /* Makes a HOLE where none is large enough: flushes the bins, or asks the OS. The lock is held. */
 static NOINLINE struct hole hole_obtain(size_t size, enum purpose purpose)
 {
+	ASSERT(library.lock != LOCK_FREE, "who asks the OS holds the lock");
 	const size_t top = heap.top;
 	const size_t flush_top = heap.flush_top;
 	const unsigned flush_shift = heap.flush_shift;
@@ -3119,12 +3168,15 @@ static NOINLINE size_t block_take_run(struct hole hole, size_t size, enum purpos
 	search_start_raise(size, leaf_of(end));
 	if (purpose == FOR_CALLOC && end != hole.start + size)
 		pages_touch(hole.start + size, end);
-	for (size_t rest = end - size; rest != hole.start; rest -= size) {
+	for (size_t rest = hole.start + size; rest != end; rest += size)
 		start_add(rest);
+	for (size_t rest = end - size; rest != hole.start; rest -= size) {
 		if (!cache_put(rest, size))
 			coalesce(rest, rest + size);
 	}
 	count_taken(size);
+	leaf_assert(leaf_of(hole.start));
+	leaf_assert(leaf_of(end));
 	return hole.start;
 }
 
@@ -3172,11 +3224,13 @@ static ALWAYS_INLINE void block_release(size_t granule, struct leaf_bits bits)
 	}
 	live_change(granule, size, false);
 	count_freed(size);
+	leaf_assert(leaf_of(granule));
 }
 
 /* [ this ---------- ][ hole? ]  =>  [ this ][ ---- hole ---- ] */
 static void block_shrink(size_t granule, size_t size)
 {
+	ASSERT(size != 0 && size <= segment_size(granule), "a block that shrinks does not grow");
 	const size_t next = segment_next(granule);
 	if (next == granule + size)
 		return;
@@ -3199,6 +3253,8 @@ static bool block_grow(size_t granule, size_t size)
 	count_taken(more);
 	start_remove(next);
 	live_join(granule, next, granule + size);
+	leaf_assert(leaf_of(granule));
+	leaf_assert(leaf_of(granule + size));
 	return true;
 }
 
@@ -3206,6 +3262,7 @@ static bool block_grow(size_t granule, size_t size)
  * At a multiple of alignment granules: a power of two that divides a page. The lock is held. */
 static size_t block_take_aligned(size_t size, size_t alignment)
 {
+	ASSERT(is_power_of_two(alignment) && alignment <= page_granules(), "a page has multiples of it");
 	struct hole hole = heap.top == 0 ? no_hole : hole_first(size);
 	size_t block = NONE;
 	for (;; hole = hole_after(size, hole.start)) {
@@ -3223,6 +3280,8 @@ static size_t block_take_aligned(size_t size, size_t alignment)
 		coalesce(hole.start, block);
 	}
 	count_taken(size);
+	leaf_assert(leaf_of(block));
+	leaf_assert(leaf_of(block + size));
 	return block;
 }
 
@@ -5245,6 +5304,7 @@ void *mems_malloc(size_t size)
 	bins()->tops[index] = top - 1;
 	live_flip(granule, index + 1);
 	count_taken(index + 1);
+	leaf_assert(leaf_of(granule));
 	if (UNLIKELY(heap.purged_pages != 0))
 		return malloc_purged(granule, index + 1);
 	return block_virtual(granule);
@@ -5558,6 +5618,7 @@ void mems_free(void *v_ptr)
 	slots()[++*top] = (uint32_t)granule;
 	live_flip(granule, size);
 	count_freed(size);
+	leaf_assert(leaf_of(granule));
 }
 
 size_t mems_usable_size(const void *v_ptr)
