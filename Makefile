@@ -80,6 +80,7 @@ help:
 	@echo '                and compares (PROGRAMS_FLAGS=--quick: less of each)'
 	@echo 'make test-platforms'
 	@echo '                the tests with other compilers, C libraries, processors and checkers'
+	@echo 'make preload    build/default/preload.so, which puts a MeMS heap under any program'
 	@echo 'make check      test, asan, test32, tsan, warnings as errors with gcc and clang, mems.h from'
 	@echo '                C++, the names that the library exports, and the tarball unpacked elsewhere'
 	@echo 'make bench      measures MeMS beside other allocators'

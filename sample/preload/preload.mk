@@ -1,5 +1,8 @@
 # mems-preload, and the object that puts a MeMS heap under any program.
 
+.PHONY: preload
+preload: $(build)/preload.so
+
 preload := $(build)/preload.so
 preload_others := $(build)/sample/preload/arena.o $(library)
 
