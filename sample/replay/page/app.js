@@ -78,16 +78,18 @@ function recordingSource() {
 	});
 }
 
-function exerciseSources() {
-	return [...document.querySelectorAll('.exercise')].map((element, i) => {
-		const trace = traceRead(element.textContent);
-		const options = {policy: 'first_fit', alignment: 8, start: 1000, page: 4096, limit: 0,
-			...trace.options};
-		return new Source({kind: 'exercise', name: `Exercise ${i + 1}: ${trace.title}`,
-			calls: trace.calls, options, names: trace.names, from: trace.from, notes: trace.notes,
-			text: trace.text, nameOf: block => trace.names[block]});
-	});
+/* The calls of a trace that the page reads itself. */
+function traceSource(text, kind, nameIt) {
+	const trace = traceRead(text);
+	const options = {policy: 'first_fit', alignment: 8, start: 1000, page: 4096, limit: 0,
+		...trace.options};
+	return new Source({kind, name: nameIt(trace.title), calls: trace.calls, options,
+		names: trace.names, from: trace.from, notes: trace.notes, text: trace.text,
+		nameOf: block => trace.names[block]});
 }
+
+const exerciseSources = () => [...document.querySelectorAll('.exercise')].map((element, i) =>
+	traceSource(element.textContent, 'exercise', title => `Exercise ${i + 1}: ${title}`));
 
 const played = new PlayedSource({kind: 'played', name: 'Your own calls', names: [],
 	nameOf: block => player.nameOf(block)});
@@ -763,7 +765,8 @@ function showSource(source, mode, k) {
 function introduce() {
 	const {source} = view;
 	const {alignment, page, start, limit} = source.options;
-	$('title').textContent = source.kind === 'recording' ? `The heap of ${source.name}, call by call` :
+	const isHeap = source.kind === 'recording' || source.kind === 'opened';
+	$('title').textContent = isHeap ? `The heap of ${source.name}, call by call` :
 		source.kind === 'played' ? 'A heap to play on' : source.name;
 	document.title = `MeMS: ${source.name}`;
 	$('about').textContent = `${plural(source.count, 'call')}, ` +
@@ -889,6 +892,28 @@ function follow() {
 		go(call);
 }
 
+/* Shows a trace of the user's: with a title it is an exercise. */
+async function openTrace(file) {
+	const text = await file.text();
+	$('open-fault').textContent = '';
+	$('open').value = '';
+	try {
+		const isExercise = /^#/m.test(text);
+		const source = traceSource(text, isExercise ? 'exercise' : 'opened',
+			title => title || file.name);
+		sources.push(source);
+		showSources();
+		showSource(source, isExercise ? 'predict' : 'watch');
+	} catch (error) {
+		$('open-fault').textContent = `${file.name}: ${error.message}`;
+	}
+}
+
+function showSources() {
+	$('source').innerHTML = sources.map((source, i) =>
+		`<option value="${i}">${escapeHtml(source.name)}</option>`).join('');
+}
+
 function listenToSteps() {
 	const stepBy = step => () => { pause(); step(); };
 	$('first').onclick = stepBy(() => go(0));
@@ -914,6 +939,7 @@ function listenToSteps() {
 		showSource(source, mode);
 		$('source').focus();
 	};
+	$('open').onchange = () => openTrace($('open').files[0]);
 	document.querySelector('nav').onclick = event => {
 		const button = event.target.closest('[data-mode]');
 		if (!button)
@@ -1018,8 +1044,7 @@ function listenToHeap() {
 const map = new HeapMap($('map'), {rows: ROWS, rowsMost: ROWS_MOST, choose, about: 'The heap'});
 const comparison = new Comparison(choose);
 
-$('source').innerHTML = sources.map((source, i) =>
-	`<option value="${i}">${escapeHtml(source.name)}</option>`).join('');
+showSources();
 listenToSteps();
 listenToQuestions();
 listenToPlay();

@@ -4,5 +4,5 @@ set -u
 
 driver=${TEXTBOOK_DRIVER:-build/default/tests/replay/textbook_driver}
 
-timeout 200 node tests/replay/browser/engine.js "$driver" || exit
-timeout 200 node tests/replay/browser/stories.js
+timeout 400 node tests/replay/browser/engine.js "$driver" || exit
+timeout 400 node tests/replay/browser/stories.js

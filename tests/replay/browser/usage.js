@@ -422,6 +422,31 @@ async function testExercises() {
 	assert.match(await suite.text('#title'), /^The heap of trace\.rep/);
 }
 
+/* A trace of the user's, and an exercise of a teacher's. */
+async function testOpen() {
+	await suite.open(pageOfText(SMALL));
+	const openFile = async (name, text) => {
+		const file = path.join(folder, name);
+		fs.writeFileSync(file, text);
+		const {root} = await suite.browser.send('DOM.getDocument');
+		const {nodeId} = await suite.browser.send('DOM.querySelector',
+			{nodeId: root.nodeId, selector: '#open'});
+		await suite.browser.send('DOM.setFileInputFiles', {files: [file], nodeId});
+	};
+	await openFile('mine.trace', 'o policy best-fit\na 7 100\na 9 200\nf 7\n');
+	await suite.until('document.getElementById("title").textContent.includes("mine.trace")');
+	await suite.press('End');
+	assert.match(await suite.text('#call'), /mems_free\(block 7\) at 1000/);
+	assert.strictEqual(await suite.get('document.getElementById("policy").value'), 'best_fit');
+	await openFile('bad.trace', 'a 1 8\nb 2 8\n');
+	await suite.until('document.getElementById("open-fault").textContent');
+	assert.strictEqual(await suite.text('#open-fault'), 'bad.trace: line 2: no such call: b');
+	await openFile('own.trace', '# My own\n# Think.\na 0 8\n# predict\nf 0\n');
+	await suite.until('document.getElementById("title").textContent === "My own"');
+	assert.match(await suite.text('#verdict'), /My own\s*Think\.\s*Begin\s*1 question$/);
+	assert.strictEqual(await suite.text('#open-fault'), '');
+}
+
 /* ---- Playing --------------------------------------------------------------------------------- */
 
 async function typeCalls(...calls) {
@@ -544,9 +569,10 @@ run(async () => {
 		'other policies': testPolicies, 'links': testLinks, 'zoom': testZoom,
 		'many main nodes': testManyNodes, 'comparing': testCompare, 'what is compared': testMeasures,
 		'right predictions': testPredictRight, 'wrong predictions': testPredictWrong,
-		'nothing is given away': testNothingIsGivenAway, 'predicting with the keyboard': testPredictKeys,
-		'exercises': testExercises, 'playing': testPlay, 'contents': testContents, 'what if': testWhatIf,
-		'saving': testExport, 'progress': testProgress};
+		'nothing is given away': testNothingIsGivenAway,
+		'predicting with the keyboard': testPredictKeys, 'exercises': testExercises,
+		'opening a trace': testOpen, 'playing': testPlay, 'contents': testContents,
+		'what if': testWhatIf, 'saving': testExport, 'progress': testProgress};
 	for (const [name, body] of Object.entries(tests))
 		await suite.test(name, body);
 	await suite.end();
