@@ -766,7 +766,7 @@ function introduce() {
 	const {source} = view;
 	const {alignment, page, start, limit} = source.options;
 	const isHeap = source.kind === 'recording' || source.kind === 'opened';
-	$('title').textContent = isHeap ? `The heap of ${source.name}, call by call` :
+	$('title').textContent = isHeap ? `The heap of ${source.name}` :
 		source.kind === 'played' ? 'A heap to play on' : source.name;
 	document.title = `MeMS: ${source.name}`;
 	$('about').textContent = `${plural(source.count, 'call')}, ` +
