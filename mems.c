@@ -1413,12 +1413,12 @@ static inline uint64_t *table_bits(unsigned name)
 /* There is an empty leaf before the first. */
 static inline atomic_word *starts_at(size_t leaf)
 {
-	return table_words(STARTS) + 1 + leaf;
+	return table_words(STARTS) + (leaf + 1);
 }
 
 static inline atomic_word *live_at(size_t leaf)
 {
-	return table_words(LIVE) + 1 + leaf;
+	return table_words(LIVE) + (leaf + 1);
 }
 
 static inline uint64_t leaf_starts(size_t leaf)
@@ -4624,7 +4624,7 @@ static void heap_open(void)
 static void heap_end(void)
 {
 	journal_end();
-	if (heap.is_watched)
+	if (heap.is_watched && heap.top != 0)
 		memory_checker_tell(0, heap.top, true);
 	if (heap.reservation != NULL)
 		os_unmap(heap.reservation, heap.reservation_bytes);
@@ -4965,7 +4965,8 @@ static bool tables_are_sound(const struct image *image)
 	const size_t pages = (size_t)header->pages;
 	const unsigned shift = lowest_bit(header->options[MEMS_ALIGNMENT]);
 	const size_t page_leaves = (size_t)header->options[MEMS_PAGE_SIZE] >> shift >> LEAF_LOG2;
-	const uint64_t root = header->root - header->options[MEMS_START_ADDRESS];
+	const uint64_t root_offset = header->root - header->options[MEMS_START_ADDRESS];
+	const size_t root = (size_t)(root_offset >> shift);
 	size_t borders = 0;
 	size_t leaf = 0;
 	bool follows_hole = false;
@@ -4982,10 +4983,10 @@ static bool tables_are_sound(const struct image *image)
 		    (bits.starts & 1) < has_border || holes_after_holes(bits, has_border, &follows_hole) != 0)
 			return false;
 		borders += has_border;
-		has_root |= leaf == root >> shift >> LEAF_LOG2 && (bits.live & bit_of(root >> shift)) != 0;
+		has_root |= leaf == leaf_of(root) && (bits.live & bit_of(root)) != 0;
 		leaf++;
 	}
-	return has_root && (header->root == 0 || (root & ((1u << shift) - 1)) == 0) &&
+	return has_root && (header->root == 0 || root_offset == (uint64_t)root << shift) &&
 	       borders == bits_count(image->borders, 0, pages) &&
 	       (pages == 0 || bit_is_set(image->borders, 0)) &&
 	       header->stored_pages == bits_count(image->stored, 0, pages);

@@ -18,6 +18,7 @@ endif
 
 fuzz_heap := $(build)/tests/fuzz/fuzz_heap
 fuzz_trace := $(build)/tests/fuzz/fuzz_trace
+fuzz_image := $(build)/tests/fuzz/fuzz_image
 
 .PHONY: fuzz fuzz-build fuzz-corpus fuzzers
 
@@ -30,12 +31,16 @@ $(fuzz_trace): $(fuzz_trace).o $(fuzz_main) $(build)/sample/replay/trace.o \
 		$(build)/sample/textbook_look.o
 	$(link) $(fuzz_link) $^ $(LDLIBS) -o $@
 
-fuzzers: $(fuzz_heap) $(fuzz_trace)
+$(fuzz_image): $(fuzz_image).o $(fuzz_main) $(build)/tests/images/image.o $(tested)
+	$(link) $(fuzz_link) $^ $(LDLIBS) -o $@
+
+fuzzers: $(fuzz_heap) $(fuzz_trace) $(fuzz_image)
 
 # The kept inputs are tests of every build.
 programs: fuzzers
 test: export FUZZ_HEAP = $(fuzz_heap)
 test: export FUZZ_TRACE = $(fuzz_trace)
+test: export FUZZ_IMAGE = $(fuzz_image)
 
 # FUZZ_SECONDS says how long, FUZZ_FLAGS are options of libFuzzer.
 FUZZ_SECONDS ?= 60

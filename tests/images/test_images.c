@@ -1,0 +1,825 @@
+/*
+ * Images: what is saved is what is loaded, in this process and in another, under all options; what
+ * is no whole, sound image is refused, with no heap and nothing mapped; the root; mapped contents.
+ */
+#define _GNU_SOURCE
+#include "image.h"
+#include "support.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { BLOCKS = 300, LATER_CALLS = 400 };
+
+static char path[64], other_path[64];
+
+/* The blocks of a heap, filled with their index. */
+static struct {
+	uintptr_t start[BLOCKS];
+	size_t size[BLOCKS];
+	uint64_t random;
+} blocks;
+
+static void paths_make(void)
+{
+	snprintf(path, sizeof path, "/tmp/test_images-%ld.mems", (long)getpid());
+	snprintf(other_path, sizeof other_path, "/tmp/test_images-%ld.other", (long)getpid());
+}
+
+static int without_files(void **state)
+{
+	unlink(path);
+	unlink(other_path);
+	return clean_up(state);
+}
+
+#define image_test(function) \
+	cmocka_unit_test_setup_teardown(function, with_heap, without_files)
+
+/* ---- Heaps ------------------------------------------------------------------------------- */
+
+/* One call that changes the heap; gives an address, 0 for none. */
+static uintptr_t random_call(size_t most)
+{
+	const size_t i = random_below(&blocks.random, BLOCKS);
+	const size_t size = 1 + random_below(&blocks.random, most);
+	if (blocks.start[i] != 0 && random_below(&blocks.random, 3) != 0) {
+		give_back(blocks.start[i]);
+		blocks.start[i] = 0;
+		return 0;
+	}
+	if (blocks.start[i] != 0)
+		blocks.start[i] = address_of(mems_realloc(at(blocks.start[i]), size));
+	else if (random_below(&blocks.random, 8) == 0)
+		blocks.start[i] = address_of(mems_aligned_alloc(256, size));
+	else
+		blocks.start[i] = take(size);
+	assert_true(blocks.start[i] != 0);
+	blocks.size[i] = size;
+	fill_block(blocks.start[i], size, (unsigned)i);
+	return blocks.start[i];
+}
+
+static void heap_fill(size_t calls, size_t most)
+{
+	memset(blocks.start, 0, sizeof blocks.start);
+	for (size_t i = 0; i < calls; i++)
+		random_call(most);
+	blocks.start[0] = blocks.start[0] != 0 ? blocks.start[0] : take(100);
+	blocks.size[0] = 100 < blocks.size[0] ? blocks.size[0] : 100;
+	blocks.size[0] = mems_usable_size(at(blocks.start[0]));
+	fill_block(blocks.start[0], blocks.size[0], 0);
+	assert_int_equal(mems_set_root(at(blocks.start[0])), 0);
+}
+
+static bool blocks_are_whole(void)
+{
+	for (size_t i = 0; i < BLOCKS; i++)
+		if (blocks.start[i] != 0 && !has_filling(blocks.start[i], blocks.size[i], (unsigned)i))
+			return false;
+	return true;
+}
+
+/* ---- Files ------------------------------------------------------------------------------- */
+
+static uint8_t *file_read(const char *name, size_t *size)
+{
+	FILE *in = fopen(name, "rb");
+	assert_non_null(in);
+	fseek(in, 0, SEEK_END);
+	*size = (size_t)ftell(in);
+	rewind(in);
+	uint8_t *bytes = malloc(*size + 1);
+	assert_non_null(bytes);
+	assert_int_equal(fread(bytes, 1, *size, in), *size);
+	fclose(in);
+	return bytes;
+}
+
+static void file_write(const char *name, const uint8_t *bytes, size_t size)
+{
+	FILE *out = fopen(name, "wb");
+	assert_non_null(out);
+	assert_int_equal(fwrite(bytes, 1, size, out), size);
+	assert_int_equal(fclose(out), 0);
+}
+
+/* Lines of /proc/self/maps, or those with a word. */
+static size_t mappings(const char *word)
+{
+	FILE *in = fopen("/proc/self/maps", "r");
+	char line[600];
+	size_t count = 0;
+	while (in != NULL && fgets(line, sizeof line, in) != NULL)
+		count += strstr(line, word) != NULL;
+	if (in != NULL)
+		fclose(in);
+	return count;
+}
+
+static size_t open_files(void)
+{
+	size_t count = 0;
+	for (int file = 0; file < 64; file++)
+		count += fcntl(file, F_GETFD) >= 0;
+	return count;
+}
+
+/* The image is refused, however it is loaded, and nothing is left of it. */
+static void assert_refused_as(int error, unsigned flags)
+{
+	const size_t maps = mappings("");
+	const size_t files = open_files();
+	assert_fails(error, mems_load(path, flags) == -1);
+	assert_int_equal(open_files(), files);
+	assert_in_range(mappings(""), 0, maps + (ADDRESS_SANITIZER ? 8 : 0));
+	assert_int_equal(mappings("test_images-"), 0);
+	assert_fails(EPERM, mems_malloc(1) == NULL);
+}
+
+static void refuse(int error, const uint8_t *bytes, size_t size)
+{
+	file_write(path, bytes, size);
+	assert_refused_as(error, 0);
+	assert_refused_as(error, MEMS_MAP);
+}
+
+/* ---- Round trips ------------------------------------------------------------------------- */
+
+struct expected {
+	char *text;
+	unsigned flags;
+};
+
+/* In another process: the heap that the image holds is the one that was saved. */
+static int loads_in_child(void *context)
+{
+	const struct expected *expected = context;
+	mems_finish();
+	options_reset();
+	if (mems_load(path, expected->flags) != 0 || mems_check(stderr) != 0)
+		return 1;
+	char *text = printed_text();
+	const bool is_same = strcmp(text, expected->text) == 0 && blocks_are_whole() &&
+	                     mems_root() == at(blocks.start[0]);
+	free(text);
+	mems_finish();
+	return is_same ? 0 : 2;
+}
+
+/* The same calls as after the save give the same addresses. */
+static void calls_repeat(unsigned flags, const uintptr_t *addresses, uint64_t random, size_t most)
+{
+	blocks.random = random;
+	assert_int_equal(mems_load(path, flags), 0);
+	for (size_t i = 0; i < LATER_CALLS; i++) {
+		const uintptr_t address = random_call(most);
+		if (policy_under_test() == MEMS_FIRST_FIT)
+			assert_int_equal(address, addresses[i]);
+	}
+	assert_sound();
+	assert_true(blocks_are_whole());
+}
+
+static void round_trip(size_t calls, size_t most)
+{
+	static uintptr_t addresses[LATER_CALLS];
+	static uintptr_t kept[BLOCKS];
+	static size_t kept_sizes[BLOCKS];
+	heap_fill(calls, most);
+	struct expected expected = {printed_text(), 0};
+	assert_int_equal(mems_save(path), 0);
+	char *text = printed_text();
+	assert_string_equal(text, expected.text);
+	free(text);
+	assert_sound();
+	for (expected.flags = 0; expected.flags <= MEMS_MAP; expected.flags++)
+		assert_int_equal(status_of_child(loads_in_child, &expected), 0);
+	memcpy(kept, blocks.start, sizeof kept);
+	memcpy(kept_sizes, blocks.size, sizeof kept_sizes);
+	const uint64_t random = blocks.random;
+	for (size_t i = 0; i < LATER_CALLS; i++)
+		addresses[i] = random_call(most);
+	for (unsigned flags = 0; flags <= MEMS_MAP; flags++) {
+		mems_finish();
+		memcpy(blocks.start, kept, sizeof kept);
+		memcpy(blocks.size, kept_sizes, sizeof kept_sizes);
+		calls_repeat(flags, addresses, random, most);
+	}
+	free(expected.text);
+}
+
+static void what_is_loaded_is_what_was_saved(void **state)
+{
+	static const size_t alignments[] = {8, 1, 16, 64};
+	static const size_t pages[] = {1, 16, 512};
+	static const size_t starts[] = {1000, 1, (size_t)1 << 31};
+	(void)state;
+	blocks.random = (uint64_t)time(NULL);
+	printf("seed %llu\n", (unsigned long long)blocks.random);
+	for (size_t i = 0; i < 12; i++) {
+		mems_finish();
+		options_reset();
+		assert_int_equal(mems_option(MEMS_POLICY, policy_under_test()), 0);
+		assert_int_equal(mems_option(MEMS_ALIGNMENT, alignments[i % 4]), 0);
+		assert_int_equal(mems_option(MEMS_PAGE_SIZE, PAGE * pages[i % 3]), 0);
+		assert_int_equal(mems_option(MEMS_START_ADDRESS, starts[i / 4]), 0);
+		if (i % 5 == 4)
+			assert_int_equal(mems_option(MEMS_LIMIT, 64 * MIB), 0);
+		mems_init();
+		round_trip(100 + 300 * (i % 3), i % 4 == 3 ? 30000 : 600);
+	}
+}
+
+/* Blocks of megabytes, whose live bits are told for groups of leaves, and of regions. */
+static void large_blocks_come_back(void **state)
+{
+	(void)state;
+	heap_fill(50, 100000);
+	const uintptr_t large = take(9 * MIB);
+	const uintptr_t largest = take(100 * MIB);
+	char *text = printed_text();
+	assert_int_equal(mems_save(path), 0);
+	struct stat about;
+	assert_int_equal(stat(path, &about), 0);
+	assert_in_range(about.st_size, 0, 10 * MIB); /* what was never written to is left out */
+	mems_finish();
+	assert_int_equal(mems_load(path, 0), 0);
+	assert_sound();
+	char *again = printed_text();
+	assert_string_equal(again, text);
+	assert_non_null(mems_get_range(at(largest), 100 * MIB));
+	assert_null(mems_get_range(at(largest), 100 * MIB + 1));
+	const unsigned char *bytes = mems_get(at(large));
+	for (size_t i = 0; i < 9 * MIB; i += 999)
+		assert_int_equal(bytes[i], 0);
+	free(text);
+	free(again);
+}
+
+/* A heap that is loaded and saved gives the same file, and what was freed is not in it. */
+static void the_same_heap_gives_the_same_file(void **state)
+{
+	size_t size, other_size;
+	(void)state;
+	blocks.random = 7;
+	heap_fill(800, 900);
+	const uintptr_t secret = take(300);
+	memset(mems_get(at(secret)), 0xA7, 300);
+	give_back(secret);
+	assert_int_equal(mems_save(path), 0);
+	mems_finish();
+	assert_int_equal(mems_load(path, MEMS_MAP), 0);
+	assert_int_equal(mems_save(other_path), 0);
+	uint8_t *one = file_read(path, &size);
+	uint8_t *other = file_read(other_path, &other_size);
+	assert_int_equal(size, other_size);
+	assert_memory_equal(one, other, size);
+	for (size_t i = 0; i + 8 <= size; i++)
+		assert_false(memcmp(one + i, "\xA7\xA7\xA7\xA7\xA7\xA7\xA7\xA7", 8) == 0);
+	free(one);
+	free(other);
+}
+
+static void an_empty_heap_is_kept_too(void **state)
+{
+	(void)state;
+	assert_int_equal(mems_save(path), 0);
+	mems_finish();
+	assert_succeeds(mems_load(path, 0) == 0);
+	assert_chain("");
+	assert_null(mems_root());
+	assert_int_equal(mems_record(stderr), 0);
+	assert_int_equal(mems_record(NULL), 0);
+	assert_int_equal(take(10), 1000);
+	assert_sound();
+}
+
+/* ---- The format, by the letter of mems-image(5) ------------------------------------------ */
+
+struct decoded {
+	const uint8_t *image;
+	size_t map_words, leaf, left, word; /* where in the chains the next start is looked for */
+	uint64_t starts;
+	size_t segments;
+};
+
+static bool decoded_bit(const uint8_t *image, size_t first_word, size_t bit)
+{
+	return (image_word(image, first_word + bit / 64) >> (bit % 64) & 1) != 0;
+}
+
+/* The next start in the chains is that of this segment. */
+static int segment_is_decoded(const struct mems_segment *segment, void *context)
+{
+	struct decoded *decoded = context;
+	const uint8_t *image = decoded->image;
+	const size_t alignment = (size_t)image_word(image, IMAGE_ALIGNMENT);
+	const size_t first = IMAGE_HEADER_WORDS + 2 * decoded->map_words;
+	while (decoded->starts == 0) {
+		decoded->starts = image_word(image, first + decoded->word);
+		if (decoded->starts == 0)
+			decoded->leaf += (size_t)image_word(image, first + decoded->word + 1);
+		decoded->word += 2;
+	}
+	const unsigned bit = (unsigned)__builtin_ctzll(decoded->starts);
+	const uint64_t types = image_word(image, first + decoded->word - 1);
+	const size_t granule = decoded->leaf * 64 + bit;
+	assert_int_equal(segment->start, image_word(image, IMAGE_START) + granule * alignment);
+	assert_int_equal(types >> bit & 1, segment->type == MEMS_PROCESS);
+	const size_t offset = segment->start - (size_t)image_word(image, IMAGE_START);
+	const size_t page = (size_t)image_word(image, IMAGE_PAGE_SIZE);
+	if (offset % page == 0)
+		assert_int_equal(decoded_bit(image, IMAGE_HEADER_WORDS, offset / page),
+		                 segment->start == segment->node_start);
+	decoded->starts &= decoded->starts - 1;
+	decoded->leaf += decoded->starts == 0;
+	decoded->segments++;
+	return 0;
+}
+
+static void an_image_is_what_the_manual_says(void **state)
+{
+	size_t size;
+	uint8_t name[16];
+	(void)state;
+	blocks.random = 3;
+	heap_fill(900, 2000);
+	take(900000);
+	assert_int_equal(mems_save(path), 0);
+	uint8_t *image = file_read(path, &size);
+	image_name(name);
+	assert_memory_equal(image, name, 16);
+	assert_int_equal(image_word(image, IMAGE_POLICY), policy_under_test());
+	assert_int_equal(image_word(image, IMAGE_START), 1000);
+	assert_int_equal(image_word(image, IMAGE_ROOT), blocks.start[0]);
+	assert_int_equal(image_word(image, IMAGE_PAGES), stats_now().pages);
+	assert_int_equal(image_size(image, SIZE_MAX / 2), size);
+	uint8_t *sealed = malloc(size);
+	assert_non_null(sealed);
+	memcpy(sealed, image, size);
+	image_seal(sealed, size);
+	assert_memory_equal(sealed, image, size);
+	struct decoded decoded = {.image = image,
+	                          .map_words = ((size_t)image_word(image, IMAGE_PAGES) + 63) / 64};
+	mems_walk(segment_is_decoded, &decoded);
+	assert_int_equal(decoded.word, image_word(image, IMAGE_CHAIN_WORDS));
+	free(sealed);
+	free(image);
+}
+
+/* xxHash's own test vectors, for sizes that are multiples of 8. */
+static void the_checksum_is_xxh64(void **state)
+{
+	(void)state;
+	assert_true(xxh64((const uint8_t *)"", 0, 0) == UINT64_C(0xEF46DB3751D8E999));
+	assert_true(xxh64((const uint8_t *)"abcdefgh", 8, 0) == UINT64_C(0x3AD351775B4634B7));
+}
+
+/* ---- What is refused --------------------------------------------------------------------- */
+
+/* An image of few pages, and no heap. */
+static uint8_t *small_image(size_t *size)
+{
+	blocks.random = 5;
+	heap_fill(60, 200);
+	assert_int_equal(mems_save(path), 0);
+	mems_finish();
+	return file_read(path, size);
+}
+
+static void any_bit_that_is_changed_is_noticed(void **state)
+{
+	size_t size;
+	(void)state;
+	uint8_t *image = small_image(&size);
+	const size_t contents = image_contents(image, SIZE_MAX / 2);
+	const size_t tables = IMAGE_HEADER_BYTES + 16 + 8 * (size_t)image_word(image, IMAGE_CHAIN_WORDS);
+	const int file = open(path, O_WRONLY);
+	for (size_t bit = 0; bit < 8 * size; bit += bit < 8 * tables ? 1 : 8 * 61 + 1) {
+		image[bit / 8] ^= (uint8_t)(1 << bit % 8);
+		assert_int_equal(pwrite(file, image + bit / 8, 1, (off_t)(bit / 8)), 1);
+		assert_fails(EBADMSG, mems_load(path, 0) == -1);
+		if (bit / 8 < contents)
+			assert_fails(EBADMSG, mems_load(path, MEMS_MAP) == -1);
+		image[bit / 8] ^= (uint8_t)(1 << bit % 8);
+		assert_int_equal(pwrite(file, image + bit / 8, 1, (off_t)(bit / 8)), 1);
+	}
+	close(file);
+	assert_int_equal(mems_load(path, 0), 0);
+	free(image);
+}
+
+static void a_file_of_another_length_is_refused(void **state)
+{
+	size_t size;
+	(void)state;
+	uint8_t *image = small_image(&size);
+	const size_t tables = IMAGE_HEADER_BYTES + 16 + 8 * (size_t)image_word(image, IMAGE_CHAIN_WORDS);
+	image[size] = 0;
+	refuse(EBADMSG, image, size + 1);
+	file_write(path, image, size);
+	for (size_t length = size; length-- > 0;) {
+		if (length > tables + 8)
+			length -= 60 < length - tables - 8 ? 60 : 0;
+		assert_int_equal(truncate(path, (off_t)length), 0);
+		assert_fails(EBADMSG, mems_load(path, length % 2 == 0 ? MEMS_MAP : 0) == -1);
+	}
+	refuse(EBADMSG, image, 0);
+	free(image);
+}
+
+static void noise_is_refused(void **state)
+{
+	static uint8_t noise[3 * PAGE];
+	uint64_t random = (uint64_t)time(NULL);
+	(void)state;
+	printf("seed %llu\n", (unsigned long long)random);
+	mems_finish();
+	for (size_t round = 0; round < 200; round++) {
+		for (size_t i = 0; i < sizeof noise; i++)
+			noise[i] = (uint8_t)random_next(&random);
+		if (round % 2 != 0) {
+			image_name(noise);
+			image_word_put(noise, IMAGE_HEADER_SUM, 0);
+			image_word_put(noise, IMAGE_HEADER_SUM, xxh64(noise, IMAGE_HEADER_BYTES, 0));
+		}
+		refuse(EBADMSG, noise, 1 + random_below(&random, sizeof noise));
+	}
+}
+
+/* Loads what is sound, uses it, and ends it. */
+static void use_or_refuse(void)
+{
+	if (mems_load(path, 0) != 0) {
+		assert_true(errno == EBADMSG || errno == ENOTSUP || errno == ENOMEM);
+		return;
+	}
+	assert_sound();
+	mems_free(mems_root());
+	assert_true(mems_malloc(40) != NULL || errno == ENOMEM);
+	assert_true(mems_calloc(1, 5000) != NULL || errno == ENOMEM);
+	assert_sound();
+	mems_finish();
+}
+
+/* Few bits changed, and checksums that are right all the same. */
+static void made_up_images_are_refused_or_sound(void **state)
+{
+	size_t size;
+	uint64_t random = (uint64_t)time(NULL);
+	(void)state;
+	printf("seed %llu\n", (unsigned long long)random);
+	uint8_t *image = small_image(&size);
+	uint8_t *made_up = malloc(size);
+	assert_non_null(made_up);
+	const size_t tables = IMAGE_HEADER_BYTES + 16 + 8 * (size_t)image_word(image, IMAGE_CHAIN_WORDS);
+	for (size_t round = 0; round < 3000; round++) {
+		memcpy(made_up, image, size);
+		for (size_t i = 0; i <= round % 3; i++)
+			made_up[random_below(&random, tables)] ^= (uint8_t)(1 << random_below(&random, 8));
+		image_seal(made_up, size);
+		file_write(path, made_up, size);
+		use_or_refuse();
+	}
+	free(made_up);
+	free(image);
+}
+
+struct change {
+	size_t word;
+	uint64_t value;
+	int error;
+};
+
+static void images_of_other_machines_are_not_for_this_one(void **state)
+{
+	size_t size;
+	(void)state;
+	uint8_t *image = small_image(&size);
+	const uint64_t kind = image_word(image, IMAGE_KIND);
+	const uint64_t start = image_word(image, IMAGE_START);
+	const struct change changes[] = {
+		{IMAGE_KIND, kind + 1, ENOTSUP},
+		{IMAGE_KIND, kind ^ UINT64_C(3) << 32, ENOTSUP},
+		{IMAGE_KIND, kind ^ UINT64_C(12) << 40, ENOTSUP},
+		{IMAGE_KIND, kind | UINT64_C(1) << 63, ENOTSUP},
+		{IMAGE_POLICY, 2, EBADMSG},
+		{IMAGE_ALIGNMENT, 3, EBADMSG},
+		{IMAGE_ALIGNMENT, 0, EBADMSG},
+		{IMAGE_ALIGNMENT, 128, EBADMSG},
+		{IMAGE_START, 0, EBADMSG},
+		{IMAGE_START, UINT64_C(1) << 32, EBADMSG},
+		{IMAGE_START, start + 1, EBADMSG}, /* the root is no block then */
+		{IMAGE_PAGE_SIZE, 2048, EBADMSG},
+		{IMAGE_PAGE_SIZE, 4097, EBADMSG},
+		{IMAGE_PAGE_SIZE, UINT64_C(1) << 32, EBADMSG},
+		{IMAGE_PAGE_SIZE, UINT64_C(4) << 20, EBADMSG},
+		{IMAGE_LIMIT, 4096, EBADMSG},
+		{IMAGE_ROOT, start + 1, EBADMSG},
+		{IMAGE_ROOT, UINT64_MAX - 7, EBADMSG},
+		{IMAGE_ROOT, 1, EBADMSG},
+		{IMAGE_PAGES, 0, EBADMSG},
+		{IMAGE_PAGES, UINT64_MAX, EBADMSG},
+		{IMAGE_PAGES, UINT64_C(1) << 32, EBADMSG},
+		{IMAGE_CHAIN_WORDS, UINT64_MAX, EBADMSG},
+		{IMAGE_CHAIN_WORDS, 0, EBADMSG},
+		{IMAGE_STORED_PAGES, UINT64_MAX, EBADMSG},
+		{IMAGE_STORED_PAGES, UINT64_C(1) << 52, EBADMSG},
+	};
+	for (size_t i = 0; i < sizeof changes / sizeof changes[0]; i++) {
+		const uint64_t before = image_word(image, changes[i].word);
+		image_word_put(image, changes[i].word, changes[i].value);
+		image_seal(image, size);
+		refuse(changes[i].error, image, size);
+		image_word_put(image, changes[i].word, before);
+	}
+	image_seal(image, size);
+	file_write(path, image, size);
+	assert_int_equal(mems_load(path, 0), 0);
+	free(image);
+}
+
+static void an_image_never_lifts_the_limit_of_this_run(void **state)
+{
+	(void)state;
+	take(20 * PAGE);
+	assert_int_equal(mems_save(path), 0);
+	mems_finish();
+	assert_int_equal(mems_option(MEMS_LIMIT, 8 * PAGE), 0);
+	assert_refused_as(ENOMEM, 0);
+	assert_refused_as(ENOMEM, MEMS_MAP);
+	assert_int_equal(mems_option(MEMS_LIMIT, 50 * PAGE), 0);
+	assert_int_equal(mems_load(path, 0), 0);
+	assert_fails(ENOMEM, mems_malloc(40 * PAGE) == NULL);
+	assert_sound();
+	mems_finish();
+	assert_int_equal(mems_option(MEMS_LIMIT, 0), 0);
+	assert_int_equal(mems_load(path, 0), 0);
+	assert_non_null(mems_malloc(40 * PAGE));
+}
+
+/* Those of the image, until mems_finish; then those of mems_option. */
+static void options_of_the_image_are_in_force(void **state)
+{
+	(void)state;
+	mems_finish();
+	assert_int_equal(mems_option(MEMS_ALIGNMENT, 64), 0);
+	assert_int_equal(mems_option(MEMS_START_ADDRESS, 4096), 0);
+	mems_init();
+	take(1);
+	assert_int_equal(mems_save(path), 0);
+	mems_finish();
+	options_reset();
+	assert_int_equal(mems_option(MEMS_POLICY, policy_under_test()), 0);
+	assert_int_equal(mems_load(path, 0), 0);
+	assert_int_equal(take(1), 4096 + 64);
+	assert_sound();
+	assert_fails(EBUSY, mems_option(MEMS_ALIGNMENT, 8) == -1);
+	mems_finish();
+	mems_init();
+	assert_int_equal(take(1), 1000);
+	assert_int_equal(mems_usable_size(at(1000)), 8);
+}
+
+static int visit_save(const struct mems_segment *segment, void *context)
+{
+	(void)segment;
+	(void)context;
+	assert_fails(EBUSY, mems_save(path) == -1);
+	assert_fails(EBUSY, mems_load(path, 0) == -1);
+	assert_fails(EBUSY, mems_set_root(NULL) == -1);
+	assert_int_equal((uintptr_t)mems_root(), 1000);
+	return 1;
+}
+
+static void errors_come_in_their_order(void **state)
+{
+	static char long_path[5000];
+	(void)state;
+	take(10);
+	assert_int_equal(mems_set_root(at(1000)), 0);
+	assert_int_equal(mems_walk(visit_save, NULL), 1);
+	assert_int_equal(access(path, F_OK), -1);
+	assert_succeeds(mems_save(path) == 0);
+	assert_fails(EBUSY, mems_load(path, 0) == -1);
+	assert_fails(ENOENT, mems_save("/tmp/there is no such folder/image") == -1);
+	memset(long_path, 'x', sizeof long_path - 1);
+	assert_fails(ENAMETOOLONG, mems_save(long_path) == -1);
+	mems_finish();
+	assert_fails(EPERM, mems_save(path) == -1);
+	assert_fails(EINVAL, mems_load(path, 2) == -1);
+	assert_fails(EINVAL, mems_load(path, MEMS_MAP | 0x80000000u) == -1);
+	assert_fails(ENOENT, mems_load("/tmp/there is no such image", 0) == -1);
+	assert_fails(EISDIR, mems_load("/tmp", 0) == -1);
+	assert_succeeds(mems_load(path, 0) == 0);
+	assert_fails(EBUSY, mems_record(stderr) == -1);
+}
+
+/* ---- The root ---------------------------------------------------------------------------- */
+
+static void the_root_is_a_live_block_or_none(void **state)
+{
+	(void)state;
+	assert_null(mems_root());
+	const uintptr_t one = take(100);
+	const uintptr_t two = take(100);
+	assert_succeeds(mems_set_root(at(two)) == 0);
+	assert_int_equal((uintptr_t)mems_root(), two);
+	assert_fails(EINVAL, mems_set_root(at(two + 8)) == -1);
+	assert_report(two + 8, "mems_set_root(1112): inside PROCESS[1104:1207]");
+	assert_fails(EINVAL, mems_set_root(at(424242)) == -1);
+	assert_report(424242, "mems_set_root(424242): outside the heap");
+	assert_int_equal((uintptr_t)mems_root(), two);
+	give_back(one);
+	assert_int_equal((uintptr_t)mems_root(), two);
+	assert_succeeds(mems_set_root(NULL) == 0);
+	assert_null(mems_root());
+	mems_finish();
+	assert_null(mems_root());
+	reports_clear();
+	assert_succeeds(mems_set_root(NULL) == 0);
+	assert_fails(EINVAL, mems_set_root(at(5)) == -1);
+	assert_report(5, "mems_set_root(5): there is no heap, mems_init is missing");
+	mems_init();
+	assert_null(mems_root());
+}
+
+/* Of any size, whichever way it is freed; the same address for another block is no root. */
+static void a_freed_root_stays_freed(void **state)
+{
+	static const size_t sizes[] = {8, 24, 200, 600, 5000, 100000};
+	(void)state;
+	for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+		take(sizes[i]);
+		const uintptr_t block = take(sizes[i]);
+		take(sizes[i]);
+		assert_int_equal(mems_set_root(at(block)), 0);
+		give_back(block);
+		assert_int_equal(take(sizes[i]), block);
+		assert_null(mems_root());
+	}
+}
+
+static void a_root_that_moves_stays_the_root(void **state)
+{
+	(void)state;
+	uintptr_t block = take(100);
+	take(100);
+	assert_int_equal(mems_set_root(at(block)), 0);
+	for (size_t size = 50; size < 3 * MIB; size = size * 3 + 8) {
+		block = address_of(mems_realloc(at(block), size));
+		assert_int_equal((uintptr_t)mems_root(), block);
+		take(16);
+	}
+	assert_fails(ENOMEM, mems_realloc(at(block), SIZE_MAX / 4) == NULL);
+	assert_int_equal((uintptr_t)mems_root(), block);
+	assert_non_null(mems_realloc(at(block), 20));
+	assert_int_equal((uintptr_t)mems_root(), block);
+	assert_int_equal(mems_save(path), 0);
+	mems_finish();
+	assert_int_equal(mems_load(path, 0), 0);
+	assert_int_equal((uintptr_t)mems_root(), block);
+}
+
+/* ---- Mapped contents --------------------------------------------------------------------- */
+
+/* Everything that a program can do with pages leaves the file as it is; and what it gives back does
+ * not come back with the bytes of the file. */
+static void mapped_pages_that_go_back_are_zero(void **state)
+{
+	enum { LARGE = 12 << 20 };
+	size_t size, size_after;
+	(void)state;
+	const uintptr_t large = take(LARGE);
+	const uintptr_t small = take(300);
+	const uintptr_t other = take(LARGE);
+	memset(mems_get(at(large)), 0x33, LARGE);
+	memset(mems_get(at(other)), 0x44, LARGE);
+	assert_int_equal(mems_save(path), 0);
+	mems_finish();
+	uint8_t *before = file_read(path, &size);
+	assert_int_equal(mems_load(path, MEMS_MAP), 0);
+	if (!ADDRESS_SANITIZER && !is_run_by_another())
+		assert_true(mappings("test_images-") >= 1);
+	memset(mems_get(at(large)), 0x66, LARGE / 2);
+	const uintptr_t moved = address_of(mems_realloc(at(other), 3 * (size_t)LARGE));
+	assert_int_equal(*(unsigned char *)mems_get(at(moved + LARGE - 1)), 0x44);
+	give_back(large);
+	assert_sound();
+	for (size_t round = 0; round < 3; round++) {
+		const size_t bytes = LARGE >> round;
+		void *block = mems_calloc(1, bytes);
+		const unsigned char *at_block = mems_get(block);
+		for (size_t i = 0; i < bytes; i += 8)
+			assert_int_equal(at_block[i], 0);
+		assert_sound();
+		memset(mems_get(block), 0x77, bytes);
+		mems_free(block);
+		if (round == 1)
+			mems_trim();
+	}
+	assert_sound();
+	give_back(small);
+	uint8_t *after = file_read(path, &size_after);
+	assert_int_equal(size_after, size);
+	assert_memory_equal(after, before, size);
+	free(before);
+	free(after);
+}
+
+static int writes_in_child(void *context)
+{
+	unsigned char *byte = mems_get(context);
+	const bool is_there = *byte == 0x21;
+	memset(byte, 0x43, 5000);
+	mems_free(context);
+	return is_there && mems_check(stderr) == 0 ? 0 : 1;
+}
+
+static void a_mapped_heap_forks(void **state)
+{
+	(void)state;
+	const uintptr_t block = take(5000);
+	memset(mems_get(at(block)), 0x21, 5000);
+	assert_int_equal(mems_save(path), 0);
+	mems_finish();
+	assert_int_equal(mems_load(path, MEMS_MAP), 0);
+	assert_int_equal(status_of_child(writes_in_child, at(block)), 0);
+	assert_int_equal(*(unsigned char *)mems_get(at(block + 4999)), 0x21);
+	assert_sound();
+}
+
+/* More runs of pages than that are copied. */
+static void there_are_a_thousand_mappings_at_most(void **state)
+{
+	(void)state;
+	for (size_t count = 900; count <= 1100; count += 200) {
+		mems_finish();
+		mems_init();
+		uintptr_t holes[1100];
+		for (size_t i = 0; i < count; i++) {
+			memset(mems_get(at(take(PAGE))), 1, PAGE);
+			holes[i] = take(2 * PAGE);
+		}
+		for (size_t i = 0; i < count; i++)
+			give_back(holes[i]);
+		mems_trim();
+		assert_int_equal(mems_save(path), 0);
+		mems_finish();
+		assert_int_equal(mems_load(path, MEMS_MAP), 0);
+		assert_sound();
+		if (!is_run_by_another())
+			assert_in_range(mappings("test_images-"), count < 1000 ? 800 : 0,
+			                count < 1000 ? 1000 : 0);
+	}
+}
+
+/* At most 3.5 % beside the pages in which a PROCESS lies, and a few pages. */
+static void an_image_is_small(void **state)
+{
+	(void)state;
+	for (size_t size = 8; size < 3000; size = 3 * size + 1) {
+		mems_finish();
+		mems_init();
+		const size_t count = 4 * MIB / size;
+		for (size_t i = 0; i < count; i++)
+			memset(mems_get(at(take(size))), 1, size);
+		assert_int_equal(mems_save(path), 0);
+		struct stat about;
+		assert_int_equal(stat(path, &about), 0);
+		assert_in_range(about.st_size, 0, stats_now().mapped_bytes / 1000 * 1035 + 4 * PAGE);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		image_test(what_is_loaded_is_what_was_saved),
+		image_test(large_blocks_come_back),
+		image_test(the_same_heap_gives_the_same_file),
+		image_test(an_empty_heap_is_kept_too),
+		image_test(an_image_is_what_the_manual_says),
+		image_test(the_checksum_is_xxh64),
+		image_test(any_bit_that_is_changed_is_noticed),
+		image_test(a_file_of_another_length_is_refused),
+		image_test(noise_is_refused),
+		image_test(made_up_images_are_refused_or_sound),
+		image_test(images_of_other_machines_are_not_for_this_one),
+		image_test(an_image_never_lifts_the_limit_of_this_run),
+		image_test(options_of_the_image_are_in_force),
+		image_test(errors_come_in_their_order),
+		image_test(the_root_is_a_live_block_or_none),
+		image_test(a_freed_root_stays_freed),
+		image_test(a_root_that_moves_stays_the_root),
+		image_test(mapped_pages_that_go_back_are_zero),
+		image_test(a_mapped_heap_forks),
+		image_test(there_are_a_thousand_mappings_at_most),
+		image_test(an_image_is_small),
+	};
+	paths_make();
+	return run_heap_tests("images", tests);
+}

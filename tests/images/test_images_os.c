@@ -1,0 +1,329 @@
+/*
+ * Each request that mems_save and mems_load make to the OS fails in turn, or does less than it was
+ * asked for: an error number comes back, the file at the path is the old image or the new one, and
+ * nothing is left behind: no file, no open file, no mapping, no heap.
+ *
+ * The linker puts the functions below between the library and the OS: see image_wrapped in images.mk.
+ */
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+#include "support.h"
+
+static struct {
+	bool is_on;
+	bool is_short;       /* reads and writes do a part of what they are asked for */
+	bool calls_heap;     /* a request calls MeMS, as where the program interposes it */
+	size_t at, requests; /* the request that fails, NONE for none; requests so far */
+	int error;
+	size_t answers;      /* of MeMS to those calls */
+} os;
+
+#define NONE SIZE_MAX
+
+static void heap_call(void)
+{
+	os.is_on = false;
+	os.answers += mems_malloc(8) == NULL && (errno == ENOMEM || errno == EPERM);
+	os.is_on = true;
+}
+
+/* Whether this request fails. */
+static bool is_refused(void)
+{
+	if (!os.is_on)
+		return false;
+	if (os.calls_heap)
+		heap_call();
+	if (os.requests++ != os.at)
+		return false;
+	errno = os.error;
+	return true;
+}
+
+static size_t shortened(size_t bytes)
+{
+	return os.is_on && os.is_short && bytes > 1 ? (bytes + 2) / 3 : bytes;
+}
+
+int __real_open(const char *name, int flags, ...);
+int __wrap_open(const char *name, int flags, ...);
+int __real_close(int file);
+int __wrap_close(int file);
+off_t __real_lseek(int file, off_t offset, int whence);
+off_t __wrap_lseek(int file, off_t offset, int whence);
+ssize_t __real_pread(int file, void *memory, size_t bytes, off_t offset);
+ssize_t __wrap_pread(int file, void *memory, size_t bytes, off_t offset);
+ssize_t __real_pwrite(int file, const void *memory, size_t bytes, off_t offset);
+ssize_t __wrap_pwrite(int file, const void *memory, size_t bytes, off_t offset);
+int __real_fsync(int file);
+int __wrap_fsync(int file);
+int __real_rename(const char *from, const char *to);
+int __wrap_rename(const char *from, const char *to);
+void *__real_mmap(void *address, size_t bytes, int access, int flags, int file, off_t offset);
+void *__wrap_mmap(void *address, size_t bytes, int access, int flags, int file, off_t offset);
+int __real_mprotect(void *address, size_t bytes, int access);
+int __wrap_mprotect(void *address, size_t bytes, int access);
+
+int __wrap_open(const char *name, int flags, ...)
+{
+	return is_refused() ? -1 : __real_open(name, flags, 0666);
+}
+
+int __wrap_close(int file)
+{
+	const bool refused = is_refused();
+	const int result = __real_close(file); /* it is closed in any case */
+	return refused ? -1 : result;
+}
+
+off_t __wrap_lseek(int file, off_t offset, int whence)
+{
+	return is_refused() ? -1 : __real_lseek(file, offset, whence);
+}
+
+ssize_t __wrap_pread(int file, void *memory, size_t bytes, off_t offset)
+{
+	return is_refused() ? -1 : __real_pread(file, memory, shortened(bytes), offset);
+}
+
+ssize_t __wrap_pwrite(int file, const void *memory, size_t bytes, off_t offset)
+{
+	return is_refused() ? -1 : __real_pwrite(file, memory, shortened(bytes), offset);
+}
+
+int __wrap_fsync(int file)
+{
+	return is_refused() ? -1 : __real_fsync(file);
+}
+
+int __wrap_rename(const char *from, const char *to)
+{
+	return is_refused() ? -1 : __real_rename(from, to);
+}
+
+void *__wrap_mmap(void *address, size_t bytes, int access, int flags, int file, off_t offset)
+{
+	return is_refused() ? MAP_FAILED : __real_mmap(address, bytes, access, flags, file, offset);
+}
+
+int __wrap_mprotect(void *address, size_t bytes, int access)
+{
+	return is_refused() ? -1 : __real_mprotect(address, bytes, access);
+}
+
+/* ---- What is left ------------------------------------------------------------------------ */
+
+static char folder[64], path[96];
+
+static size_t files_in_folder(void)
+{
+	DIR *in = opendir(folder);
+	size_t count = 0;
+	assert_non_null(in);
+	for (struct dirent *entry; (entry = readdir(in)) != NULL;)
+		count += entry->d_name[0] != '.' || strlen(entry->d_name) > 2;
+	closedir(in);
+	return count;
+}
+
+static size_t open_files(void)
+{
+	size_t count = 0;
+	for (int file = 0; file < 64; file++)
+		count += fcntl(file, F_GETFD) >= 0;
+	return count;
+}
+
+static size_t mapped_lines(void)
+{
+	FILE *in = fopen("/proc/self/maps", "r");
+	size_t count = 0;
+	for (int letter; in != NULL && (letter = getc(in)) != EOF;)
+		count += letter == '\n';
+	if (in != NULL)
+		fclose(in);
+	return count;
+}
+
+static int with_folder(void **state)
+{
+	snprintf(folder, sizeof folder, "/tmp/test_images_os-%ld", (long)getpid());
+	snprintf(path, sizeof path, "%s/image", folder);
+	mkdir(folder, 0777);
+	return with_heap(state);
+}
+
+static int without_folder(void **state)
+{
+	os.is_on = false;
+	unlink(path);
+	rmdir(folder);
+	return clean_up(state);
+}
+
+/* Runs a request with one failure at this number, and says whether there were so many. */
+static int fail_at(size_t at, int error, int (*run)(void))
+{
+	os.at = at;
+	os.error = error;
+	os.requests = 0;
+	os.is_on = true;
+	errno = 0;
+	const int result = run();
+	os.is_on = false;
+	return result;
+}
+
+static int save(void)
+{
+	return mems_save(path);
+}
+
+static unsigned load_flags;
+
+static int load(void)
+{
+	return mems_load(path, load_flags);
+}
+
+/* What the image at the path holds: the first byte of the block at 1000. */
+static int first_byte_of_image(void *context)
+{
+	(void)context;
+	mems_finish();
+	if (mems_load(path, 0) != 0 || mems_check(stderr) != 0)
+		return 255;
+	const int byte = *(unsigned char *)mems_get(at(1000));
+	mems_finish();
+	return byte;
+}
+
+static void heap_make(unsigned char byte)
+{
+	const uintptr_t block = take(400000);
+	assert_int_equal(block, 1000);
+	memset(mems_get(at(block)), byte, 400000);
+	const uintptr_t hole = take(60000);
+	take(30000);
+	give_back(hole);
+}
+
+static void a_save_that_fails_leaves_the_old_image(void **state)
+{
+	size_t failures = 0;
+	(void)state;
+	heap_make(1);
+	assert_int_equal(mems_save(path), 0);
+	memset(mems_get(at(1000)), 2, 400000);
+	for (size_t i = 0; i < 100; i++) {
+		const size_t files = open_files();
+		const int result = fail_at(i, EIO, save);
+		const bool is_done = os.requests <= i;
+		assert_true(result == 0 || errno == EIO || errno == ENOMEM);
+		assert_int_equal(open_files(), files);
+		assert_int_equal(files_in_folder(), 1);
+		assert_sound();
+		const int byte = status_of_child(first_byte_of_image, NULL);
+		assert_true(byte == 2 || (byte == 1 && result == -1));
+		failures += result == -1;
+		if (is_done) {
+			assert_int_equal(result, 0);
+			assert_int_equal(byte, 2);
+			break;
+		}
+		memset(mems_get(at(1000)), 1, 400000);
+		assert_int_equal(mems_save(path), 0);
+		memset(mems_get(at(1000)), 2, 400000);
+	}
+	assert_in_range(failures, 7, 99);
+}
+
+static void a_load_that_fails_leaves_nothing(void **state)
+{
+	(void)state;
+	heap_make(7);
+	assert_int_equal(mems_save(path), 0);
+	mems_finish();
+	for (load_flags = 0; load_flags <= MEMS_MAP; load_flags++) {
+		size_t failures = 0;
+		for (size_t i = 0; i < 200; i++) {
+			const size_t files = open_files();
+			const size_t lines = mapped_lines();
+			const int result = fail_at(i, EIO, load);
+			const int error = errno;
+			assert_int_equal(open_files(), files);
+			if (result == 0) {
+				assert_sound();
+				assert_int_equal(*(unsigned char *)mems_get(at(1000)), 7);
+				mems_finish();
+			} else {
+				assert_true(error == EIO || error == ENOMEM || error == EBADMSG);
+				assert_int_equal((uintptr_t)mems_malloc(1), 0);
+				assert_in_range(mapped_lines(), 0, lines + (ADDRESS_SANITIZER ? 8 : 0));
+				failures++;
+			}
+			if (os.requests <= i)
+				break;
+		}
+		assert_in_range(failures, 5, 199);
+	}
+}
+
+/* An interrupted request is made again, and one that does less than it should is continued. */
+static void short_and_interrupted_requests_go_on(void **state)
+{
+	(void)state;
+	heap_make(9);
+	os.is_short = true;
+	assert_int_equal(fail_at(3, EINTR, save), 0);
+	mems_finish();
+	load_flags = 0;
+	for (size_t i = 1; i < 3; i++) {
+		assert_int_equal(fail_at(1, EINTR, load), 0);
+		assert_int_equal(*(unsigned char *)mems_get(at(1000 + 399999)), 9);
+		assert_sound();
+		mems_finish();
+	}
+	os.is_short = false;
+}
+
+/* What the program interposes may call MeMS: that changes nothing before the image is written, and
+ * nothing is waited for. */
+static void requests_that_call_the_heap_are_answered(void **state)
+{
+	(void)state;
+	heap_make(4);
+	os.calls_heap = true;
+	os.answers = 0;
+	assert_int_equal(fail_at(NONE, EIO, save), 0);
+	assert_true(os.answers >= 3);
+	assert_sound();
+	mems_finish();
+	os.answers = 0;
+	load_flags = MEMS_MAP;
+	assert_int_equal(fail_at(NONE, EIO, load), 0);
+	assert_true(os.answers >= 5);
+	os.calls_heap = false;
+	assert_sound();
+	assert_int_equal(*(unsigned char *)mems_get(at(1000)), 4);
+}
+
+#define os_test(function) \
+	cmocka_unit_test_setup_teardown(function, with_folder, without_folder)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		os_test(a_save_that_fails_leaves_the_old_image),
+		os_test(a_load_that_fails_leaves_nothing),
+		os_test(short_and_interrupted_requests_go_on),
+		os_test(requests_that_call_the_heap_are_answered),
+	};
+	return run_heap_tests("images and the OS", tests);
+}
