@@ -439,6 +439,7 @@ enum { OPTIONS = MEMS_HISTORY + 1 };
 
 /* By which mems-look finds the heap in a core dump, where there may be no symbols. */
 struct sign {
+	_Alignas(8)
 	uint64_t magic;          /* SIGN_MAGIC, while there is a heap */
 	uint64_t layout;         /* see sign_layout */
 	const struct heap *heap; /* where the structure lies that holds this */

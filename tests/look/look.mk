@@ -1,10 +1,15 @@
-# A program that is killed, for core dumps.
+# A program that is killed, for core dumps, and one that damages these.
 
 dead := $(build)/tests/look/dead
+damage := $(build)/tests/look/damage
 
 $(dead): $(dead).o $(library)
 	$(link) $^ $(LDLIBS) -o $@
 
-programs: $(dead) $(look)
+$(damage): $(damage).o $(build)/sample/look/look.o $(build)/sample/look/core.o
+	$(link) $^ $(LDLIBS) -o $@
+
+programs: $(dead) $(damage) $(look)
 test: export DEAD = $(dead)
+test: export DAMAGE = $(damage)
 test: export LOOK = $(look)

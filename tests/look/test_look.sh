@@ -1,0 +1,191 @@
+#!/bin/sh
+# mems-look: core dumps of programs that ended on purpose or were killed at random moments, stripped
+# ones too, images, differences; files that are damaged, cut off or of something else; GDB.
+# shellcheck disable=SC2317,SC3045 # the functions are called by check; dash, too, has ulimit -c
+set -u
+
+work=$(mktemp -d) || exit 1
+trap 'rm -rf "$work"' EXIT
+. tests/check.sh
+
+look=$PWD/${LOOK:-sample/mems-look}
+damage=$PWD/${DAMAGE:-build/default/tests/look/damage}
+script=$PWD/sample/look/mems-gdb.py
+seed=${SEED:-$(date +%s)}
+echo "seed $seed"
+
+# Core dumps are written where the program is, if the system writes them to files at all; programs of
+# an emulator or a sanitizer write none, or too large ones.
+pattern=$(cat /proc/sys/kernel/core_pattern 2>/dev/null)
+case "$pattern${VARIANT:-}${RUN:-}" in
+core | core.%p) ;;
+*)
+	echo "note: no core dumps of these programs can be had here: skipped"
+	skip=1
+	;;
+esac
+[ -n "$skip" ] || strip -o "$work/dead" "${DEAD:-build/default/tests/look/dead}" || exit 1
+cd "$work" || exit 1
+
+# dies ARGUMENT...: the program leaves the file core.
+dies()
+{
+	rm -f core core.*
+	(ulimit -c unlimited && ./dead "$@" 2>/dev/null) 2>/dev/null
+	[ -e core ] || mv core.* core
+}
+
+# ends_with STATUS COMMAND...: with this exit status, and no more than a line of errors.
+ends_with()
+{
+	wanted=$1
+	shift
+	"$@" >said 2>errors
+	got=$?
+	[ "$got" -eq "$wanted" ] && [ "$(wc -l <errors)" -le 1 ] && return
+	echo "$* ends with $got"
+	cat said errors
+	return 1
+}
+
+# refused FILE TEXT: in one line that has this text.
+refused()
+{
+	ends_with 2 "$look" "$1" && [ ! -s said ] && grep -q "^mems-look: $1: .*$2" errors && return
+	cat said errors
+	return 1
+}
+
+shows_the_chains()
+{
+	for policy in first_fit quick_fit; do
+		for alignment in 1 8 64; do
+			dies "$policy" "$alignment" "$seed" 3000 chains || return 1
+			for file in core chains.image; do
+				"$look" --print $file | cmp - chains && ends_with 0 "$look" --check $file || return 1
+			done
+			[ "$("$look" --diff core chains.image | grep -c .)" -eq 1 ] || return 1
+			grep -q '^0 taken, 0 freed, 0 resized, 0 changed, [1-9]' <<-END || return 1
+				$("$look" --diff core chains.image)
+			END
+		done
+	done
+}
+
+
+writes_json_and_a_picture()
+{
+	"$look" --json heap.json --svg heap.svg core && jq -e '.schema == 1' heap.json >/dev/null &&
+		xmllint --noout heap.svg && [ "$(jq '[.main_chain[].sub_chain[]] | length' heap.json)" -eq \
+		"$(grep -oE '(PROCESS|HOLE)\[' chains | wc -l)" ]
+}
+
+explains()
+{
+	physical=$("$look" --explain 1000 core | sed -n 's/^1000: virtual, of \(0x[0-9a-f]*\), byte .*/\1/p')
+	"$look" --explain 7 core | grep -qx '7: no address of the heap' &&
+		"$look" --explain "$physical" core | grep -q "^$physical: the physical address of 1000, byte"
+}
+
+# What the second one of two runs did more shows; the blocks that both have are the same.
+tells_the_difference()
+{
+	dies first_fit 8 "$seed" 3000 first && mv core first.core &&
+		dies first_fit 8 "$seed" 3100 second && mv core second.core &&
+		"$look" --diff first.core second.core >there && "$look" --diff second.core first.core >back &&
+		[ "$(grep -c ^taken there)" -gt 0 ] && [ "$(grep -c ^taken there)" -eq "$(grep -c ^freed back)" ] &&
+		[ "$(grep -c ^freed there)" -eq "$(grep -c ^taken back)" ] && ! grep -q ^changed there
+}
+
+# killed POLICY SEED: at some moment; the core dump is shown, sound or not, or refused.
+killed()
+{
+	rm -f core core.* ready
+	(ulimit -c unlimited && exec ./dead "$1" 8 "$2" 0 ready) 2>/dev/null &
+	process=$!
+	for _ in $(seq 500); do
+		[ ! -s ready ] || break
+		sleep 0.01
+	done
+	sleep "0.0$(($2 % 10))"
+	kill -SEGV $process
+	wait $process 2>/dev/null
+	[ -e core ] || mv core.* core
+	"$look" --check core >said 2>errors
+	got=$?
+	case $got in
+	0 | 1) "$look" --print core >said 2>errors && grep -q '^Page used: [1-9]' said && return ;;
+	2) [ "$(wc -l <errors)" -eq 1 ] && return ;;
+	esac
+	echo "seed $2: exit $got"
+	cat errors
+	return 1
+}
+
+survives_kills()
+{
+	for i in $(seq 10); do
+		killed first_fit $((seed + i)) && killed quick_fit $((seed + i)) || return 1
+	done
+}
+
+refuses_what_is_no_core()
+{
+	echo text >text && : >empty && refused text 'neither a core dump nor an image' &&
+		refused empty 'neither a core dump nor an image' && refused dead 'not a core dump' &&
+		refused missing 'No such file' && refused . 'no file that can be searched' &&
+		(ulimit -c unlimited && sh -c 'kill -SEGV $$') 2>/dev/null
+	[ -e core ] || mv core.* core
+	refused core 'no heap of MeMS'
+}
+
+# Cut off anywhere.
+refuses_what_is_cut_off()
+{
+	dies quick_fit 8 "$seed" 300 chains
+	size=$(stat -c %s core)
+	for part in 1 2 5 10 20 40 60; do
+		head -c $((size * part / 100)) core >cut
+		"$look" cut >said 2>errors
+		[ $? -eq 2 ] || grep -q lacks errors || [ ! -s errors ] || return 1
+	done
+	head -c 1000 core >cut && refused cut 'no whole core dump' &&
+		head -c 5000 chains.image >cut && refused cut 'no whole, sound image'
+}
+
+survives_damage()
+{
+	dies quick_fit 8 "$seed" 300 chains && "$damage" core "$seed" 300 damaged &&
+		"$damage" chains.image "$seed" 300 damaged &&
+		dies first_fit 1 "$seed" 300 chains && "$damage" core "$seed" 300 damaged
+}
+
+# On a live program and on a core dump.
+gdb_shows()
+{
+	dies first_fit 8 "$seed" 300 chains
+	gdb -q -nx -batch -x "$script" -ex 'mems print' -ex 'mems check' -ex 'mems explain 500*2' \
+		./dead core >said 2>errors
+	grep '^\(MAIN\|Page\|Space\|Main\|Sub\)' said | cmp - chains &&
+		grep -q '^The heap is sound.$' said && grep -q '^1000: virtual, of 0x' said || return 1
+	gdb -q -nx -batch -x "$script" -ex 'catch signal SIGABRT' \
+		-ex "run first_fit 8 $seed 300 chains" -ex 'mems print' -ex 'mems check' ./dead >said 2>errors
+	grep '^\(MAIN\|Page\|Space\|Main\|Sub\)' said | cmp - chains && grep -q '^The heap is sound.$' said
+}
+
+check "a core dump and an image show the chains" shows_the_chains
+check "JSON and a picture of a core dump" writes_json_and_a_picture
+check "addresses are explained" explains
+check "two core dumps are compared" tells_the_difference
+check "programs killed at random moments" survives_kills
+check "other files are refused" refuses_what_is_no_core
+check "files that are cut off are refused" refuses_what_is_cut_off
+check "damaged files are shown or refused" survives_damage
+export MEMS_LOOK="${look%/*}"
+if [ -n "$skip" ] || command -v gdb >/dev/null; then
+	check "the commands of GDB" gdb_shows
+else
+	echo "note: the commands of GDB: skipped, for gdb is not here"
+	skip=1 check "the commands of GDB" gdb_shows
+fi
+exit $status
