@@ -3693,7 +3693,7 @@ static NOINLINE void record_call(const struct call *call, uint32_t id)
 static void record_mistake(const char *function, const void *v_ptr)
 {
 	if (library.visitors == 0)
-		record_print("x %s %" PRIuPTR "\n", function + strlen("mems_"), (uintptr_t)v_ptr);
+		record_print("e %s %" PRIuPTR "\n", function + strlen("mems_"), (uintptr_t)v_ptr);
 }
 
 static void event_write(const struct call *call, uint32_t site, const struct live_block *block)
@@ -3959,7 +3959,7 @@ static bool site_is_before(const struct site *a, const struct site *b)
 static void sites_sort(void)
 {
 	const struct entries *sites = &heap.journal.sites;
-	for (uint32_t gap = sites->count / 2; gap != 0; gap = gap * 5 / 11) {
+	for (uint32_t gap = sites->count / 2; gap != 0; gap = gap == 2 ? 1 : gap * 5 / 11) {
 		for (uint32_t i = gap; i < sites->count; i++) {
 			const uint32_t moved = site_at(i)->order;
 			uint32_t at = i;
@@ -5884,6 +5884,31 @@ struct json {
 	const char *separator; /* what goes before the next segment */
 };
 
+static void label_print_json(const char *label, FILE *out)
+{
+	fputs(",\"label\":\"", out);
+	for (; *label != '\0'; label++) {
+		const unsigned char byte = (unsigned char)*label;
+		if (byte < ' ' || byte == '"' || byte == '\\' || byte == 127)
+			fprintf(out, "\\u%04x", byte);
+		else
+			putc(byte, out);
+	}
+	putc('"', out);
+}
+
+/* Which call took a block, where the journal knows it. */
+static void origin_print_json(size_t granule, FILE *out)
+{
+	const bool has_history = heap.journal.event_slots != 0 && is_live(granule);
+	const struct live_block *block = has_history ? live_at_granule(granule) : NULL;
+	if (block == NULL || live_call(block) == 0)
+		return;
+	fprintf(out, ",\"call\":%" PRIu64, live_call(block));
+	if (site_at(block->site)->label != NULL)
+		label_print_json(site_at(block->site)->label, out);
+}
+
 static int segment_print_json(const struct mems_segment *segment, void *context)
 {
 	struct json *json = context;
@@ -5892,6 +5917,7 @@ static int segment_print_json(const struct mems_segment *segment, void *context)
 	        segment->end, segment->size);
 	if (segment->remembered_bytes != 0)
 		fprintf(json->out, ",\"remembered_bytes\":%zu", segment->remembered_bytes);
+	origin_print_json((segment->start - heap.start) >> heap.shift, json->out);
 	fputs("}", json->out);
 	json->separator = ",\n";
 	return 0;

@@ -323,7 +323,7 @@ int mems_segment_at(const void *v_ptr, struct mems_segment *segment);
 /* Prints the whole heap as one JSON object: schema (1; raised when a field changes its meaning),
  * page_size, alignment, start, policy ("first_fit", "quick_fit"), main_chain (an array of nodes
  * with start, end, pages, physical (a string, "0x..."), and sub_chain: an array of segments with
- * type, start, end, size) and stats (the fields of struct mems_stats). Flushes out. Returns
+ * type, start, end, size, and with history the call that took a PROCESS, and its label) and stats (the fields of struct mems_stats). Flushes out. Returns
  * 0, or -1 where writing failed (ferror(out), errno). Cost: linear in the segments. */
 int mems_fprint_json(FILE *out);
 
@@ -331,12 +331,16 @@ int mems_fprint_json(FILE *out);
  * caller's, must outlive the recording, and is used by no one else meanwhile:
  *     a ID SIZE   c ID SIZE   m ID SIZE ALIGNMENT   r ID SIZE   f ID
  * for mems_malloc, mems_calloc, mems_aligned_alloc, mems_realloc and mems_free; ID is a number that
- * the block keeps until it is freed. A line "g" says that all that MEMS_QUICK_FIT remembers was merged
- * for good by mems_trim, or before a call that failed. Options that differ from the defaults come first, as lines
- * "o NAME VALUE" (policy: first_fit or quick_fit; alignment, start, page-size, limit). NULL ends the recording, and so do
- * mems_finish and, in the child alone, fork. Write errors are left in ferror(out).
+ * the block keeps until it is freed. The first three end with the label of mems_set_label, if there is
+ * one, in which spaces, control characters, "%" and what is not ASCII are "%" and two hexadecimal digits.
+ * A line "g" says that all that MEMS_QUICK_FIT remembers was merged for good by mems_trim, or before a
+ * call that failed. A line "e FUNCTION ADDRESS" is a misuse: FUNCTION (free, realloc, usable_size) was
+ * called with an address that is not that of a block. Options that differ from the defaults come first,
+ * as lines "o NAME VALUE" (policy: first_fit or quick_fit; alignment, start, page-size, limit). NULL
+ * ends the recording, and so do mems_finish and, in the child alone, fork. Write errors are left in
+ * ferror(out).
  * Returns 0, or -1: EINVAL no heap, EBUSY a heap that is not empty any more, or a visitor at work,
- * ENOMEM no memory for the ids (4 bytes a granule where blocks start).
+ * ENOMEM no memory for the blocks (32 bytes for each that is live).
  * Cost: a line of output a call; while off, one load and branch. */
 int mems_record(FILE *out);
 

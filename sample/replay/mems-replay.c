@@ -224,6 +224,7 @@ static int options_set(struct session *session)
 	const struct trace *trace = &session->trace;
 
 	options_reset(&session->options);
+	mems_option(MEMS_HISTORY, chosen.svg != NULL || chosen.json != NULL); /* for labels */
 	for (size_t i = 0; i < trace->option_count; i++) {
 		const struct trace_option *option = &trace->options[i];
 

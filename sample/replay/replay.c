@@ -214,10 +214,12 @@ static bool block_op(struct replay *replay, const struct trace_op *op)
 bool replay_op(struct replay *replay, const struct trace_op *op)
 {
 	replay->result = NULL;
+	mems_set_label(op->label);
 	if (op->kind == 'g')
 		replay->engine->trim();
 	else if (!block_op(replay, op))
 		return false;
+	mems_set_label(NULL);
 	replay->calls++;
 	if (replay->process_bytes > replay->most_bytes) {
 		replay->most_bytes = replay->process_bytes;

@@ -11,7 +11,8 @@
 
 enum {
 	LINE_MAX_BYTES = 256, /* the longest line, its newline included */
-	WORD_MAX = 4          /* the most words in a line */
+	WORD_MAX = 5,         /* the most words in a line */
+	LABEL_SLOTS = 64      /* of labels that are found again */
 };
 
 /* An id of the file: the number of its block, and whether that is live. Lives in an open hash
@@ -29,7 +30,7 @@ struct reader {
 	size_t line;
 	char *error;
 	char text[LINE_MAX_BYTES];
-	const char *word[WORD_MAX];
+	char *word[WORD_MAX];
 	int words;
 	bool has_header;
 	size_t claimed_ids; /* by the header */
@@ -37,6 +38,9 @@ struct reader {
 	struct id *ids;     /* the hash table */
 	size_t id_slots;    /* a power of two, or 0 */
 	size_t op_slots;
+	size_t mistake_slots;
+	size_t labels_room;
+	const char *label_slots[LABEL_SLOTS]; /* of trace.labels, by a hash; or NULL */
 	struct id *id;  /* of the present operation, or NULL */
 	bool was_live;  /* the block of that, before it */
 	bool is_typed;
@@ -258,6 +262,108 @@ static struct id *id_read(struct reader *reader)
 	return entry;
 }
 
+/* ---- Labels and mistakes --------------------------------------------------------------------- */
+
+static int hex_digit(char digit)
+{
+	const char *digits = "0123456789abcdef", *found;
+
+	if (digit >= 'A' && digit <= 'F')
+		digit = (char)(digit - 'A' + 'a');
+	found = digit == '\0' ? NULL : strchr(digits, digit);
+	return found == NULL ? -1 : (int)(found - digits);
+}
+
+/* Turns % and two digits into bytes, in place: 0, or -1. */
+static int label_decode(struct reader *reader, char *text)
+{
+	char *end = text;
+
+	for (const char *from = text; *from != '\0'; from++, end++) {
+		int high = *from == '%' ? hex_digit(from[1]) : 0;
+		int low = *from == '%' && high >= 0 ? hex_digit(from[2]) : 0;
+
+		if (high < 0 || low < 0 || (*from == '%' && high + low == 0))
+			return reader_fail(reader, "LABEL has a %% without two digits");
+		*end = *from == '%' ? (char)(high * 16 + low) : *from;
+		from += *from == '%' ? 2 : 0;
+	}
+	*end = '\0';
+	return 0;
+}
+
+/* Keeps a label: its place, or NULL. */
+static char *label_keep(struct reader *reader, const char *text)
+{
+	struct trace *trace = reader->trace;
+	size_t slots = reader->labels_room == 0 ? 16 : reader->labels_room * 2;
+	char **labels = trace->labels;
+
+	if (trace->label_count == reader->labels_room) {
+		labels = realloc(trace->labels, slots * sizeof *labels);
+		if (labels == NULL)
+			return NULL;
+		trace->labels = labels;
+		reader->labels_room = slots;
+	}
+	labels[trace->label_count] = strdup(text);
+	return labels[trace->label_count] == NULL ? NULL : labels[trace->label_count++];
+}
+
+/* Reads a word as a label: 0, or -1. One that came a while ago may be kept twice. */
+static int label_read(struct reader *reader, char *text, const char **label)
+{
+	const char **slot;
+	size_t hash = 5381;
+
+	if (label_decode(reader, text) != 0)
+		return -1;
+	for (const char *byte = text; *byte != '\0'; byte++)
+		hash = hash * 33 + (unsigned char)*byte;
+	slot = &reader->label_slots[hash % LABEL_SLOTS];
+	if (*slot == NULL || strcmp(*slot, text) != 0)
+		*slot = label_keep(reader, text);
+	*label = *slot;
+	return *slot != NULL ? 0 : reader_fail(reader, "no memory for the labels");
+}
+
+static int mistakes_make_room(struct reader *reader)
+{
+	struct trace *trace = reader->trace;
+	size_t slots = reader->mistake_slots == 0 ? 16 : reader->mistake_slots * 2;
+	struct trace_mistake *mistakes;
+
+	if (trace->mistake_count < reader->mistake_slots)
+		return 0;
+	mistakes = realloc(trace->mistakes, slots * sizeof *mistakes);
+	if (mistakes == NULL)
+		return reader_fail(reader, "no memory for the mistakes");
+	trace->mistakes = mistakes;
+	reader->mistake_slots = slots;
+	return 0;
+}
+
+/* Reads the present line as a mistake: 0, or -1. */
+static int mistake_append(struct reader *reader)
+{
+	static const char *const functions[] = {"free", "realloc", "usable_size"};
+	struct trace *trace = reader->trace;
+	struct trace_mistake mistake = {.op = trace->count};
+
+	if (line_expect(reader, 3, "e FUNCTION ADDRESS") != 0 ||
+	    number_read_to(reader, 2, "ADDRESS", UINT64_MAX, &mistake.address) != 0)
+		return -1;
+	for (size_t i = 0; i < sizeof functions / sizeof functions[0]; i++)
+		if (strcmp(reader->word[1], functions[i]) == 0)
+			mistake.function = functions[i];
+	if (mistake.function == NULL)
+		return reader_fail(reader, "unknown function: %s", reader->word[1]);
+	if (mistakes_make_room(reader) != 0)
+		return -1;
+	trace->mistakes[trace->mistake_count++] = mistake;
+	return 0;
+}
+
 /* ---- Operations ------------------------------------------------------------------------------ */
 
 /* Notes what the operation does to its id: 0, or -1 where it cannot be. */
@@ -289,10 +395,10 @@ static int alignment_read(struct reader *reader, size_t *alignment)
 static int op_words(char kind, const char **form)
 {
 	switch (kind) {
-	case 'a': *form = "a ID SIZE"; return 3;
-	case 'c': *form = "c ID SIZE"; return 3;
+	case 'a': *form = "a ID SIZE [LABEL]"; return 3;
+	case 'c': *form = "c ID SIZE [LABEL]"; return 3;
 	case 'r': *form = "r ID SIZE"; return 3;
-	case 'm': *form = "m ID SIZE ALIGNMENT"; return 4;
+	case 'm': *form = "m ID SIZE ALIGNMENT [LABEL]"; return 4;
 	case 'f': *form = "f ID"; return 2;
 	case 'g': *form = "g"; return 1;
 	default: return 0;
@@ -304,13 +410,15 @@ static int op_read(struct reader *reader, struct trace_op *op)
 {
 	const char *form = NULL;
 	int words = reader->word[0][1] == '\0' ? op_words(reader->word[0][0], &form) : 0;
+	bool has_label = words != 0 && strchr("acm", reader->word[0][0]) != NULL &&
+		reader->words == words + 1;
 	struct id *id;
 
 	*op = (struct trace_op){.kind = reader->word[0][0], .line = reader->line};
 	reader->id = NULL;
 	if (words == 0)
 		return reader_fail(reader, "unknown operation: %s", reader->word[0]);
-	if (line_expect(reader, words, form) != 0)
+	if (line_expect(reader, words + has_label, form) != 0)
 		return -1;
 	if (words == 1)
 		return 0;
@@ -322,6 +430,8 @@ static int op_read(struct reader *reader, struct trace_op *op)
 	if (words >= 3 && op->size == 0 && !reader->is_typed)
 		op->size = 1;
 	if (words == 4 && alignment_read(reader, &op->alignment) != 0)
+		return -1;
+	if (has_label && label_read(reader, reader->word[words], &op->label) != 0)
 		return -1;
 	return op_track(reader, op, id);
 }
@@ -484,6 +594,8 @@ static int line_act(struct reader *reader)
 {
 	if (strcmp(reader->word[0], "o") == 0)
 		return option_append(reader);
+	if (strcmp(reader->word[0], "e") == 0)
+		return mistake_append(reader);
 	if (strcmp(reader->word[0], "p") == 0 && reader->visit != NULL)
 		return word_visit(reader, 'p');
 	if (strcmp(reader->word[0], "help") == 0 && reader->is_typed && reader->visit != NULL)
@@ -570,5 +682,9 @@ void trace_free(struct trace *trace)
 {
 	free(trace->ops);
 	free(trace->ids);
+	for (size_t i = 0; i < trace->label_count; i++)
+		free(trace->labels[i]);
+	free(trace->labels);
+	free(trace->mistakes);
 	*trace = (struct trace){0};
 }

@@ -13,6 +13,11 @@
  *   f ID                  free(ID)
  *   g                     all that quick fit remembers is merged: mems_trim()
  *
+ * The first three may have a LABEL as their last word, of mems_set_label, in which spaces, "%" and what
+ * is not ASCII are "%" and two hexadecimal digits. A line "e FUNCTION ADDRESS" is a mistake: a call of
+ * mems_free, mems_realloc or mems_usable_size (free, realloc, usable_size) with an address that was
+ * not that of a block. A replay does nothing there.
+ *
  * An ID is any number below 2^64, or below the number of ids where the header is there. It may be
  * used again after it was freed.
  * Before the first operation there may be lines "o NAME VALUE": the options of MeMS to run with,
@@ -40,6 +45,15 @@ struct trace_op {
 	size_t line;      /* in the file, from 1 */
 	size_t size;      /* bytes, at least 1, or 0 where that was typed; 0 for 'f', 'g' */
 	size_t alignment; /* bytes, a power of two, for 'm'; else 0 */
+	const char *label; /* of 'a', 'c', 'm', as mems_set_label has it; NULL for none. It lives as
+	                      long as the trace */
+};
+
+/* A call with an address that was not that of a block. */
+struct trace_mistake {
+	size_t op;            /* how many operations come before it */
+	const char *function; /* without its "mems_" */
+	uint64_t address;
 };
 
 enum { TRACE_OPTIONS = 5 }; /* the options there are */
@@ -55,6 +69,10 @@ struct trace {
 	size_t count;  /* of ops */
 	size_t blocks; /* how many ids the trace uses */
 	uint64_t *ids; /* of each block, as in the file */
+	char **labels; /* of operations */
+	size_t label_count;
+	struct trace_mistake *mistakes;
+	size_t mistake_count;
 	struct trace_option options[TRACE_OPTIONS];
 	size_t option_count;
 };

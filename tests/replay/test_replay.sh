@@ -272,16 +272,21 @@ op 'x 1 1' 'unknown operation: x'
 op 'aa 1 1' 'unknown operation: aa'
 op '1' 'unknown operation: 1'
 op 'A 1 1' 'unknown operation: A'
-op 'a' 'something is missing: the form is a ID SIZE'
-op 'a 1' 'something is missing: the form is a ID SIZE'
+op 'a' 'something is missing: the form is a ID SIZE [LABEL]'
+op 'a 1' 'something is missing: the form is a ID SIZE [LABEL]'
 op 'f' 'something is missing: the form is f ID'
-op 'c 1' 'something is missing: the form is c ID SIZE'
+op 'c 1' 'something is missing: the form is c ID SIZE [LABEL]'
 op 'r 0' 'something is missing: the form is r ID SIZE'
-op 'm 1 1' 'something is missing: the form is m ID SIZE ALIGNMENT'
-op 'a 1 1 1' 'something is left over: the form is a ID SIZE'
+op 'm 1 1' 'something is missing: the form is m ID SIZE ALIGNMENT [LABEL]'
+op 'a 1 1 1 1' 'something is left over: the form is a ID SIZE [LABEL]'
 op 'g 1' 'something is left over: the form is g'
 op 'f 0 1' 'something is left over: the form is f ID'
-op 'm 1 1 8 1' 'something is left over at the end of the line'
+op 'm 1 1 8 1 1' 'something is left over at the end of the line'
+op 'a 1 1 %%2' 'LABEL has a % without two digits'
+op 'a 1 1 %%00' 'LABEL has a % without two digits'
+op 'e free' 'something is missing: the form is e FUNCTION ADDRESS'
+op 'e calloc 1' 'unknown function: calloc'
+op 'e free x' 'ADDRESS is not a number: x'
 op 'a x 1' 'ID is not a number: x'
 op 'a 1x 1' 'ID is not a number: 1x'
 op 'a -1 1' 'ID is not a number: -1'
@@ -373,7 +378,7 @@ wrong_lines_are_named()
 		answers 'a 0 8 -> 1000
 standard input: 1 calls, 1 blocks left, at most 8 bytes in blocks, 4096 mapped' \
 'standard input:1: unknown operation: x
-standard input:2: something is missing: the form is a ID SIZE
+standard input:2: something is missing: the form is a ID SIZE [LABEL]
 standard input:3: something is left over at the end of the line
 standard input:4: unknown operation: 17
 standard input:5: byte 195 is not plain text

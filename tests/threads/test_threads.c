@@ -1159,7 +1159,7 @@ static void follow_line(struct follower *follower, const char *line)
 	char *end;
 	const size_t id = strtoul(line + 2, &end, 10);
 	follower->lines++;
-	if (line[0] == 'o' || line[0] == 'x' || !expect(id < MAX_IDS))
+	if (line[0] == 'o' || line[0] == 'e' || !expect(id < MAX_IDS))
 		return;
 	switch (line[0]) {
 	case 'a':
@@ -1188,7 +1188,7 @@ static size_t follow_record(FILE *record)
 	struct follower follower = { .is_live = calloc(MAX_IDS, sizeof(bool)) };
 	rewind(record);
 	while (fgets(line, sizeof line, record) != NULL) {
-		if (line[0] != 'o' && line[0] != 'x')
+		if (line[0] != 'o' && line[0] != 'e')
 			follow_line(&follower, line);
 	}
 	free(follower.is_live);

@@ -75,7 +75,7 @@ static void of_failing_calls_only_mistakes_are_written(void **state)
 	assert_fails(EINVAL, mems_realloc(at(block + 1), 8) == NULL);
 	assert_fails(EINVAL, (mems_free(at(block + 8)), true));
 	assert_fails(EINVAL, mems_usable_size(at(block + 16)) == 0);
-	record_end(out, "a 0 1000\nx realloc 1001\nx free 1008\nx usable_size 1016\n");
+	record_end(out, "a 0 1000\ne realloc 1001\ne free 1008\ne usable_size 1016\n");
 }
 
 static void options_other_than_the_defaults_come_first(void **state)

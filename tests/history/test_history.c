@@ -1,0 +1,575 @@
+/*
+ * History against a slow model: every event is kept, and each question answered by looking at all of
+ * them. What a heap of other calls remembers, what is reported of a misuse, and what is live.
+ */
+#define _GNU_SOURCE
+#include <inttypes.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "support.h"
+
+enum { SLOTS = 300, CALLS = 6000, REMEMBERED = 500, MOST_SIZE = 900 };
+
+/* ---- The model --------------------------------------------------------------------------------- */
+
+struct model_event {
+	struct mems_event event;
+	uintptr_t end;               /* after the last byte of the block after the call */
+	uintptr_t before, before_end; /* of the block before it */
+};
+
+static struct {
+	struct model_event events[2 * CALLS];
+	size_t calls;
+	struct block {
+		uintptr_t start;         /* 0: not live */
+		size_t size, taken;      /* taken: which call */
+	} blocks[SLOTS];
+} model;
+
+static uint64_t random_state;
+
+static uint64_t random_number(void)
+{
+	random_state ^= random_state << 13;
+	random_state ^= random_state >> 7;
+	random_state ^= random_state << 17;
+	return random_state;
+}
+
+static void random_begin(void)
+{
+	const char *words = getenv("SEED");
+	const uint64_t seed = words != NULL ? strtoull(words, NULL, 10) : (uint64_t)time(NULL);
+	printf("SEED=%" PRIu64 "\n", seed);
+	random_state = (seed + 1) * UINT64_C(0x9E3779B97F4A7C15);
+}
+
+static uintptr_t end_of(uintptr_t start, size_t size)
+{
+	return start + (size + 7) / 8 * 8;
+}
+
+static const char *const labels[] = {NULL, "parser", "cache", "a b%"};
+
+static void model_add(enum mems_event_kind kind, struct block *block, uintptr_t to, size_t size)
+{
+	struct model_event *event = &model.events[model.calls++];
+	const bool is_new = kind == MEMS_TAKEN;
+	*event = (struct model_event){
+		.event = { .call = model.calls, .kind = kind, .start = to, .size = size,
+		           .label = labels[model.calls % 4] },
+		.end = end_of(to, size),
+		.before = is_new ? 0 : block->start,
+		.before_end = is_new ? 0 : end_of(block->start, block->size),
+	};
+	if (is_new)
+		block->taken = model.calls;
+	block->start = kind == MEMS_FREED ? 0 : to;
+	block->size = size;
+}
+
+/* One call of any kind, made by the heap and noted by the model. */
+static void any_call(void)
+{
+	struct block *block = &model.blocks[random_number() % SLOTS];
+	const size_t size = random_number() % MOST_SIZE + 1;
+	const unsigned kind = random_number() % 4;
+	mems_set_label(labels[(model.calls + 1) % 4]);
+	if (block->start == 0) {
+		void *given = kind == 0 ? mems_calloc(1, size) : kind == 1 ? mems_aligned_alloc(64, size)
+			: kind == 2 ? mems_realloc(NULL, size) : mems_malloc(size);
+		assert_non_null(given);
+		model_add(MEMS_TAKEN, block, (uintptr_t)given, size);
+	} else if (kind == 0) {
+		void *given = mems_realloc((void *)block->start, size);
+		assert_non_null(given);
+		model_add(MEMS_RESIZED, block, (uintptr_t)given, size);
+	} else {
+		mems_free((void *)block->start);
+		model_add(MEMS_FREED, block, block->start, block->size);
+	}
+	assert_null(mems_malloc(0)); /* has no number */
+}
+
+static const struct block *model_block_at(uintptr_t byte)
+{
+	for (size_t i = 0; i < SLOTS; i++)
+		if (model.blocks[i].start != 0 && byte >= model.blocks[i].start &&
+		    byte < end_of(model.blocks[i].start, model.blocks[i].size))
+			return &model.blocks[i];
+	return NULL;
+}
+
+static bool covers(const struct model_event *event, uintptr_t byte)
+{
+	return (byte >= event->event.start && byte < event->end) ||
+	       (byte >= event->before && byte < event->before_end);
+}
+
+/* The same as mems_history, from all there is. */
+static size_t model_history(uintptr_t byte, struct mems_event *events, size_t remembered)
+{
+	const struct block *block = model_block_at(byte);
+	size_t found = 0;
+	for (size_t call = model.calls; call > 0; call--) {
+		const struct model_event *event = &model.events[call - 1];
+		if (block != NULL && call == block->taken) {
+			events[found] = event->event;
+			events[found].start = block->start;
+			events[found++].size = block->size;
+		} else if (model.calls - call < remembered && covers(event, byte)) {
+			events[found++] = event->event;
+		}
+	}
+	return found;
+}
+
+static void assert_same_history(uintptr_t byte, size_t remembered)
+{
+	static struct mems_event expected[2 * CALLS], events[2 * CALLS];
+	const size_t count = model_history(byte, expected, remembered);
+	assert_int_equal(mems_history((void *)byte, NULL, 0), count);
+	assert_int_equal(mems_history((void *)byte, events, 2 * CALLS), count);
+	for (size_t i = 0; i < count; i++) {
+		assert_int_equal(events[i].call, expected[i].call);
+		assert_int_equal(events[i].kind, expected[i].kind);
+		assert_int_equal(events[i].start, expected[i].start);
+		assert_int_equal(events[i].size, expected[i].size);
+		assert_ptr_equal(events[i].label, expected[i].label);
+		assert_non_null(events[i].caller);
+	}
+}
+
+static void heap_begin(size_t remembered)
+{
+	memset(&model, 0, sizeof model);
+	assert_int_equal(mems_option(MEMS_HISTORY, remembered), 0);
+	mems_init();
+}
+
+static void heap_end(void)
+{
+	assert_sound();
+	mems_finish();
+	mems_set_label(NULL);
+	assert_int_equal(mems_option(MEMS_HISTORY, 0), 0);
+}
+
+/* After a test that failed. */
+static int reset(void **state)
+{
+	(void)state;
+	mems_finish();
+	mems_set_label(NULL);
+	mems_set_caller(NULL);
+	mems_set_error_handler(default_handler);
+	return mems_option(MEMS_HISTORY, 0);
+}
+
+/* ---- Tests ------------------------------------------------------------------------------------- */
+
+static void history_equals_the_model(void **state)
+{
+	static const size_t sizes[] = {1, 2, 50, REMEMBERED, 2 * CALLS};
+	(void)state;
+	random_begin();
+	for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+		heap_begin(sizes[i]);
+		for (size_t call = 0; call < CALLS; call++) {
+			any_call();
+			if (call % 40 == 0)
+				assert_same_history(1000 + random_number() % 100000, sizes[i]);
+		}
+		heap_end();
+	}
+}
+
+/* What mems_fprint_live says in its last two lines, and that the lines before add up to it. */
+static void assert_live(FILE *out, char **text, size_t bytes, size_t blocks)
+{
+	size_t sum = 0, count = 0, some, of, live_bytes = 0, live_blocks = 0, last = SIZE_MAX;
+	assert_int_equal(mems_fprint_live(out), 0);
+	assert_int_equal(fclose(out), 0);
+	for (char *line = strtok(*text, "\n"); line != NULL; line = strtok(NULL, "\n")) {
+		if (sscanf(line, "%zu bytes in %zu block", &some, &of) == 2) {
+			assert_true(some <= last);
+			last = some;
+			sum += some;
+			count += of;
+		}
+		sscanf(line, "Live bytes: %zu", &live_bytes);
+		sscanf(line, "Live blocks: %zu", &live_blocks);
+	}
+	assert_int_equal(sum, bytes);
+	assert_int_equal(live_bytes, bytes);
+	assert_int_equal(count, blocks);
+	assert_int_equal(live_blocks, blocks);
+	free(*text);
+}
+
+static void the_live_list_equals_the_model(void **state)
+{
+	(void)state;
+	random_begin();
+	heap_begin(3);
+	for (size_t call = 0; call < CALLS; call++) {
+		any_call();
+		if (call % 500 != 0)
+			continue;
+		char *text = NULL;
+		size_t length, bytes = 0, blocks = 0;
+		for (size_t i = 0; i < SLOTS; i++) {
+			blocks += model.blocks[i].start != 0;
+			bytes += model.blocks[i].start != 0 ? model.blocks[i].size : 0;
+		}
+		assert_live(open_memstream(&text, &length), &text, bytes, blocks);
+	}
+	heap_end();
+}
+
+static void the_list_is_grouped(void **state)
+{
+	char *text = NULL;
+	size_t length;
+	(void)state;
+	heap_begin(1);
+	mems_set_caller((void *)0x1000);
+	mems_set_label("parser");
+	assert_non_null(mems_malloc(100));
+	void *freed = mems_malloc(5000);
+	assert_non_null(mems_calloc(10, 20));
+	mems_set_label("new\nline");
+	mems_set_caller((void *)0x2000);
+	assert_non_null(mems_malloc(7));
+	mems_free(freed);
+	mems_set_caller(NULL);
+	FILE *out = open_memstream(&text, &length);
+	assert_succeeds(mems_fprint_live(out) == 0);
+	assert_int_equal(fclose(out), 0);
+	assert_string_equal(text, "300 bytes in 2 blocks, first taken by call 1 (parser), from 0x1000\n"
+	                    "7 bytes in 1 block, first taken by call 4 (new%0Aline), from 0x2000\n"
+	                    "Live bytes: 307\nLive blocks: 3\n");
+	free(text);
+	heap_end();
+}
+
+static void without_history_there_are_no_answers(void **state)
+{
+	struct mems_event event;
+	(void)state;
+	mems_finish();
+	assert_fails(EPERM, mems_fprint_live(stdout) == -1);
+	mems_init();
+	void *block = mems_malloc(10);
+	assert_fails(EINVAL, mems_fprint_live(stdout) == -1);
+	assert_succeeds(mems_history(block, &event, 1) == 0);
+	mems_finish();
+	assert_fails(EINVAL, mems_option(MEMS_HISTORY, ((size_t)1 << 24) + 1) == -1);
+	assert_succeeds(mems_option(MEMS_HISTORY, (size_t)1 << 24) == 0);
+	assert_int_equal(mems_option(MEMS_HISTORY, 0), 0);
+}
+
+static char told[400];
+
+static void tell(int error, const void *v_ptr, const char *message)
+{
+	assert_int_equal(error, EINVAL);
+	assert_non_null(v_ptr);
+	snprintf(told, sizeof told, "%s", message);
+}
+
+/* 10^5 double frees name the call that freed the block. */
+static void a_misuse_names_the_call(void **state)
+{
+	mems_error_handler *before = mems_set_error_handler(tell);
+	char *number, expected[60];
+	(void)state;
+	random_begin();
+	heap_begin(2 * CALLS);
+	for (size_t round = 0; round < 20; round++) {
+		for (size_t call = 0; call < CALLS / 20; call++)
+			any_call();
+		for (size_t i = 0; i < 5000; i++) {
+			const struct model_event *event = &model.events[random_number() % model.calls];
+			const uintptr_t start = event->event.start;
+			const struct block *block = model_block_at(start);
+			size_t call = model.calls;
+			if (block != NULL && block->start == start)
+				continue;
+			while (block == NULL && !covers(&model.events[call - 1], start))
+				call--;
+			call = block != NULL ? block->taken : call;
+			const char *label = model.events[call - 1].event.label;
+			mems_free((void *)start);
+			snprintf(expected, sizeof expected, ", %s by call %zu%s%s%s",
+			         block != NULL ? "taken" : "freed", call, label != NULL ? " (" : "",
+			         label != NULL ? label : "", label != NULL ? ")" : "");
+			number = strrchr(told, ',');
+			assert_non_null(number);
+			assert_string_equal(number, expected);
+		}
+	}
+	heap_end();
+	mems_set_error_handler(before);
+}
+
+static void messages_go_on_after_the_usual_words(void **state)
+{
+	mems_error_handler *before = mems_set_error_handler(tell);
+	(void)state;
+	heap_begin(10);
+	mems_set_label("parser");
+	void *block = mems_malloc(1000), *other = mems_malloc(1000);
+	mems_set_label(NULL);
+	mems_free(other);
+	mems_free(other);
+	assert_string_equal(told, "mems_free(2000): in HOLE[2000:5095], freed before or never given out"
+	                    ", freed by call 3");
+	mems_free((char *)block + 4);
+	assert_string_equal(told, "mems_free(1004): inside PROCESS[1000:1999], taken by call 1 (parser)");
+	mems_free((void *)4000);
+	assert_string_equal(told, "mems_free(4000): in HOLE[2000:5095], freed before or never given out");
+	mems_set_error_handler(before);
+	heap_end();
+}
+
+static void a_label_is_kept_across_realloc(void **state)
+{
+	struct mems_event events[4];
+	(void)state;
+	heap_begin(1);
+	assert_null(mems_set_label("parser"));
+	void *block = mems_malloc(100);
+	assert_string_equal(mems_set_label("cache"), "parser");
+	assert_non_null(mems_malloc(100));
+	for (size_t size = 200; size < 100000; size *= 2) {
+		void *moved = mems_realloc(block, size);
+		assert_int_equal(mems_history(moved, events, 4), 2);
+		assert_int_equal(events[0].kind, MEMS_RESIZED);
+		assert_string_equal(events[0].label, "cache");
+		assert_int_equal(events[1].call, 1);
+		assert_int_equal(events[1].size, size);
+		assert_string_equal(events[1].label, "parser");
+		if (moved != block) {
+			assert_int_equal(mems_history(block, events, 4), 1);
+			assert_int_equal(events[0].start, (uintptr_t)moved);
+		}
+		block = moved;
+	}
+	heap_end();
+}
+
+/* Any 64 bits get one line. */
+static void anything_is_explained(void **state)
+{
+	char text[1000];
+	(void)state;
+	random_begin();
+	heap_begin(30);
+	for (size_t i = 0; i < 300; i++)
+		any_call();
+	void *physical = NULL;
+	for (size_t i = 0; physical == NULL; i++)
+		physical = mems_get((void *)model.blocks[i].start);
+	for (size_t i = 0; i < 1000000; i++) {
+		const uint64_t number = random_number();
+		const size_t kind = i % 5;
+		const uintptr_t address = (uintptr_t)(kind == 0 ? number : kind == 1 ? number % 500000
+			: kind == 2 ? (uintptr_t)physical + number % 100000 - 50000
+			: kind == 3 ? number & (number >> 20) & (number << 9) : UINT64_MAX >> (number % 64));
+		if (i % 100 == 0) {
+			FILE *out = fmemopen(text, sizeof text, "w");
+			assert_succeeds(mems_explain((void *)address, out) == 0);
+			fclose(out);
+			assert_non_null(strchr(text, '\n'));
+			assert_int_equal(strchr(text, '\n')[1], '\0');
+		} else {
+			static FILE *null;
+			null = null != NULL ? null : fopen("/dev/null", "w");
+			if (mems_explain((void *)address, null) != 0)
+				fail();
+		}
+	}
+	heap_end();
+}
+
+static void handler(int number, siginfo_t *info, void *context)
+{
+	(void)number;
+	(void)context;
+	mems_explain(info->si_addr, stderr);
+	_exit(7);
+}
+
+/* A virtual address that is used as a pointer. */
+static void a_fault_is_explained_in_its_handler(void **state)
+{
+	int ends[2], status;
+	char text[200] = "";
+	(void)state;
+	heap_begin(30);
+	mems_set_label("parser");
+	volatile char *block = mems_malloc(100);
+	assert_int_equal(pipe(ends), 0);
+	if (fork() == 0) {
+		struct sigaction action = { .sa_sigaction = handler, .sa_flags = SA_SIGINFO };
+		dup2(ends[1], STDERR_FILENO);
+		sigaction(SIGSEGV, &action, NULL);
+		block[5] = 1;
+		_exit(1);
+	}
+	assert_true(wait(&status) > 0);
+	assert_int_equal(WEXITSTATUS(status), 7);
+	assert_true(read(ends[0], text, sizeof text - 1) > 0);
+	assert_string_equal(text, "1005: inside PROCESS[1000:1103], taken by call 1 (parser)\n");
+	close(ends[0]);
+	close(ends[1]);
+	heap_end();
+}
+
+enum { THREADS = 4, THREAD_CALLS = 20000, KEPT = 50 };
+
+static void *take_and_free(void *context)
+{
+	void **kept = context;
+	mems_set_label((const char *)kept[KEPT]);
+	for (size_t i = 0; i < THREAD_CALLS; i++) {
+		void **slot = &kept[i * 7 % KEPT];
+		mems_free(*slot);
+		*slot = mems_malloc(i % 200 + 1);
+	}
+	return NULL;
+}
+
+static void labels_belong_to_threads(void **state)
+{
+	static char names[THREADS][2];
+	static void *kept[THREADS][KEPT + 1];
+	pthread_t threads[THREADS];
+	struct mems_event event;
+	bool has_number[2 * THREADS * THREAD_CALLS + 1] = { false };
+	(void)state;
+	heap_begin(100);
+	for (size_t i = 0; i < THREADS; i++) {
+		names[i][0] = (char)('a' + i);
+		kept[i][KEPT] = names[i];
+		assert_int_equal(pthread_create(&threads[i], NULL, take_and_free, kept[i]), 0);
+	}
+	for (size_t i = 0; i < THREADS; i++)
+		pthread_join(threads[i], NULL);
+	for (size_t i = 0; i < THREADS; i++) {
+		for (size_t k = 0; k < KEPT; k++) {
+			struct mems_event events[200];
+			const size_t count = mems_history(kept[i][k], events, 200);
+			assert_true(count != 0);
+			for (size_t e = 0; e < count && (event = events[e]).kind != MEMS_TAKEN; e++)
+				;
+			assert_ptr_equal(event.label, names[i]);
+			assert_true(event.call <= 2 * THREADS * THREAD_CALLS);
+			assert_false(has_number[event.call]);
+			has_number[event.call] = true;
+		}
+	}
+	heap_end();
+}
+
+/* Labels in a recording, and mistakes. */
+static void a_recording_has_labels_and_mistakes(void **state)
+{
+	mems_error_handler *before = mems_set_error_handler(NULL);
+	char *text = NULL;
+	size_t length;
+	(void)state;
+	mems_init();
+	FILE *out = open_memstream(&text, &length);
+	assert_int_equal(mems_record(out), 0);
+	mems_set_label("a b%\303\244\n");
+	void *block = mems_malloc(100);
+	mems_free(mems_calloc(2, 100));
+	mems_set_label(NULL);
+	assert_non_null(mems_aligned_alloc(64, 100));
+	mems_free((char *)block + 1);
+	mems_set_label("x");
+	assert_non_null(mems_aligned_alloc(64, 100));
+	assert_non_null(mems_realloc(block, 10));
+	assert_int_equal(mems_record(NULL), 0);
+	fclose(out);
+	const char *lines = strchr(text, 'a');
+	lines = text[0] == 'o' ? strchr(text, '\n') + 1 : lines;
+	assert_string_equal(lines, "a 0 100 a%20b%25%C3%A4%0A\nc 1 200 a%20b%25%C3%A4%0A\nf 1\n"
+	                    "m 2 100 64\ne free 1001\nm 3 100 64 x\nr 0 10\n");
+	free(text);
+	mems_set_label(NULL);
+	mems_finish();
+	mems_set_error_handler(before);
+}
+
+/* The numbers of calls are those of the lines of a recording. */
+static void a_call_is_a_line_of_a_recording(void **state)
+{
+	char *text = NULL;
+	size_t length, lines = 0;
+	struct mems_event event;
+	(void)state;
+	random_begin();
+	heap_begin(1);
+	FILE *out = open_memstream(&text, &length);
+	assert_int_equal(mems_record(out), 0);
+	for (size_t i = 0; i < 1000; i++)
+		any_call();
+	mems_trim();
+	void *last = mems_malloc(10);
+	assert_int_equal(mems_record(NULL), 0);
+	fclose(out);
+	for (char *line = strtok(text, "\n"); line != NULL; line = strtok(NULL, "\n"))
+		lines += line[0] != 'o' && line[0] != 'e';
+	assert_int_equal(mems_history(last, &event, 1) >= 1, 1);
+	assert_int_equal(event.call, 1002);
+	assert_int_equal(lines, 1002);
+	free(text);
+	heap_end();
+}
+
+/* At most 32 bytes a live block, beside the ring. */
+static void history_takes_little_memory(void **state)
+{
+	enum { BLOCKS = 200000 };
+	struct mems_stats with, without;
+	(void)state;
+	if (ADDRESS_SANITIZER)
+		skip();
+	for (int is_on = 0; is_on < 2; is_on++) {
+		random_state = 7;
+		heap_begin((size_t)is_on);
+		for (size_t i = 0; i < BLOCKS; i++)
+			assert_non_null(mems_malloc(random_number() % 250 + 1));
+		mems_get_stats(is_on ? &with : &without);
+		heap_end();
+	}
+	assert_in_range(with.metadata_bytes - without.metadata_bytes, BLOCKS, BLOCKS * 32 + 70000);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_teardown(history_equals_the_model, reset),
+		cmocka_unit_test_teardown(the_live_list_equals_the_model, reset),
+		cmocka_unit_test_teardown(the_list_is_grouped, reset),
+		cmocka_unit_test_teardown(without_history_there_are_no_answers, reset),
+		cmocka_unit_test_teardown(a_misuse_names_the_call, reset),
+		cmocka_unit_test_teardown(messages_go_on_after_the_usual_words, reset),
+		cmocka_unit_test_teardown(a_label_is_kept_across_realloc, reset),
+		cmocka_unit_test_teardown(anything_is_explained, reset),
+		cmocka_unit_test_teardown(a_fault_is_explained_in_its_handler, reset),
+		cmocka_unit_test_teardown(labels_belong_to_threads, reset),
+		cmocka_unit_test_teardown(a_recording_has_labels_and_mistakes, reset),
+		cmocka_unit_test_teardown(a_call_is_a_line_of_a_recording, reset),
+		cmocka_unit_test_teardown(history_takes_little_memory, reset),
+	};
+	return cmocka_run_group_tests_name("history", tests, NULL, NULL);
+}
