@@ -4186,9 +4186,9 @@ static bool check_tables(struct findings *findings)
 		check(findings, 16, heap.tables[i].granules_log2 < 64, i);
 	if (findings->count[16] != 0)
 		return false;
-	for (unsigned i = 0; i < TABLES; i++) {
+	for (unsigned i = 0; i < TABLES && findings->count[16] == 0; i++) {
 		check_table(findings, i, next);
-		next += heap.tables[i].reserved_bytes;
+		next += findings->count[16] == 0 ? heap.tables[i].reserved_bytes : 0;
 	}
 	const size_t bytes = (heap.limit << heap.shift) + slack + tables_share(heap.limit);
 	check(findings, 16, heap.reservation_bytes == bytes || heap.reservation_bytes == 2 * bytes, 0);
