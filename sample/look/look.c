@@ -60,7 +60,8 @@ static bool heap_read(const struct core *core, uint64_t address)
 		return false;
 	if (!is_bool(found, offsetof(struct heap, is_started)) ||
 	    !is_bool(found, offsetof(struct heap, is_quick)) ||
-	    !is_bool(found, offsetof(struct heap, is_watched)))
+	    !is_bool(found, offsetof(struct heap, is_watched)) ||
+	    !is_bool(found, offsetof(struct heap, journal.is_on)))
 		return false;
 	memcpy(&heap, found, sizeof(found));
 	return true;
@@ -245,6 +246,112 @@ static void heap_adopt(void)
 	memset(heap.tables, 0, sizeof(heap.tables));
 }
 
+/* ---- The journal: what the heap remembers of its calls --------------------------------------- */
+
+/* Arrays of the process that were copied for the journal; labels are texts of ours. */
+static struct {
+	void *blocks, *sites, *events, *buckets;
+	char (*labels)[LABEL_BYTES + 1];
+} copies;
+
+static void copies_free(void)
+{
+	free(copies.blocks);
+	free(copies.sites);
+	free(copies.events);
+	free(copies.buckets);
+	free(copies.labels);
+	memset(&copies, 0, sizeof(copies));
+}
+
+/* A copy of an array of the process; NULL where it is not all there. */
+static void *array_copy(const struct look *look, const void *there, size_t count, size_t entry_bytes)
+{
+	const size_t bytes = count * entry_bytes;
+	if (count == 0 || count > UINT32_MAX || !core_has(&look->core, (uintptr_t)there, bytes))
+		return NULL;
+	void *const copy = calloc(count, entry_bytes);
+	if (copy == NULL || core_read(&look->core, (uintptr_t)there, copy, bytes) == bytes)
+		return copy;
+	free(copy);
+	return NULL;
+}
+
+/* A label is a text of the program: one that is not in the core dump is called by its address. */
+static void labels_copy(const struct look *look, struct site *sites, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		char *const text = copies.labels[i];
+		const uintptr_t there = (uintptr_t)sites[i].label;
+		if (there != 0 && core_read(&look->core, there, text, LABEL_BYTES) == 0)
+			snprintf(text, LABEL_BYTES, "label at 0x%" PRIxPTR, there);
+		sites[i].label = there != 0 ? text : NULL;
+	}
+}
+
+/* Whether the events are some that a heap can have had. */
+static bool events_are_sound(const struct journal *journal, const struct event *events)
+{
+	if (journal->event_count > journal->event_slots ||
+	    journal->next_event >= journal->event_slots ||
+	    (journal->event_count != journal->event_slots &&
+	     journal->event_count != journal->next_event))
+		return false;
+	for (size_t i = 0; i < journal->event_count; i++)
+		if (events[i].site >= journal->sites.count || events[i].kind > MEMS_FREED)
+			return false;
+	return true;
+}
+
+/* Puts the entries of live blocks into buckets of our own; others, of a call that was not at its end,
+ * are left out. */
+static void blocks_place(void)
+{
+	for (uint32_t i = 0; i < heap.journal.blocks.count; i++) {
+		struct live_block *const block = entry_at(i);
+		if (i == 0 || block->granule >= heap.top || block->site >= heap.journal.sites.count ||
+		    !is_block(block->granule, leaf_read(leaf_of(block->granule)))) {
+			block->granule = UINT32_MAX;
+			continue;
+		}
+		uint32_t *const bucket = bucket_of(block->granule);
+		block->next = *bucket;
+		*bucket = i;
+	}
+}
+
+/* Takes over the journal that was found, if history was on and all of it is there. */
+static void journal_take(const struct look *look, const struct journal *found)
+{
+	struct table buckets = { .granules_log2 = lowest_bit(BUCKET_BYTES) - heap.shift };
+	if (found->event_slots == 0)
+		return;
+	copies.blocks = array_copy(look, found->blocks.memory, found->blocks.count,
+	                           sizeof(struct live_block));
+	copies.sites = array_copy(look, found->sites.memory, found->sites.count, sizeof(struct site));
+	copies.events = array_copy(look, found->events, found->event_slots, sizeof(struct event));
+	copies.buckets = calloc((heap.top >> buckets.granules_log2) + 1, sizeof(uint32_t));
+	copies.labels = calloc(found->sites.count, sizeof(*copies.labels));
+	if (copies.blocks == NULL || copies.sites == NULL || copies.events == NULL ||
+	    copies.buckets == NULL || copies.labels == NULL ||
+	    !events_are_sound(found, copies.events)) {
+		copies_free();
+		return;
+	}
+	labels_copy(look, copies.sites, found->sites.count);
+	buckets.memory = copies.buckets;
+	heap.journal = (struct journal){
+		.is_on = true, .calls = found->calls, .buckets = buckets,
+		.blocks = { .memory = copies.blocks, .count = found->blocks.count },
+		.sites = { .memory = copies.sites, .count = found->sites.count },
+		.events = copies.events, .event_slots = found->event_slots,
+		.event_count = found->event_count, .next_event = found->next_event };
+	blocks_place();
+	fast_top_update();
+}
+
+/* ---- Taking it and leaving it ---------------------------------------------------------------- */
+
 static void heap_forget(struct look *look)
 {
 	if (look->is_image)
@@ -252,6 +359,7 @@ static void heap_forget(struct look *look)
 	if (look->memory != NULL)
 		munmap(look->memory, look->memory_bytes);
 	look->memory = NULL;
+	copies_free();
 	heap = (struct heap){ 0 };
 	free(look->report);
 	look->report = NULL;
@@ -266,6 +374,7 @@ static bool heap_take(struct look *look, uint64_t address)
 		return fault(look, "its heap was about to be started");
 	if (!extent_check(look))
 		return false;
+	const struct journal journal = heap.journal;
 	heap_adopt();
 	if (heap.top == 0)
 		return true;
@@ -275,6 +384,7 @@ static bool heap_take(struct look *look, uint64_t address)
 		return false;
 	heap.base = base;
 	heap.reservation = reservation;
+	journal_take(look, &journal);
 	return true;
 }
 
@@ -368,25 +478,4 @@ size_t look_contents(const struct look *look, const struct mems_segment *segment
 		return core_read(&look->core, (uintptr_t)segment->physical + offset, to, size);
 	memcpy(to, (char *)segment->physical + offset, size);
 	return size;
-}
-
-/* ---- Questions ------------------------------------------------------------------------------- */
-
-void look_explain(uintptr_t address, FILE *out)
-{
-	const uintptr_t offset = address - (uintptr_t)heap.base;
-	const bool is_physical = offset < heap.top << heap.shift;
-	const uintptr_t virtual = is_physical ? heap.start + offset : address;
-	struct mems_segment segment;
-	if (mems_segment_at((const void *)virtual, &segment) != 0) {
-		fprintf(out, "%" PRIuPTR ": no address of the heap\n", address);
-		return;
-	}
-	if (is_physical)
-		fprintf(out, "0x%" PRIxPTR ": the physical address of %" PRIuPTR ", ", address, virtual);
-	else
-		fprintf(out, "%" PRIuPTR ": virtual, of 0x%" PRIxPTR ", ", virtual,
-		        (uintptr_t)segment.physical + (virtual - segment.start));
-	fprintf(out, "byte %" PRIuPTR " in %s[%" PRIuPTR ":%" PRIuPTR "]\n", virtual - segment.start,
-	        type_name(segment.type), segment.start, segment.end);
 }

@@ -12,7 +12,6 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
 
 #include "core.h"
 #include "mems.h"
@@ -35,9 +34,6 @@ struct look {
 /* Opens a file. False where it cannot be; look->fault says why then, and nothing is to be closed. */
 bool look_open(struct look *look, const char *path);
 void look_close(struct look *look);
-
-/* Prints one line on what an address was: a virtual or a physical one of the heap, or neither. */
-void look_explain(uintptr_t address, FILE *out);
 
 /* Copies bytes of a segment, whose physical address is as mems_walk shows it. Returns how many of
  * them are known; zeros take the place of the others. */

@@ -39,6 +39,8 @@ static const char help[] =
 	"  --check               verify the heap: exit 1 if it was not sound, as in the middle of a\n"
 	"                        call\n"
 	"  --explain ADDRESS     say what a virtual or physical address was\n"
+	"  --live                list what was live, by label and caller; of a heap with MEMS_HISTORY\n"
+	"  --history ADDRESS     list the calls that had to do with it; likewise\n"
 	"  --diff OTHER          print what was taken, freed, resized and changed from the heap in\n"
 	"                        FILE to the one in OTHER\n"
 	"\n"
@@ -49,9 +51,9 @@ static const char help[] =
 
 /* What the command line asks for. */
 static struct {
-	bool is_printing, is_checking, has_stats, has_address;
+	bool is_printing, is_checking, has_stats, has_address, is_listing, has_history;
 	const char *json, *svg, *other;
-	uintptr_t address;
+	uintptr_t address, history; /* to explain, and to tell the history of */
 } chosen;
 
 /* ---- What is written ------------------------------------------------------------------------- */
@@ -115,6 +117,29 @@ static void stats_print(void)
 	       stats.largest_hole, stats.resident_hole_bytes, stats.metadata_bytes);
 }
 
+static void event_print(const struct mems_event *event)
+{
+	static const char *const kinds[] = {
+		[MEMS_TAKEN] = "taken", [MEMS_RESIZED] = "resized", [MEMS_FREED] = "freed" };
+	printf("call %" PRIu64 ": %s, %zu bytes at %" PRIuPTR ", by 0x%" PRIxPTR "%s%s%s\n",
+	       event->call, kinds[event->kind], event->size, event->start, (uintptr_t)event->caller,
+	       event->label != NULL ? " (" : "", event->label != NULL ? event->label : "",
+	       event->label != NULL ? ")" : "");
+}
+
+/* Prints what is known of an address, the newest first. False where that is nothing. */
+static bool history_print(void)
+{
+	const void *const address = (const void *)chosen.history;
+	const size_t count = mems_history(address, NULL, 0);
+	struct mems_event *const events = calloc(count + 1, sizeof(*events));
+	const size_t written = events == NULL ? 0 : mems_history(address, events, count);
+	for (size_t i = 0; i < written; i++)
+		event_print(&events[i]);
+	free(events);
+	return written != 0;
+}
+
 static int check_print(const struct look *look)
 {
 	if (look->broken == 0)
@@ -133,7 +158,11 @@ static int heap_show(const struct look *look)
 	if (chosen.is_printing)
 		mems_print_stats();
 	if (chosen.has_address)
-		look_explain(chosen.address, stdout);
+		mems_explain((const void *)chosen.address, stdout);
+	if (chosen.has_history && !history_print())
+		puts("No call is remembered.");
+	if (chosen.is_listing && mems_fprint_live(stdout) != 0)
+		puts("The heap has no history, or it is damaged.");
 	if (chosen.json != NULL)
 		status = file_write(chosen.json, json_write);
 	if (status == EXIT_SUCCESS && chosen.svg != NULL)
@@ -209,11 +238,11 @@ static uintptr_t address_read(const char *text)
 	const uintmax_t address = strtoumax(text, &end, is_hexadecimal ? 16 : 10);
 	if (strchr("0123456789", text[0]) == NULL || text[0] == '\0' || *end != '\0' || errno != 0 ||
 	    address > UINTPTR_MAX)
-		bad_use("--explain takes an address, decimal or with 0x");
+		bad_use("--explain and --history take an address, decimal or with 0x");
 	return (uintptr_t)address;
 }
 
-enum choice { STATS = 1, PRINT, JSON, SVG, CHECK, EXPLAIN, DIFF, HELP, VERSION };
+enum choice { STATS = 1, PRINT, JSON, SVG, CHECK, EXPLAIN, LIVE, HISTORY, DIFF, HELP, VERSION };
 
 static void choose(int choice, const char *argument)
 {
@@ -224,6 +253,11 @@ static void choose(int choice, const char *argument)
 	case SVG: chosen.svg = argument; break;
 	case CHECK: chosen.is_checking = true; break;
 	case DIFF: chosen.other = argument; break;
+	case LIVE: chosen.is_listing = true; break;
+	case HISTORY:
+		chosen.history = address_read(argument);
+		chosen.has_history = true;
+		break;
 	case HELP: exit(text_print(help));
 	case VERSION: exit(text_print("mems-look " MEMS_VERSION "\n"));
 	case EXPLAIN:
@@ -243,6 +277,8 @@ static void command_line_read(int argc, char **argv)
 		{"svg", required_argument, NULL, SVG},
 		{"check", no_argument, NULL, CHECK},
 		{"explain", required_argument, NULL, EXPLAIN},
+		{"live", no_argument, NULL, LIVE},
+		{"history", required_argument, NULL, HISTORY},
 		{"diff", required_argument, NULL, DIFF},
 		{"help", no_argument, NULL, HELP},
 		{"version", no_argument, NULL, VERSION},
@@ -254,8 +290,8 @@ static void command_line_read(int argc, char **argv)
 	argv[0] = name; /* for the messages of getopt_long */
 	while ((choice = getopt_long(argc, argv, "", options, NULL)) != -1)
 		choose(choice, optarg);
-	if (!chosen.is_printing && !chosen.is_checking && !chosen.has_address && chosen.json == NULL &&
-	    chosen.svg == NULL && chosen.other == NULL)
+	if (!chosen.is_printing && !chosen.is_checking && !chosen.has_address && !chosen.is_listing &&
+	    !chosen.has_history && chosen.json == NULL && chosen.svg == NULL && chosen.other == NULL)
 		chosen.has_stats = true;
 }
 

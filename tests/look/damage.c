@@ -117,8 +117,11 @@ static bool path_open(const char *path, FILE *nowhere)
 	mems_walk(segment_visit, &look);
 	mems_fprint_stats(nowhere);
 	mems_fprint_json(nowhere);
-	look_explain((uintptr_t)next_random(100000), nowhere);
-	look_explain((uintptr_t)next_random(UINT64_MAX), nowhere);
+	struct mems_event events[4];
+	mems_explain((const void *)(uintptr_t)next_random(100000), nowhere);
+	mems_explain((const void *)(uintptr_t)next_random(UINT64_MAX), nowhere);
+	mems_history((const void *)(uintptr_t)next_random(100000), events, 4);
+	mems_fprint_live(nowhere);
 	look_close(&look);
 	return true;
 }

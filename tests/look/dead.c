@@ -1,8 +1,8 @@
 /*
  * A program with a heap, to be killed: for core dumps that mems-look opens.
  *
- * dead POLICY ALIGNMENT SEED CALLS FILE: makes random calls, writes the chains to FILE and an image
- *     to FILE.image, and aborts.
+ * dead POLICY ALIGNMENT SEED CALLS FILE: makes random calls, writes the chains to FILE, what is
+ *     live and explained to FILE.live and FILE.explained, an image to FILE.image, and aborts.
  * dead POLICY ALIGNMENT SEED 0 FILE: writes a line to FILE and makes calls until it is killed.
  * dead big: a heap of 1 GiB with 1,000,000 blocks, then aborts.
  *
@@ -16,7 +16,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 
-enum { SLOTS = 2000 };
+enum { SLOTS = 2000, HISTORY = 500 };
 
 static void *blocks[SLOTS];
 static uint64_t state;
@@ -47,8 +47,10 @@ static void block_fill(void *block)
 
 static void call_make(void)
 {
+	static char labels[4][8] = { "alpha", "beta", "gamma", "delta" }; /* no constants: in the core */
 	void **slot = &blocks[next_random() % SLOTS];
 	const unsigned kind = (unsigned)(next_random() % 8);
+	mems_set_label(labels[next_random() % 4]);
 	if (*slot == NULL) {
 		*slot = kind == 0 ? mems_aligned_alloc(256, random_size()) : mems_malloc(random_size());
 	} else if (kind == 0) {
@@ -84,6 +86,22 @@ static void chains_write(const char *path)
 		exit(2);
 }
 
+/* What the library itself answers: the live list, and what is at the first addresses. */
+static void answers_write(const char *path)
+{
+	char answers[1000];
+	snprintf(answers, sizeof(answers), "%s.live", path);
+	FILE *out = fopen(answers, "w");
+	if (out == NULL || mems_fprint_live(out) != 0 || fclose(out) != 0)
+		exit(2);
+	snprintf(answers, sizeof(answers), "%s.explained", path);
+	out = fopen(answers, "w");
+	for (uintptr_t address = 1000; out != NULL && address < 3000; address += 100)
+		mems_explain((const void *)address, out);
+	if (out == NULL || fclose(out) != 0)
+		exit(2);
+}
+
 static void image_write(const char *path)
 {
 	char image[1000];
@@ -105,6 +123,8 @@ int main(int count, char **arguments)
 	                                                                : MEMS_FIRST_FIT);
 	if (mems_option(MEMS_ALIGNMENT, (size_t)atol(arguments[2])) != 0)
 		return 2;
+	if (mems_option(MEMS_HISTORY, HISTORY) != 0)
+		return 2;
 	state = strtoull(arguments[3], NULL, 10);
 	const unsigned long calls = strtoul(arguments[4], NULL, 10);
 	mems_init();
@@ -113,6 +133,7 @@ int main(int count, char **arguments)
 	for (unsigned long i = 0; calls == 0 || i < calls; i++)
 		call_make();
 	chains_write(arguments[5]);
+	answers_write(arguments[5]);
 	image_write(arguments[5]);
 	abort();
 }
