@@ -158,7 +158,8 @@ static uintptr_t any_address(void)
 	case 2: case 3: return twins.live_count == 0 ? first : twins.live[newest(choice)];
 	case 4: return twins.live_count == 0 ? 0
 	               : address_near(twins.live[newest(choice)], kind / 8, number());
-	case 5: return any_hole(choice, &hole) == 0 ? model_end(&twins.model) : hole + choice % 9 - choice % 3;
+	case 5: return any_hole(choice, &hole) == 0 ? model_end(&twins.model)
+	                                            : hole + choice % 9 - choice % 3;
 	case 6: return made_up(choice, number());
 	default: return choice % 4 == 0 ? 0 : choice % 4 == 1 ? first - choice
 	                : model_end(&twins.model) - 4 + choice % 8;

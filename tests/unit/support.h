@@ -145,7 +145,8 @@ void options_reset(void);
  * than 15, nodes are of what is needed, as they are under first fit in small heaps. */
 void keep_nodes_small(void);
 
-/* Fixtures: no heap, or an empty one, the small one with keep_nodes_small; default options; reports remembered and cleared. */
+/* Fixtures: no heap, or an empty one, the small ones with keep_nodes_small; default options; reports
+ * remembered and cleared. */
 int without_heap(void **state);
 int with_heap(void **state);
 int without_small_heap(void **state);

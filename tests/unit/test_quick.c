@@ -571,8 +571,8 @@ static void where_merging_does_not_help_the_os_is_asked(void **state)
 	assert_sound();
 }
 
-/* A full node: so many bytes of it are freed, in blocks of a page, and a larger block is wanted. Says
- * whether all was merged for it. Then all is taken again. */
+/* A full node: so many bytes of it are freed, in blocks of a page, and a larger block is wanted.
+ * Says whether all was merged for it. Then all is taken again. */
 static bool is_merged_at(size_t bytes)
 {
 	const size_t blocks = bytes / PAGE;
