@@ -4586,6 +4586,8 @@ static uint64_t sign_layout(void)
 		offsetof(struct heap, top), offsetof(struct heap, shift), offsetof(struct heap, tables),
 		offsetof(struct heap, reservation), offsetof(struct heap, touched_pages),
 		offsetof(struct heap, coalesced_granules), offsetof(struct heap, sign),
+		offsetof(struct heap, journal), sizeof(struct live_block), sizeof(struct site),
+		sizeof(struct event), offsetof(struct journal, events),
 	};
 	uint64_t layout = 0;
 	for (unsigned i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)

@@ -35,7 +35,7 @@ struct look {
 bool look_open(struct look *look, const char *path);
 void look_close(struct look *look);
 
-/* Copies bytes of a segment, whose physical address is as mems_walk shows it. Returns how many of
+/* Copies bytes of a PROCESS segment, whose physical address is as mems_walk shows it. Returns how many of
  * them are known; zeros take the place of the others. */
 size_t look_contents(const struct look *look, const struct mems_segment *segment, size_t offset,
                      void *to, size_t size);

@@ -61,10 +61,10 @@ static struct file file_read(const char *path)
  * chains wherever. */
 static size_t place_choose(const struct file *file)
 {
-	enum { STRUCTURE_BYTES = 3000, HEADER_BYTES = 4096 };
+	enum { END_BYTES = 128, STRUCTURE_BYTES = 8192, HEADER_BYTES = 4096 };
 	const uint64_t kind = next_random(4);
 	if (kind < 2 && file->structure > STRUCTURE_BYTES)
-		return file->structure + 24 - (size_t)next_random(STRUCTURE_BYTES);
+		return file->structure + 24 - (size_t)next_random(kind == 0 ? END_BYTES : STRUCTURE_BYTES);
 	if (kind == 2)
 		return (size_t)next_random(file->size < HEADER_BYTES ? file->size : HEADER_BYTES);
 	for (unsigned tries = 0; tries < 100; tries++) {
@@ -100,7 +100,8 @@ static int segment_visit(const struct mems_segment *segment, void *context)
 	char bytes[16];
 	struct mems_segment found;
 	const size_t size = segment->size < sizeof(bytes) ? segment->size : sizeof(bytes);
-	look_contents(context, segment, 0, bytes, size);
+	if (segment->type == MEMS_PROCESS)
+		look_contents(context, segment, 0, bytes, size);
 	expect(mems_segment_at((const void *)segment->start, &found) == 0 &&
 	       found.end == segment->end, "a segment that is walked is not found");
 	return 0;
