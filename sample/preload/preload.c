@@ -14,11 +14,15 @@
  *                             above 4096; without it, that is refused (ENOMEM) and counted
  *     MEMS_PRELOAD_ABORT      not empty: a misuse ends the program
  *     MEMS_PRELOAD_CHECK      a number: mems_check after each so many calls, not just at exit
+ *     MEMS_PRELOAD_HISTORY    a number: MEMS_HISTORY, so that misuses are reported with the call that
+ *                             freed or took the block
  * and, each a folder (its absolute name) where every process leaves a file at exit, or - for
  * standard error:
  *     MEMS_PRELOAD_COUNTERS   PROCESS.counters: a line "name=value ...", and what mems_check finds
  *     MEMS_PRELOAD_STATS      PROCESS.stats: the chains, as mems_print_stats shows them
  *     MEMS_PRELOAD_JSON       PROCESS.json: the heap, as mems_fprint_json writes it
+ *     MEMS_PRELOAD_LIVE       PROCESS.live: the blocks that were not freed, by who took them, as
+ *                             mems_fprint_live writes them, with the names of their callers
  * A setting that cannot be is said in a line on standard error, and left out.
  *
  * Exit is the end of main or a call of exit; a process that ends by _exit, a signal or exec leaves
@@ -38,6 +42,7 @@
 #include "arena.h"
 #include "mems.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -59,6 +64,7 @@
 
 #define EXPORTED __attribute__((visibility("default")))
 #define NOINLINE __attribute__((noinline))
+#define CALLER __builtin_return_address(0)
 #define UNLIKELY(condition) __builtin_expect(!!(condition), 0)
 
 enum {
@@ -83,17 +89,19 @@ static const char *const call_names[CALLS] = {"malloc", "calloc", "realloc", "al
 	"usable_size"};
 
 /* What a process may leave at exit. */
-enum report { COUNTERS, STATS, JSON, REPORTS };
+enum report { COUNTERS, STATS, JSON, LIVE, REPORTS };
 
 static const struct {
 	const char *setting, *suffix;
-} report_names[REPORTS] = {{"COUNTERS", "counters"}, {"STATS", "stats"}, {"JSON", "json"}};
+} report_names[REPORTS] = {{"COUNTERS", "counters"}, {"STATS", "stats"}, {"JSON", "json"},
+	{"LIVE", "live"}};
 
 static struct {
 	_Atomic enum state state;
 	bool is_quick, is_aborting;
 	size_t page_bytes;
 	size_t check_every; /* calls; 0: at exit only */
+	size_t history;     /* calls that are remembered */
 	char folders[REPORTS][PATH_BYTES]; /* "" for no such report; copies, as programs overwrite
 	                                      their environment */
 	int own_file;            /* a duplicate of the standard error of the start; -1 for none */
@@ -231,8 +239,15 @@ static void misuse_handle(int error, const void *v_ptr, const char *message)
 static NOINLINE void stranger_report(const char *function, const void *block)
 {
 	struct line line = {.length = 0};
+	struct mems_segment segment;
 	int error = errno;
 
+	/* No virtual address, so that this can but say who freed it. */
+	if (preload.history != 0 && mems_segment_at(block, &segment) != 0) {
+		mems_free((void *)(uintptr_t)block);
+		errno = error;
+		return;
+	}
 	line_add(&line, "%s(%p): in no block of the heap", function, block);
 	misuse(line.bytes);
 	errno = error;
@@ -268,6 +283,17 @@ static const char *page_size_read(const char *value, void *result)
 		fault = "not a page size";
 	if (fault == NULL)
 		*(size_t *)result = bytes;
+	return fault;
+}
+
+static const char *history_read(const char *value, void *result)
+{
+	const char *fault = number_read(value, result);
+
+	if (fault == NULL && mems_option(MEMS_HISTORY, *(size_t *)result) != 0) {
+		*(size_t *)result = 0;
+		fault = "too large";
+	}
 	return fault;
 }
 
@@ -329,9 +355,11 @@ static const struct setting {
 	{"PAGE_SIZE", page_size_read, &preload.page_bytes},
 	{"ABORT", flag_read, &preload.is_aborting},
 	{"CHECK", number_read, &preload.check_every},
+	{"HISTORY", history_read, &preload.history},
 	{"COUNTERS", folder_read, preload.folders[COUNTERS]},
 	{"STATS", folder_read, preload.folders[STATS]},
 	{"JSON", folder_read, preload.folders[JSON]},
+	{"LIVE", folder_read, preload.folders[LIVE]},
 };
 
 enum { SETTINGS = sizeof settings / sizeof settings[0] };
@@ -392,6 +420,10 @@ static NOINLINE void heap_start(void)
 	}
 	stderr_keep();
 	environment_read();
+	if (preload.folders[LIVE][0] != '\0' && preload.history == 0) {
+		preload.history = 1;
+		mems_option(MEMS_HISTORY, preload.history);
+	}
 	mems_set_error_handler(misuse_handle);
 	mems_option(MEMS_ALIGNMENT, ALIGNMENT);
 	mems_option(MEMS_POLICY, preload.is_quick ? MEMS_QUICK_FIT : MEMS_FIRST_FIT);
@@ -435,7 +467,7 @@ static NOINLINE void heap_check_now_and_then(void)
 
 /* Every function of the C library begins with this. False: the thread is inside already, and must
  * leave the heap alone. */
-static inline bool enter(enum call call)
+static inline bool enter(enum call call, const void *caller)
 {
 	if (UNLIKELY(is_inside)) {
 		count(&preload.reentries);
@@ -447,6 +479,8 @@ static inline bool enter(enum call call)
 	count(&preload.calls[call]);
 	if (UNLIKELY(preload.check_every != 0))
 		heap_check_now_and_then();
+	if (UNLIKELY(preload.history != 0))
+		mems_set_caller(caller);
 	return true;
 }
 
@@ -601,6 +635,57 @@ static void json_describe(FILE *out)
 	mems_fprint_json(out);
 }
 
+/* The live list, a line at a time, with the name of each caller. */
+static struct {
+	FILE *out;
+	char bytes[1024]; /* of the present line, as far as they fit */
+	size_t length;
+} named;
+
+/* Adds which function of which file an address lies in, as far as the loader knows that. */
+static void address_name(FILE *out, const char *address)
+{
+	uintptr_t number = (uintptr_t)strtoull(address, NULL, 16);
+	Dl_info info;
+
+	if (number == 0 || dladdr((const void *)(number - 1), &info) == 0 || info.dli_fname == NULL)
+		return;
+	if (info.dli_sname != NULL)
+		fprintf(out, " %s+0x%zx", info.dli_sname, (size_t)(number - (uintptr_t)info.dli_saddr));
+	fprintf(out, " (%s+0x%zx)", info.dli_fname, (size_t)(number - (uintptr_t)info.dli_fbase));
+}
+
+static ssize_t named_write(void *cookie, const char *bytes, size_t size)
+{
+	(void)cookie;
+	for (size_t i = 0; i < size; i++) {
+		if (bytes[i] != '\n') {
+			if (named.length < sizeof named.bytes - 1)
+				named.bytes[named.length++] = bytes[i];
+			continue;
+		}
+		named.bytes[named.length] = '\0';
+		named.length = 0;
+		fputs(named.bytes, named.out);
+		if (strstr(named.bytes, ", from 0x") != NULL)
+			address_name(named.out, strrchr(named.bytes, ' ') + 1);
+		putc('\n', named.out);
+	}
+	return (ssize_t)size;
+}
+
+static void live_describe(FILE *out)
+{
+	FILE *lines = fopencookie(NULL, "w", (cookie_io_functions_t){.write = named_write});
+
+	if (lines == NULL)
+		return;
+	named.out = out;
+	setvbuf(lines, NULL, _IONBF, 0);
+	mems_fprint_live(lines);
+	fclose(lines);
+}
+
 __attribute__((destructor)) static void heap_report(void)
 {
 	int error = errno;
@@ -611,6 +696,7 @@ __attribute__((destructor)) static void heap_report(void)
 		report_write(COUNTERS, faults_describe);
 	report_write(STATS, mems_fprint_stats);
 	report_write(JSON, json_describe);
+	report_write(LIVE, live_describe);
 	is_inside = false;
 	errno = error;
 }
@@ -767,7 +853,7 @@ EXPORTED void *malloc(size_t size)
 {
 	void *block;
 
-	if (!enter(MALLOC))
+	if (!enter(MALLOC, CALLER))
 		return inner_take(ALIGNMENT, size);
 	block = block_take(size);
 	leave();
@@ -778,7 +864,7 @@ EXPORTED void *calloc(size_t count_of, size_t size)
 {
 	void *block;
 
-	if (!enter(CALLOC))
+	if (!enter(CALLOC, CALLER))
 		return inner_take_zeroed(count_of, size);
 	if (count_of == 0 || size == 0)
 		count_of = size = 1;
@@ -787,12 +873,11 @@ EXPORTED void *calloc(size_t count_of, size_t size)
 	return block;
 }
 
-/* As MeMS does, this leaves errno alone, whatever it was. */
-EXPORTED void free(void *block)
+static void give(void *block, const void *caller)
 {
 	if (block == NULL)
 		return;
-	if (!enter(FREE)) {
+	if (!enter(FREE, caller)) {
 		inner_free(block);
 		return;
 	}
@@ -800,36 +885,46 @@ EXPORTED void free(void *block)
 	leave();
 }
 
-EXPORTED void cfree(void *block)
+/* As MeMS does, this leaves errno alone, whatever it was. */
+EXPORTED void free(void *block)
 {
-	free(block);
+	give(block, CALLER);
 }
 
-EXPORTED void *realloc(void *block, size_t size)
+EXPORTED void cfree(void *block)
+{
+	give(block, CALLER);
+}
+
+static void *resize(void *block, size_t size, const void *caller)
 {
 	void *result;
 
-	if (!enter(REALLOC))
+	if (!enter(REALLOC, caller))
 		return inner_resize(block, size);
 	result = block_resize(block, size);
 	leave();
 	return result;
 }
 
+EXPORTED void *realloc(void *block, size_t size)
+{
+	return resize(block, size, CALLER);
+}
+
 EXPORTED void *reallocarray(void *block, size_t count_of, size_t size)
 {
 	if (size != 0 && count_of > SIZE_MAX / size)
 		return nothing();
-	/* NOLINTNEXTLINE(clang-analyzer-optin.portability.UnixAPI): a size of 0 is the program's. */
-	return realloc(block, count_of * size);
+	return resize(block, count_of * size, CALLER);
 }
 
 /* alignment: a power of two. */
-static void *aligned_take(size_t alignment, size_t size)
+static void *aligned_take(size_t alignment, size_t size, const void *caller)
 {
 	void *block;
 
-	if (!enter(ALIGNED))
+	if (!enter(ALIGNED, caller))
 		return inner_take(alignment, size);
 	block = block_take_aligned(alignment, size);
 	leave();
@@ -837,7 +932,7 @@ static void *aligned_take(size_t alignment, size_t size)
 }
 
 /* The C library rounds alignments up to powers of two, and so do programs expect it. */
-EXPORTED void *memalign(size_t alignment, size_t size)
+static void *rounded_take(size_t alignment, size_t size, const void *caller)
 {
 	size_t power = ALIGNMENT;
 
@@ -847,12 +942,17 @@ EXPORTED void *memalign(size_t alignment, size_t size)
 	}
 	while (power < alignment)
 		power *= 2;
-	return aligned_take(power, size);
+	return aligned_take(power, size, caller);
+}
+
+EXPORTED void *memalign(size_t alignment, size_t size)
+{
+	return rounded_take(alignment, size, CALLER);
 }
 
 EXPORTED void *aligned_alloc(size_t alignment, size_t size)
 {
-	return memalign(alignment, size);
+	return rounded_take(alignment, size, CALLER);
 }
 
 static bool is_power_of_two(size_t value)
@@ -868,7 +968,7 @@ EXPORTED int posix_memalign(void **result, size_t alignment, size_t size)
 
 	if (!is_power_of_two(alignment) || alignment % sizeof(void *) != 0)
 		return EINVAL;
-	block = aligned_take(alignment, size);
+	block = aligned_take(alignment, size, CALLER);
 	errno = error;
 	if (block == NULL)
 		return ENOMEM;
@@ -878,7 +978,7 @@ EXPORTED int posix_memalign(void **result, size_t alignment, size_t size)
 
 EXPORTED void *valloc(size_t size)
 {
-	return memalign((size_t)sysconf(_SC_PAGESIZE), size);
+	return rounded_take((size_t)sysconf(_SC_PAGESIZE), size, CALLER);
 }
 
 EXPORTED void *pvalloc(size_t size)
@@ -887,12 +987,12 @@ EXPORTED void *pvalloc(size_t size)
 
 	if (size > SIZE_MAX - page)
 		return nothing();
-	return memalign(page, (size + page - 1) / page * page);
+	return rounded_take(page, (size + page - 1) / page * page, CALLER);
 }
 
 EXPORTED size_t malloc_usable_size(void *block)
 {
-	bool is_outside = block != NULL && enter(USABLE_SIZE);
+	bool is_outside = block != NULL && enter(USABLE_SIZE, CALLER);
 	size_t size = block == NULL ? 0 : block_size(block, "malloc_usable_size");
 
 	if (is_outside)
