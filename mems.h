@@ -344,6 +344,11 @@ int mems_fprint_json(FILE *out);
  * Cost: a line of output a call; while off, one load and branch. */
 int mems_record(FILE *out);
 
+/* Verifies every invariant of the heap (I1 to I18, listed at the top of mems.c) and returns how
+ * many are broken: 0 for a sound heap. Names each broken one in a line on report, unless that is
+ * NULL. Cost: linear in the mapped bytes. */
+int mems_check(FILE *report);
+
 /* ---- Questions: what happened to a block? ----------------------------------------------------- */
 
 /* With mems_option(MEMS_HISTORY, n) the heap remembers its last n calls that changed a block, and of
@@ -381,10 +386,7 @@ int mems_explain(const void *address, FILE *out);
  * Cost: linear in the blocks, and in the pairs of label and caller. */
 int mems_fprint_live(FILE *out);
 
-/* Verifies every invariant of the heap (I1 to I18, listed at the top of mems.c) and returns how
- * many are broken: 0 for a sound heap. Names each broken one in a line on report, unless that is
- * NULL. Cost: linear in the mapped bytes. */
-int mems_check(FILE *report);
+/* ---- Version and misuse ---------------------------------------------------------------------- */
 
 /* The version of the library that was linked, as MEMS_VERSION has it. A static string. */
 const char *mems_version(void);

@@ -1,6 +1,6 @@
-# Data structures on the heap, with links that are virtual addresses.
+# Data structures on the heap, with links that are virtual addresses; and mistakes.
 
-examples := $(addprefix $(build)/sample/examples/,list table dictionary dictionary_build)
+examples := $(addprefix $(build)/sample/examples/,list table dictionary dictionary_build mistakes)
 
 $(examples): %: %.o $(library)
 	$(link) $^ $(LDLIBS) -o $@
