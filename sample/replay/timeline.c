@@ -16,6 +16,9 @@
  *   signed distance        of the address from that of the last such call, or from the heap's start
  *                          for the first, in units of the alignment; not for f and g
  *
+ * Labels are listed where they change: [the call from which on, the label or null]. Mistakes are
+ * [the call after which, the function, the address].
+ *
  * Where the ids of the trace are not the numbers of its blocks, they follow as such a text, each as
  * its signed distance from the id before plus 1.
  */
@@ -28,12 +31,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "name.h"
 #include "progress.h"
 #include "replay.h"
 #include "timeline_page.h"
 
 enum {
 	CALLS_BYTES_MAX = 9000000, /* in the texts of calls, ids and main nodes */
+	MISTAKES_MAX = 1000,       /* that the page has */
 	WALKS_MAX = 500,           /* states that are written for the tests */
 };
 
@@ -51,14 +56,32 @@ struct history {
 	FILE *out;
 	const struct timeline *timeline;
 	struct replay replay;
-	struct part ids, nodes;
+	struct part ids, nodes, labels;
 	bool has_ids;        /* other than the numbers of the blocks */
 	size_t calls;        /* written so far */
 	size_t blocks;       /* that these were about */
 	size_t bytes;        /* written so far, in all texts */
 	uintptr_t last;      /* the address that the last call gave */
 	uintptr_t nodes_end; /* the last address of the main nodes that were noted */
+	const char *label;   /* of the last call that could have one; NULL for none */
 };
+
+/* ---- Texts ----------------------------------------------------------------------------------- */
+
+/* Writes a text as a JSON string that may stand in a script element. */
+static void text_write(FILE *out, const char *text)
+{
+	putc('"', out);
+	for (; *text != '\0'; text++) {
+		unsigned char byte = (unsigned char)*text;
+
+		if (byte < ' ' || strchr("\"\\<>&", byte) != NULL)
+			fprintf(out, "\\u%04x", (unsigned)byte);
+		else
+			putc(byte, out);
+	}
+	putc('"', out);
+}
 
 /* ---- Numbers --------------------------------------------------------------------------------- */
 
@@ -136,6 +159,31 @@ static void call_write(struct history *history, const struct trace_op *op, uintp
 	history->last = result;
 }
 
+static bool is_same_label(const char *one, const char *other)
+{
+	return one == NULL || other == NULL ? one == other : strcmp(one, other) == 0;
+}
+
+/* Notes the label of the last call where it is another one than before. */
+static void label_note(struct history *history, const struct trace_op *op)
+{
+	FILE *out = history->labels.out;
+	char *shown;
+
+	if (strchr("acm", op->kind) == NULL || is_same_label(op->label, history->label))
+		return;
+	history->label = op->label;
+	shown = op->label == NULL ? NULL : name_shown(op->label);
+	fprintf(out, "%s[%zu,", ftell(out) == 0 ? "" : ",", history->calls);
+	if (shown == NULL)
+		fputs("null", out);
+	else
+		text_write(out, shown);
+	putc(']', out);
+	history->bytes += 16 + (shown == NULL ? 0 : strlen(shown));
+	free(shown);
+}
+
 /* Notes the main nodes that the last call brought. */
 static void nodes_note(struct history *history)
 {
@@ -206,21 +254,6 @@ static void walk_write(const struct history *history)
 
 /* ---- The page -------------------------------------------------------------------------------- */
 
-/* Writes a text as a JSON string that may stand in a script element. */
-static void text_write(FILE *out, const char *text)
-{
-	putc('"', out);
-	for (; *text != '\0'; text++) {
-		unsigned char byte = (unsigned char)*text;
-
-		if (byte < ' ' || strchr("\"\\<>&", byte) != NULL)
-			fprintf(out, "\\u%04x", (unsigned)byte);
-		else
-			putc(byte, out);
-	}
-	putc('"', out);
-}
-
 static void options_write(const struct history *history)
 {
 	const struct timeline *timeline = history->timeline;
@@ -246,11 +279,26 @@ static int calls_write(struct history *history)
 		if (!replay_op(&history->replay, op))
 			return -1;
 		call_write(history, op, (uintptr_t)history->replay.result);
+		label_note(history, op);
 		nodes_note(history);
 		walk_write(history);
 		progress_show(i, trace->count);
 	}
 	return 0;
+}
+
+/* Writes the mistakes that were made up to the last call, of many the first. */
+static void mistakes_write(const struct history *history)
+{
+	const struct trace *trace = history->timeline->trace;
+	const struct trace_mistake *mistake = trace->mistakes;
+
+	fprintf(history->out, "\"mistakes\":[");
+	for (size_t i = 0; i < trace->mistake_count && i < MISTAKES_MAX; i++, mistake++)
+		if (mistake->op <= history->calls)
+			fprintf(history->out, "%s[%zu,\"%s\",\"%" PRIu64 "\"]", i == 0 ? "" : ",",
+			        mistake->op, mistake->function, mistake->address);
+	fprintf(history->out, "]");
 }
 
 static bool part_begin(struct part *part)
@@ -269,7 +317,8 @@ static bool part_end(struct part *part)
 static int page_write(struct history *history)
 {
 	FILE *out = history->out;
-	bool is_complete = part_begin(&history->ids) && part_begin(&history->nodes);
+	bool is_complete = part_begin(&history->ids) && part_begin(&history->nodes) &&
+	                   part_begin(&history->labels);
 	int result = is_complete ? 0 : -1;
 
 	fwrite(page_head, 1, sizeof page_head, out);
@@ -279,12 +328,15 @@ static int page_write(struct history *history)
 		result = calls_write(history);
 	is_complete = part_end(&history->ids) && is_complete;
 	is_complete = part_end(&history->nodes) && is_complete;
+	is_complete = part_end(&history->labels) && is_complete;
 	if (!is_complete) {
 		fprintf(stderr, "%s: no memory for the history of the heap\n", history->timeline->name);
 		return -1;
 	}
-	fprintf(out, "\",\n\"ids\":\"%s\",\n\"nodes\":[%s]}\n",
-	        history->has_ids ? history->ids.text : "", history->nodes.text);
+	fprintf(out, "\",\n\"ids\":\"%s\",\n\"nodes\":[%s],\n\"labels\":[%s],\n",
+	        history->has_ids ? history->ids.text : "", history->nodes.text, history->labels.text);
+	mistakes_write(history);
+	fprintf(out, "}\n");
 	fwrite(page_tail, 1, sizeof page_tail, out);
 	if (result == 0 && history->calls < history->timeline->trace->count)
 		fprintf(stderr, "%s: the page has the first %zu of %zu calls\n", history->timeline->name,
@@ -306,5 +358,6 @@ int timeline_write(FILE *out, const struct timeline *timeline)
 	replay_free(&history.replay);
 	free(history.ids.text);
 	free(history.nodes.text);
+	free(history.labels.text);
 	return result;
 }

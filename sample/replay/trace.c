@@ -280,13 +280,14 @@ static int label_decode(struct reader *reader, char *text)
 	char *end = text;
 
 	for (const char *from = text; *from != '\0'; from++, end++) {
-		int high = *from == '%' ? hex_digit(from[1]) : 0;
-		int low = *from == '%' && high >= 0 ? hex_digit(from[2]) : 0;
+		bool is_coded = *from == '%'; /* end may be here, too */
+		int high = is_coded ? hex_digit(from[1]) : 0;
+		int low = is_coded && high >= 0 ? hex_digit(from[2]) : 0;
 
-		if (high < 0 || low < 0 || (*from == '%' && high + low == 0))
+		if (high < 0 || low < 0 || (is_coded && high + low == 0))
 			return reader_fail(reader, "LABEL has a %% without two digits");
-		*end = *from == '%' ? (char)(high * 16 + low) : *from;
-		from += *from == '%' ? 2 : 0;
+		*end = is_coded ? (char)(high * 16 + low) : *from;
+		from += is_coded ? 2 : 0;
 	}
 	*end = '\0';
 	return 0;

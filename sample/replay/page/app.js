@@ -17,7 +17,8 @@ const player = new Player();
 /* A list of calls that can be shown: {name, kind, calls, options, recorded, nameOf, ...}. */
 class Source {
 	constructor(fields) {
-		Object.assign(this, {recorded: null, from: 0, notes: new Map(), text: []}, fields);
+		Object.assign(this, {recorded: null, from: 0, notes: new Map(), text: [], mistakes: []},
+			fields);
 		this.runs = new Map();
 	}
 
@@ -72,6 +73,7 @@ function recordingSource() {
 		kind: 'recording', name: data.name.split('/').pop(), calls,
 		options: {policy, alignment, start, page, limit},
 		recorded: results && {results, nodes: data.nodes}, names: ids || [],
+		mistakes: data.mistakes,
 		nameOf: block => ids ? ids[block] : String(block),
 		physicalOf: (node, address) => !physical[node.index] ? '' :
 			`0x${(physical[node.index] + BigInt(address - node.start)).toString(16)}`,
@@ -85,6 +87,7 @@ function traceSource(text, kind, nameIt) {
 		...trace.options};
 	return new Source({kind, name: nameIt(trace.title), calls: trace.calls, options,
 		names: trace.names, from: trace.from, notes: trace.notes, text: trace.text,
+		mistakes: trace.mistakes,
 		nameOf: block => trace.names[block]});
 }
 
@@ -209,6 +212,9 @@ function showStep() {
 	$('link').href = linkText();
 	const told = k === 0 || isComparing() ? null : tell(runNow(), k);
 	const lines = told ? told.lines : k === 0 ? [startText()] : [];
+	if (!isComparing())
+		lines.push(...source.mistakes.filter(([after]) => after === k).map(mistake =>
+			mistakeLine(heapNow(), mistake)));
 	$('badges').innerHTML = (told ? told.badges : []).map(b => `<span class="badge">${b}</span>`)
 		.join('');
 	$('why').innerHTML = lines.map(line => `<li>${escapeHtml(line)}</li>`).join('');

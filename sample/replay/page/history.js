@@ -13,7 +13,7 @@ class Calls {
 		this.block = [];
 		this.size = [];
 		this.alignment = new Map(); /* by number, of those that have one */
-		this.label = new Map();
+		this.label = [];            /* undefined for none */
 		this.blocks = 0;            /* how many numbers of blocks were used */
 	}
 
@@ -21,7 +21,8 @@ class Calls {
 		return this.kind.length;
 	}
 
-	add(kind, block, size, alignment) {
+	add(kind, block, size, alignment, label) {
+		this.label.push(label);
 		this.kind.push(kind);
 		this.block.push(block);
 		this.size.push(size);
@@ -33,16 +34,15 @@ class Calls {
 	get(number) {
 		const i = number - 1;
 		return {number, kind: this.kind[i], block: this.block[i], size: this.size[i],
-			alignment: this.alignment.get(number) || 0, label: this.label.get(number)};
+			alignment: this.alignment.get(number) || 0, label: this.label[i]};
 	}
 
 	/* Forgets all calls after a number. */
 	cut(count) {
-		this.kind.length = this.block.length = this.size.length = count;
-		for (const map of [this.alignment, this.label])
-			for (const number of [...map.keys()])
-				if (number > count)
-					map.delete(number);
+		this.kind.length = this.block.length = this.size.length = this.label.length = count;
+		for (const number of [...this.alignment.keys()])
+			if (number > count)
+				this.alignment.delete(number);
 		this.blocks = this.block.reduce((most, block) => Math.max(most, block + 1), 0);
 	}
 
@@ -51,9 +51,7 @@ class Calls {
 		const copy = new Calls();
 		for (let number = 1; number <= count; number++) {
 			const {kind, block, size, alignment, label} = calls.get(number);
-			copy.add(kind, block, size, alignment);
-			if (label !== undefined)
-				copy.label.set(number, label);
+			copy.add(kind, block, size, alignment, label);
 		}
 		return copy;
 	}
@@ -114,6 +112,16 @@ function blockOf(code, kind, calls) {
 	return code === 0 ? calls.blocks : calls.blocks - code;
 }
 
+/* Labels hold from the call where they begin, for the calls that can have one. */
+function labelsRead(labels, calls) {
+	labels.forEach(([from, label], i) => {
+		const to = i + 1 < labels.length ? labels[i + 1][0] : calls.count + 1;
+		for (let number = from; number < to && label !== null; number++)
+			if ('acm'.includes(calls.kind[number - 1]))
+				calls.label[number - 1] = label;
+	});
+}
+
 /* The calls of a page, and the addresses that they gave where these were recorded. */
 function callsRead(data) {
 	const numbers = new Numbers(data.calls);
@@ -133,8 +141,7 @@ function callsRead(data) {
 			last += numbers.signed() * data.alignment;
 		results.push(hasSize ? last : 0);
 	}
-	for (const [number, label] of data.labels || [])
-		calls.label.set(number, label);
+	labelsRead(data.labels, calls);
 	return {calls, results};
 }
 

@@ -117,8 +117,8 @@ class Player {
 	}
 
 	add(calls) {
-		for (const {kind, block, size, alignment} of calls)
-			this.calls.add(kind, block, size, alignment);
+		for (const {kind, block, size, alignment, label} of calls)
+			this.calls.add(kind, block, size, alignment, label);
 		this.run.advance(Infinity);
 	}
 

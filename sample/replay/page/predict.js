@@ -137,6 +137,15 @@ function optionRead(options, [, name, value]) {
 	}
 }
 
+/* A label as it was before spaces and other signs became "%" and two digits. */
+function labelRead(word) {
+	try {
+		return decodeURIComponent(word);
+	} catch {
+		return word;
+	}
+}
+
 /* A line of a trace in words, as a call; ids: the numbers of blocks that are live, by id. */
 function callRead(calls, ids, words, names) {
 	const [kind, id, size, alignment] = words;
@@ -145,6 +154,7 @@ function callRead(calls, ids, words, names) {
 	if (kind.length !== 1 || wanted === undefined)
 		throw new Error(`no such call: ${kind}`);
 	const numbers = words.slice(1, 1 + wanted);
+	const label = isNew && words[1 + wanted] !== undefined ? labelRead(words[1 + wanted]) : undefined;
 	if (numbers.length < wanted || numbers.some(number => !/^\d+$/.test(number)))
 		throw new Error('a number is missing');
 	if (isNew === ids.has(id))
@@ -154,7 +164,7 @@ function callRead(calls, ids, words, names) {
 		names[calls.blocks] = id;
 	}
 	calls.add(kind, ids.get(id), kind === 'f' ? 0 : Math.max(1, Number(size)),
-		kind === 'm' ? Number(alignment) : 0);
+		kind === 'm' ? Number(alignment) : 0, label);
 	if (kind === 'f')
 		ids.delete(id);
 }
@@ -163,7 +173,7 @@ function callRead(calls, ids, words, names) {
  * that is asked for; notes: texts by the number of the call that they stand before. */
 function traceRead(text) {
 	const trace = {options: {}, calls: new Calls(), names: [], title: '', text: [], from: 0,
-		notes: new Map()};
+		notes: new Map(), mistakes: []};
 	const ids = new Map();
 	text.split('\n').forEach((line, i) => {
 		const words = line.trim().split(/\s+/);
@@ -172,7 +182,9 @@ function traceRead(text) {
 			if (words[0].startsWith('#'))
 				noteRead(trace, line.trim().slice(1).trim());
 			else if (words[0] === 'g')
-				trace.calls.add('g', -1, 0, 0);
+				calls.add('g', -1, 0, 0);
+			else if (words[0] === 'e')
+				trace.mistakes.push([calls.count, words[1], words[2]]);
 			else if (words[0] === 'o')
 				optionRead(trace.options, words);
 			else if (words[0] && !/^\d+$/.test(words[0]) && words[0] !== 'p')
@@ -207,10 +219,11 @@ function traceWrite(run, options) {
 		if (options[key] !== defaults[key])
 			lines.push(`o ${name} ${options[key]}`);
 	for (let number = 1; number <= run.calls.count; number++) {
-		const {kind, block, size, alignment} = run.calls.get(number);
+		const {kind, block, size, alignment, label} = run.calls.get(number);
 		if (run.result[number] !== 0)
 			lines.push([kind, block, ...(kind === 'f' ? [] : [size]),
-				...(kind === 'm' ? [alignment] : [])].join(' '));
+				...(kind === 'm' ? [alignment] : []),
+				...(label === undefined ? [] : [encodeURIComponent(label)])].join(' '));
 		else if (run.trims.has(number))
 			lines.push('g');
 	}

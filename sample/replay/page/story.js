@@ -353,6 +353,16 @@ function trimTell(before) {
 			`The ${plural(before.quickBlocks, 'block')} that quick fit remembers are merged.`]};
 }
 
+/* A call of the program's with an address that was not a block's, in this state of the heap. */
+function mistakeLine(heap, [, name, text]) {
+	const address = Number(text);
+	const segment = Number.isSafeInteger(address) ? segmentAt(heap, address) : null;
+	const where = segment === null ? 'which is no address of the heap' :
+		segment.kind === PROCESS ? `which lies inside ${textOf(segment)}` :
+			`which lies in ${textOf(segment)}, free already or never given out`;
+	return `Then the program made a mistake: mems_${name}(${text}), ${where}. Nothing changed.`;
+}
+
 /* A call that gave nothing. */
 function failureTell(before, call, block, size) {
 	if (call.kind === 'f' || (call.kind === 'r' && !block))
@@ -388,5 +398,5 @@ function tell(run, number) {
 
 if (typeof module !== 'undefined') {
 	Object.assign(globalThis, require('./engine.js'), require('./words.js'));
-	module.exports = {tell, searchOrder, searchTell, segmentAt, nodeIndexAt};
+	module.exports = {tell, mistakeLine, searchOrder, searchTell, segmentAt, nodeIndexAt};
 }

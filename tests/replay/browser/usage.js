@@ -152,6 +152,29 @@ async function testLinks() {
 	assert.strictEqual(await suite.call(), 0, 'nonsense is the start');
 }
 
+/* What a recording says of who made a call, and of calls with wrong addresses. */
+async function testLabels() {
+	const text = 'a 0 100 parser\na 1 200 parser\na 2 8\na 3 16 a%20b%3cc%3e%c3%bc\nf 0\n' +
+		'e free 1000\ne realloc 1108\nr 1 400\ne free 18446744073709551615\n';
+	await suite.open(pageOfText(text), 'call=2');
+	assert.match(await suite.text('#where'), /^Call 2 of 6, made by parser$/);
+	assert.match(await suite.text('#info'), /call 2: mems_malloc\(200\), block 1 \(parser\)/);
+	await suite.get('timeline.go(3)');
+	assert.strictEqual(await suite.text('#where'), 'Call 3 of 6');
+	await suite.get('timeline.go(4)');
+	assert.match(await suite.text('#where'), /made by a b<c>ü$/);
+	await suite.get('timeline.go(5)');
+	assert.match(await suite.text('#why'), /mistake: mems_free\(1000\), which lies in HOLE\[1000:/);
+	assert.match(await suite.text('#why'), /mistake: mems_realloc\(1108\), which lies inside PROCESS/);
+	await suite.get('timeline.go(6)');
+	assert.match(await suite.text('#why'), /mems_free\(18446744073709551615\), which is no address/);
+	await suite.click('#what-if');
+	const saved = await suite.get('fetch(document.getElementById("export").href).then(r => r.text())');
+	assert.match(saved, /^a 0 100 parser\na 1 200 parser\na 2 8\na 3 16 a%20b%3Cc%3E%C3%BC\nf 0\nr 1/);
+	const file = traceOf(saved);
+	assert.match(execFileSync(replay, [file], {encoding: 'utf8'}), /6 calls/);
+}
+
 /* ---- The picture ----------------------------------------------------------------------------- */
 
 const LABELS = 'document.querySelector("#map .bar").innerText';
@@ -566,7 +589,8 @@ run(async () => {
 	suite = await Suite.start(1280, 1000);
 	const tests = {'keys': testKeys, 'running, and the chart': testRun,
 		'keys in the picture': testSegmentKeys, 'what is told of a step': testStories,
-		'other policies': testPolicies, 'links': testLinks, 'zoom': testZoom,
+		'other policies': testPolicies, 'links': testLinks,
+		'labels and mistakes': testLabels, 'zoom': testZoom,
 		'many main nodes': testManyNodes, 'comparing': testCompare, 'what is compared': testMeasures,
 		'right predictions': testPredictRight, 'wrong predictions': testPredictWrong,
 		'nothing is given away': testNothingIsGivenAway,
