@@ -45,15 +45,20 @@ random()
 		has_all_parts "$work/heap.json"
 }
 
+# What JSON of a heap and of its recording replayed have in common: mems-replay knows, of each block,
+# which call took it.
+replayed()
+{
+	jq -S 'del(.stats.metadata_bytes, .main_chain[].physical, .main_chain[].sub_chain[].call)' "$1"
+}
+
 # The recording of the heap made last leads to the same addresses and the same heap.
 replays()
 {
 	replay --check --print --json "$work/again.json" "$work/heap.trace" >"$work/print" &&
 		sed -n 's/^[acmrf] .* -> //p' "$work/print" | cmp - "$work/heap.addresses" &&
-		jq -S 'del(.stats.metadata_bytes, .main_chain[].physical)' \
-			"$work/heap.json" >"$work/one" &&
-		jq -S 'del(.stats.metadata_bytes, .main_chain[].physical)' \
-			"$work/again.json" >"$work/other" && cmp "$work/one" "$work/other"
+		replayed "$work/heap.json" >"$work/one" && replayed "$work/again.json" >"$work/other" &&
+		cmp "$work/one" "$work/other"
 }
 
 # both CALLS [NAME VALUE]...
