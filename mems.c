@@ -3264,11 +3264,19 @@ static bool block_grow(size_t granule, size_t size)
 static size_t block_take_aligned(size_t size, size_t alignment)
 {
 	ASSERT(is_power_of_two(alignment) && alignment <= page_granules(), "a page has multiples of it");
+	const size_t cached = cached_granules();
+	const size_t flush_top = heap.flush_top;
+	const unsigned flush_shift = heap.flush_shift;
 	struct hole hole = heap.top == 0 ? no_hole : hole_first(size);
 	size_t block = NONE;
 	for (;; hole = hole_after(size, hole.start)) {
-		if (hole.start == NONE && (hole = hole_obtain(size, FOR_MALLOC)).start == NONE)
+		if (hole.start == NONE && (hole = hole_obtain(size, FOR_MALLOC)).start == NONE) {
+			heap.flush_top = flush_top; /* as in hole_obtain, which may have been called twice */
+			heap.flush_shift = flush_shift;
+			if (cached_granules() != cached)
+				journal_note(&(struct call){ .kind = 'g' });
 			return NONE;
+		}
 		block = round_up(hole.start, alignment);
 		if (block + size <= hole.start + hole.size)
 			break;
