@@ -1,8 +1,8 @@
 /*
  * Reads the memory of a process from its core dump. Depends on nothing here; called by look.
  *
- * Cores of the word size and byte order of this program are read, whatever the processor. Nothing in
- * the file is believed: what it claims to hold beyond its end is not there.
+ * Cores of the word size and byte order of this program are read, whatever the processor. Nothing
+ * in the file is believed: what it claims to hold beyond its end is not there.
  */
 #ifndef CORE_H
 #define CORE_H

@@ -265,7 +265,8 @@ static void copies_free(void)
 }
 
 /* A copy of an array of the process; NULL where it is not all there. */
-static void *array_copy(const struct look *look, const void *there, size_t count, size_t entry_bytes)
+static void *array_copy(const struct look *look, const void *there, size_t count,
+                        size_t entry_bytes)
 {
 	const size_t bytes = count * entry_bytes;
 	if (count == 0 || count > UINT32_MAX || !core_has(&look->core, (uintptr_t)there, bytes))
@@ -303,8 +304,8 @@ static bool events_are_sound(const struct journal *journal, const struct event *
 	return true;
 }
 
-/* Puts the entries of live blocks into buckets of our own; others, of a call that was not at its end,
- * are left out. */
+/* Puts the entries of live blocks into buckets of our own; others, of a call that was not at its
+ * end, are left out. */
 static void blocks_place(void)
 {
 	for (uint32_t i = 0; i < heap.journal.blocks.count; i++) {
@@ -388,7 +389,7 @@ static bool heap_take(struct look *look, uint64_t address)
 	return true;
 }
 
-/* Called for each word that may be the sign of a heap; true where it is and the heap can be shown. */
+/* Called for each word that may be the sign of a heap: true where it is one that can be shown. */
 static bool sign_visit(uint64_t address, void *context)
 {
 	enum { FARTHEST = 1 << 16 };

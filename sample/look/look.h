@@ -3,8 +3,8 @@
  * made of mems.c itself, so that it knows the tables of the library; called by mems-look.
  *
  * What is found takes the place of this program's own heap, one at a time: the functions of mems.h
- * that look at a heap, look at that one then. They show the addresses that it had. Nothing in a core
- * dump is believed: what is needed to walk the chains is verified first.
+ * that look at a heap, look at that one then. They show the addresses that it had. Nothing in a
+ * core dump is believed: what is needed to walk the chains is verified first.
  */
 #ifndef LOOK_H
 #define LOOK_H
@@ -31,12 +31,12 @@ struct look {
 	char fault[LOOK_FAULT_MAX]; /* what is wrong, where it cannot be opened */
 };
 
-/* Opens a file. False where it cannot be; look->fault says why then, and nothing is to be closed. */
+/* Opens a file. False where it cannot be: look->fault says why, and nothing is to be closed. */
 bool look_open(struct look *look, const char *path);
 void look_close(struct look *look);
 
-/* Copies bytes of a PROCESS segment, whose physical address is as mems_walk shows it. Returns how many of
- * them are known; zeros take the place of the others. */
+/* Copies bytes of a PROCESS segment, whose physical address is as mems_walk shows it. Returns how
+ * many of them are known; zeros take the place of the others. */
 size_t look_contents(const struct look *look, const struct mems_segment *segment, size_t offset,
                      void *to, size_t size);
 

@@ -5,10 +5,10 @@
 #   mems check             verifies the heap
 #   mems explain ADDRESS   what an address is; ADDRESS is any expression
 #
-# Read it in with "source mems-gdb.py". It takes the core dump that GDB looks at, or writes one of what
-# a live program may write to (that of GDB itself has all the address space that a heap reserves), and
-# has mems-look show it: so nothing is called in the program, which may have stopped anywhere, and no
-# symbols are needed. mems-look is sought in the folder that the variable
+# Read it in with "source mems-gdb.py". It takes the core dump that GDB looks at, or writes one of
+# what a live program may write to (that of GDB itself has all the address space that a heap
+# reserves), and has mems-look show it: so nothing is called in the program, which may have stopped
+# anywhere, and no symbols are needed. mems-look is sought in the folder that the variable
 # MEMS_LOOK names, beside this file, in the folder of programs that belongs to it, and in PATH.
 
 import os

@@ -1,11 +1,11 @@
 /*
- * Turns a core dump or an image into text, JSON, SVG, or a list of differences. Calls all files here,
- * svg and name; the user calls it.
+ * Turns a core dump or an image into text, JSON, SVG, or a list of differences. Calls all files
+ * here, svg and name; the user calls it.
  *
  * The main program: what it can do is in the text of --help below.
  *
- * Exit 0: all well. 1: the heap is not sound (--check), or something could not be written. 2: a file
- * or the command line is wrong.
+ * Exit 0: all well. 1: the heap is not sound (--check), or something could not be written. 2: a
+ * file or the command line is wrong.
  */
 #define _GNU_SOURCE
 

@@ -1,10 +1,10 @@
 /*
  * Damages files and has them opened as mems-look does: for test_look.sh.
  *
- * damage FILE SEED COUNT WORK: COUNT times, flips some bits of FILE, or cuts it off, most often where
- * the structure or a table of the heap lies, writes that to WORK, and opens it. What opens is walked,
- * printed and asked; what does not says why in one line. All of that happens in this process, so
- * that a sanitizer sees it. Prints how many opened.
+ * damage FILE SEED COUNT WORK: COUNT times, flips some bits of FILE, or cuts it off, most often
+ * where the structure or a table of the heap lies, writes that to WORK, and opens it. What opens is
+ * walked, printed and asked; what does not says why in one line. All of that happens in this
+ * process, so that a sanitizer sees it. Prints how many opened.
  */
 #define _GNU_SOURCE
 #include "look.h"

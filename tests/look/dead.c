@@ -6,7 +6,7 @@
  * dead POLICY ALIGNMENT SEED 0 FILE: writes a line to FILE and makes calls until it is killed.
  * dead big: a heap of 1 GiB with 1,000,000 blocks, then aborts.
  *
- * The blocks hold their addresses, so that a core dump tells whether contents are where they belong.
+ * The blocks hold their addresses, so that a core dump tells whether contents lie where they should.
  */
 #define _GNU_SOURCE
 #include "mems.h"
@@ -47,7 +47,8 @@ static void block_fill(void *block)
 
 static void call_make(void)
 {
-	static char labels[4][8] = { "alpha", "beta", "gamma", "delta" }; /* no constants: in the core */
+	/* No constants, which are not in a core dump. */
+	static char labels[4][8] = { "alpha", "beta", "gamma", "delta" };
 	void **slot = &blocks[next_random() % SLOTS];
 	const unsigned kind = (unsigned)(next_random() % 8);
 	mems_set_label(labels[next_random() % 4]);

@@ -14,8 +14,8 @@ script=$PWD/sample/look/mems-gdb.py
 seed=${SEED:-$(date +%s)}
 echo "seed $seed"
 
-# Core dumps are written where the program is, if the system writes them to files at all; programs of
-# an emulator or a sanitizer write none, or too large ones.
+# Core dumps are written where the program is, if the system writes them to files at all; programs
+# of an emulator or a sanitizer write none, or too large ones.
 pattern=$(cat /proc/sys/kernel/core_pattern 2>/dev/null)
 case "$pattern${VARIANT:-}${RUN:-}" in
 core | core.%p) ;;
@@ -62,7 +62,8 @@ shows_the_chains()
 		for alignment in 1 8 64; do
 			dies "$policy" "$alignment" "$seed" 3000 chains || return 1
 			for file in core chains.image; do
-				"$look" --print "$file" | cmp - chains && ends_with 0 "$look" --check "$file" || return 1
+				"$look" --print "$file" | cmp - chains &&
+					ends_with 0 "$look" --check "$file" || return 1
 			done
 			[ "$("$look" --diff core chains.image | grep -c .)" -eq 1 ] || return 1
 			grep -q '^0 taken, 0 freed, 0 resized, 0 changed, [1-9]' <<-END || return 1
@@ -86,8 +87,10 @@ answers()
 	"$look" --live core | cmp - chains.live || return 1
 	for address in $(seq 1000 100 2900); do
 		"$look" --explain "$address" core
-	done | cmp - chains.explained && grep -q 'by call [0-9]* (alpha)' chains.explained &&
-		"$look" --history 1000 core | grep -Eq '^call [0-9]+: (taken|freed|resized), [0-9]+ bytes at 1000, by 0x'
+	done | cmp - chains.explained && grep -Eq '\((alpha|beta|gamma|delta)\)' chains.live &&
+		live=$(grep -o 'PROCESS\[[0-9]*' chains | sed -n '1s/.*\[//p') &&
+		"$look" --history "$live" core >said &&
+		grep -Eq "^call [0-9]+: taken, [0-9]+ bytes at $live, by 0x.* \([a-z]*\)$" said
 }
 
 # What the second one of two runs did more shows; the blocks that both have are the same.
@@ -95,8 +98,10 @@ tells_the_difference()
 {
 	dies first_fit 8 "$seed" 3000 first && mv core first.core &&
 		dies first_fit 8 "$seed" 3100 second && mv core second.core &&
-		"$look" --diff first.core second.core >there && "$look" --diff second.core first.core >back &&
-		[ "$(grep -c ^taken there)" -gt 0 ] && [ "$(grep -c ^taken there)" -eq "$(grep -c ^freed back)" ] &&
+		"$look" --diff first.core second.core >there &&
+		"$look" --diff second.core first.core >back &&
+		[ "$(grep -c ^taken there)" -gt 0 ] &&
+		[ "$(grep -c ^taken there)" -eq "$(grep -c ^freed back)" ] &&
 		[ "$(grep -c ^freed there)" -eq "$(grep -c ^taken back)" ] && ! grep -q ^changed there
 }
 
@@ -173,7 +178,8 @@ gdb_shows()
 		grep -q '^The heap is sound.$' said && grep -q '1000' said || return 1
 	gdb -q -nx -batch -x "$script" -ex 'catch signal SIGABRT' \
 		-ex "run first_fit 8 $seed 300 chains" -ex 'mems print' -ex 'mems check' ./dead >said 2>errors
-	grep '^\(MAIN\|Page\|Space\|Main\|Sub\)' said | cmp - chains && grep -q '^The heap is sound.$' said
+	grep '^\(MAIN\|Page\|Space\|Main\|Sub\)' said | cmp - chains &&
+		grep -q '^The heap is sound.$' said
 }
 
 check "a core dump and an image show the chains" shows_the_chains
