@@ -145,11 +145,17 @@ static void assert_same_history(uintptr_t byte, size_t remembered)
 	}
 }
 
-static void heap_begin(size_t remembered)
+static void heap_begin_with(size_t remembered, enum mems_policy policy)
 {
 	memset(&model, 0, sizeof model);
+	assert_int_equal(mems_option(MEMS_POLICY, (size_t)policy), 0);
 	assert_int_equal(mems_option(MEMS_HISTORY, remembered), 0);
 	mems_init();
+}
+
+static void heap_begin(size_t remembered)
+{
+	heap_begin_with(remembered, MEMS_FIRST_FIT);
 }
 
 static void heap_end(void)
@@ -178,12 +184,12 @@ static void history_equals_the_model(void **state)
 	static const size_t sizes[] = {1, 2, 50, REMEMBERED, 2 * CALLS};
 	(void)state;
 	random_begin();
-	for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
-		heap_begin(sizes[i]);
+	for (size_t i = 0; i < 2 * sizeof sizes / sizeof sizes[0]; i++) {
+		heap_begin_with(sizes[i / 2], i % 2 == 0 ? MEMS_FIRST_FIT : MEMS_QUICK_FIT);
 		for (size_t call = 0; call < CALLS; call++) {
 			any_call();
 			if (call % 40 == 0)
-				assert_same_history(1000 + random_number() % 100000, sizes[i]);
+				assert_same_history(1000 + random_number() % 100000, sizes[i / 2]);
 		}
 		heap_end();
 	}
@@ -290,7 +296,7 @@ static void a_misuse_names_the_call(void **state)
 	char *number, expected[60];
 	(void)state;
 	random_begin();
-	heap_begin(2 * CALLS);
+	heap_begin_with(2 * CALLS, MEMS_QUICK_FIT);
 	for (size_t round = 0; round < 20; round++) {
 		for (size_t call = 0; call < CALLS / 20; call++)
 			any_call();
@@ -454,7 +460,7 @@ static void labels_belong_to_threads(void **state)
 	struct mems_event event;
 	bool has_number[2 * THREADS * THREAD_CALLS + 1] = { false };
 	(void)state;
-	heap_begin(100);
+	heap_begin_with(100, MEMS_QUICK_FIT);
 	for (size_t i = 0; i < THREADS; i++) {
 		names[i][0] = (char)('a' + i);
 		kept[i][KEPT] = names[i];
