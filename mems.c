@@ -3050,6 +3050,16 @@ static size_t pages_purge_all(void)
 
 static inline void journal_note(const struct call *call);
 
+/* Flushes the bins for want of memory. A call that fails is not recorded: so a replay knows the flush
+ * by a line of its own, and it counts as none of those before a request to the OS. */
+static void flush_note(size_t flush_top, unsigned flush_shift)
+{
+	heap.flush_top = flush_top;
+	heap.flush_shift = flush_shift;
+	bins_flush();
+	journal_note(&(struct call){ .kind = 'g' });
+}
+
 /* Makes a HOLE where none is large enough: flushes the bins, or asks the OS. The lock is held. */
 static NOINLINE struct hole hole_obtain(size_t size, enum purpose purpose)
 {
@@ -3070,14 +3080,10 @@ static NOINLINE struct hole hole_obtain(size_t size, enum purpose purpose)
 		purge_for_growth(heap.top - top);
 		return hole_at(top);
 	}
-	/* A call that fails is not recorded: a replay knows the flush by a line of its own. */
-	heap.flush_top = flush_top;
-	heap.flush_shift = flush_shift;
 	if (!is_due && cached_granules() == 0)
 		return no_hole;
-	bins_flush();
-	journal_note(&(struct call){ .kind = 'g' });
-	return hole_first(size);
+	flush_note(flush_top, flush_shift);
+	return purpose == FOR_GROWTH ? no_hole : hole_first(size); /* see block_resize */
 }
 
 /* Whether the last segment that starts in the leaf is a HOLE: it may go on in the next leaf. */
@@ -3264,18 +3270,21 @@ static bool block_grow(size_t granule, size_t size)
 static size_t block_take_aligned(size_t size, size_t alignment)
 {
 	ASSERT(is_power_of_two(alignment) && alignment <= page_granules(), "a page has multiples of it");
-	const size_t cached = cached_granules();
+	const size_t top = heap.top;
 	const size_t flush_top = heap.flush_top;
 	const unsigned flush_shift = heap.flush_shift;
-	struct hole hole = heap.top == 0 ? no_hole : hole_first(size);
+	const bool is_due = is_flush_due();
+	bool is_flushed = false; /* before a request to the OS that has not come yet */
+	struct hole hole = top == 0 ? no_hole : hole_first(size);
 	size_t block = NONE;
 	for (;; hole = hole_after(size, hole.start)) {
-		if (hole.start == NONE && (hole = hole_obtain(size, FOR_MALLOC)).start == NONE) {
-			heap.flush_top = flush_top; /* as in hole_obtain, which may have been called twice */
-			heap.flush_shift = flush_shift;
-			if (cached_granules() != cached)
-				journal_note(&(struct call){ .kind = 'g' });
-			return NONE;
+		if (hole.start == NONE) {
+			hole = hole_obtain(size, FOR_MALLOC);
+			if (hole.start == NONE && is_flushed)
+				flush_note(flush_top, flush_shift);
+			if (hole.start == NONE)
+				return NONE;
+			is_flushed = is_due && heap.top == top;
 		}
 		block = round_up(hole.start, alignment);
 		if (block + size <= hole.start + hole.size)
@@ -4402,7 +4411,8 @@ static size_t check_bin(struct findings *findings, size_t bin, struct cached_tal
 	uint32_t slot = bins()->tops[bin];
 	while (slot != 0) {
 		const uint32_t chunk = chunk_of(slot);
-		const bool is_chunk = chunk < heap.chunk_count && chunks < heap.chunk_count &&
+		const bool is_chunk = chunk != 0 && chunk < heap.chunk_count &&
+		                      chunks < heap.chunk_count &&
 		                      *chunk_link(chunk) >= LINK;
 		check(findings, 15, is_chunk, chunk);
 		if (!is_chunk)
@@ -5471,13 +5481,26 @@ static size_t block_move(size_t granule, size_t size, bool may_ask_os)
 	return to;
 }
 
+/* Gives a block more room, in place or elsewhere. Where the bins are flushed for want of memory that
+ * is tried anew, as a replay does, which flushes them before the call. */
+static size_t block_enlarge(size_t granule, size_t size, bool may_ask_os)
+{
+	const size_t cached = cached_granules();
+	if (block_grow(granule, size))
+		return granule;
+	const size_t to = block_move(granule, size, may_ask_os);
+	if (to != NONE || cached == 0 || cached_granules() != 0)
+		return to;
+	return block_grow(granule, size) ? granule : block_move(granule, size, may_ask_os);
+}
+
 /* Gives a block another size, in place where that is possible. Returns where it is then; NONE where
  * no memory can be had, or not without asking the OS. */
 static size_t block_resize(size_t granule, size_t size, bool may_ask_os)
 {
 	const size_t before = segment_size(granule);
-	if (size > before && !block_grow(granule, size))
-		return block_move(granule, size, may_ask_os);
+	if (size > before)
+		return block_enlarge(granule, size, may_ask_os);
 	if (size < before)
 		block_shrink(granule, size);
 	return granule;

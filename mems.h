@@ -355,7 +355,8 @@ int mems_check(FILE *report);
  * each live block which call took it, whatever was forgotten since. Calls have numbers from 1 on: call
  * n is the n-th line of a recording, its options and mistakes not counted; a call that fails has none,
  * and mems_trim has one. Cost: 32 bytes for each of the n, 32 for each block that is live at a time, and
- * 56 for each pair of label and caller; a call takes about twice as long as under MEMS_QUICK_FIT. */
+ * 56 for each pair of label and caller; a call takes several times as long as
+ * under MEMS_QUICK_FIT. */
 
 /* Sets the label of all later calls of this thread and returns the one before. The text is the
  * caller's and must stay as it is until mems_finish; NULL, the default, is none. What is printed of it is

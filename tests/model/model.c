@@ -447,7 +447,7 @@ static struct model_segment *hole_obtain(struct model *model, struct request req
 		model->least_merged = least_merged;
 		model->merged_at = merged_at;
 		bins_merge_and_note(model);
-		hole = hole_first_fit(model, request);
+		hole = request.is_growing ? NULL : hole_first_fit(model, request); /* see block_enlarge */
 	}
 	return hole;
 }
@@ -681,6 +681,21 @@ static struct model_segment *block_move(struct model *model, struct model_segmen
 	return moved;
 }
 
+/* In place, or elsewhere; after a merge for want of memory all that is tried again. */
+static struct model_segment *block_enlarge(struct model *model, struct model_segment *block,
+                                           size_t size)
+{
+	struct model_segment *moved = NULL;
+	for (size_t tries = 0; moved == NULL && tries <= model->has_noted_merge; tries++) {
+		if (can_grow_in_place(block, size)) {
+			block_grow_in_place(model, block, size);
+			return block;
+		}
+		moved = block_move(model, block, size);
+	}
+	return moved;
+}
+
 uintptr_t model_realloc(struct model *model, uintptr_t address, size_t size)
 {
 	if (address == 0)
@@ -694,10 +709,8 @@ uintptr_t model_realloc(struct model *model, uintptr_t address, size_t size)
 	const size_t rounded = rounded_size(model, size);
 	if (rounded <= block->size)
 		block_shrink(model, block, rounded);
-	else if (can_grow_in_place(block, rounded))
-		block_grow_in_place(model, block, rounded);
 	else
-		block = block_move(model, block, rounded);
+		block = block_enlarge(model, block, rounded);
 	return block == NULL ? failed(model, ENOMEM) : block->start;
 }
 

@@ -78,6 +78,99 @@ static void of_failing_calls_only_mistakes_are_written(void **state)
 	record_end(out, "a 0 1000\ne realloc 1001\ne free 1008\ne usable_size 1016\n");
 }
 
+/* ---- Replayed by hand ---------------------------------------------------------------------- */
+
+enum { REPLAYED_CALLS = 6000 };
+
+/* By the number of the block, in the recording as in its replay. */
+static uintptr_t replayed[REPLAYED_CALLS];
+
+/* One line of a recording; each call that succeeded then succeeds now. */
+static void replay_line(const char *line)
+{
+	size_t id = 0, size = 0, alignment = 0;
+	char kind = 0;
+	/* NOLINTNEXTLINE(cert-err34-c): the library writes no number that is too large. */
+	const int fields = sscanf(line, "%c %zu %zu %zu", &kind, &id, &size, &alignment);
+	assert_true(fields >= 1 && id < REPLAYED_CALLS);
+	switch (kind) {
+	case 'a': replayed[id] = take(size); break;
+	case 'c': replayed[id] = address_of(mems_calloc(1, size)); break;
+	case 'm': replayed[id] = address_of(mems_aligned_alloc(alignment, size)); break;
+	case 'r': replayed[id] = address_of(mems_realloc(at(replayed[id]), size)); break;
+	case 'f': give_back(replayed[id]); break;
+	case 'g': mems_trim(); break;
+	default: assert_int_equal(kind, 'o');
+	}
+	assert_true(kind == 'o' || kind == 'g' || replayed[id] != 0);
+}
+
+static void replay_lines(char *lines)
+{
+	char *rest = NULL;
+	for (char *line = strtok_r(lines, "\n", &rest); line != NULL; line = strtok_r(NULL, "\n", &rest))
+		replay_line(line);
+}
+
+/* Random calls in a heap that is too small for all of them. Returns how many of them failed. */
+static size_t call_until_some_fail(uint64_t seed)
+{
+	enum { SLOTS = 120 };
+	uintptr_t blocks[SLOTS] = { 0 };
+	size_t failed = 0;
+	for (size_t i = 0; i < REPLAYED_CALLS; i++) {
+		uintptr_t *const block = &blocks[random_below(&seed, SLOTS)];
+		const size_t size = 1 + random_below(&seed, random_below(&seed, 10) == 0 ? 20000 : 600);
+		const size_t way = random_below(&seed, 5);
+		if (*block != 0 && way < 3) {
+			mems_free(at(*block));
+			*block = 0;
+			continue;
+		}
+		void *const v_ptr = *block != 0 ? mems_realloc(at(*block), size)
+		                    : way == 0  ? mems_calloc(1, size)
+		                    : way == 1  ? mems_aligned_alloc(256, size)
+		                                : mems_malloc(size);
+		*block = v_ptr != NULL ? address_of(v_ptr) : *block;
+		failed += v_ptr == NULL;
+		if (i % 1000 == 500)
+			mems_trim();
+	}
+	return failed;
+}
+
+/* Under quick fit a call that fails merges what is remembered, and so does mems_trim: a line g says
+ * so, and what follows lies where it lay. */
+static void failed_calls_are_replayed_exactly(void **state)
+{
+	(void)state;
+	size_t failed = 0;
+	size_t merged = 0;
+	for (uint64_t seed = 1; seed <= 20; seed++) {
+		mems_finish();
+		assert_int_equal(mems_option(MEMS_LIMIT, 20 * PAGE), 0);
+		mems_init();
+		FILE *const out = record_begin();
+		failed += call_until_some_fail(seed);
+		assert_succeeds(mems_record(NULL) == 0);
+		fclose(out);
+		char *const before = printed_text();
+		for (const char *line = text; (line = strstr(line, "\ng\n")) != NULL; line++)
+			merged++;
+		mems_finish();
+		mems_init();
+		replay_lines(text);
+		char *const after = printed_text();
+		assert_string_equal(after, before);
+		assert_sound();
+		free(before);
+		free(after);
+		free(text);
+	}
+	assert_true(failed > 1000);
+	assert_true(policy_under_test() == MEMS_FIRST_FIT || merged > 20 * 6);
+}
+
 static void options_other_than_the_defaults_come_first(void **state)
 {
 	(void)state;
@@ -254,6 +347,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		heap_test(every_call_is_one_line),
 		heap_test(of_failing_calls_only_mistakes_are_written),
+		heap_test(failed_calls_are_replayed_exactly),
 		bare_test(options_other_than_the_defaults_come_first),
 		heap_test(a_full_device_does_not_disturb),
 		heap_test(the_ids_count_as_metadata),
