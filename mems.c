@@ -74,7 +74,8 @@
  *        that), tree[k + 1][i] the largest of its 16 entries in tree[k]; entries beyond top are 0
  *   I12  no coalesced HOLE of class_min[c] or more granules starts before leaf search_start[c]; no
  *        search start is less than that of the class before
- *   I13  the counters equal what the chains say; no peak is below its counter or beyond top
+ *   I13  the counters equal what the chains say; no peak is below its counter or beyond top; the
+ *        root is a live block, or none
  *   I14  a page with a live granule is touched and below high_page, no page from high_page on is
  *        touched, the counts of pages equal the bits, and no more is kept than was ever in use
  *   I15  the bins hold exactly the cached blocks, each in the bin of its size; the flush before is
@@ -4469,6 +4470,8 @@ static void check_leaves(struct findings *findings)
 	check(findings, 13, process_granules() == tally.process, process_granules());
 	check(findings, 13, heap.room_granules <= heap.recent_peak, heap.recent_peak);
 	check(findings, 13, peak_granules() <= heap.top, peak_granules());
+	check(findings, 13, heap.root == NONE || (heap.root < heap.top && is_start(heap.root) &&
+	                                          !is_hole(heap.root)), heap.root);
 	if (heap.is_quick)
 		check_bins(findings, &tally);
 	else
@@ -4703,11 +4706,11 @@ mems_error_handler *mems_set_error_handler(mems_error_handler *handler)
  *              limit
  *        7     root: a virtual address; 0 for none
  *        8-10  pages in the heap, words of chains, pages of contents
- *        11    checksum of the words from 16 on up to the contents
- *        12    checksum of the contents: of each page with that of the page before as its seed
- *        13    checksum of the words 0 to 15, with 0 here
+ *        11-13 checksums: of all between header and contents; of the contents; of the header with
+ *              0 here
  *        14-15 0
- *   borders    bit i of the first word is set where a main node begins with page i, and so on
+ *   borders    bit i of the first word is set where a main node begins with page i, and so on; an
+ *              even number of words
  *   stored     likewise: the page is among the contents. Another one is zero
  *   chains     two words for each leaf in which a segment starts, in ascending order: bit i of the
  *              first one is set where a segment starts at granule i of the leaf, bit i of the second
@@ -4716,12 +4719,14 @@ mems_error_handler *mems_set_error_handler(mems_error_handler *handler)
  *   padding    0, up to a multiple of the page size
  *   contents   the stored pages in ascending order
  *
- * Checksums are XXH64 (Y. Collet), with seed 0 unless it says so. A leaf is 64 granules, of as many
- * bytes as the alignment. Stored are the pages in which a PROCESS lies, but for stretches that are
- * zero. What is in a HOLE is written as zero, and cached blocks as if they were coalesced.
+ * A checksum is XXH64 (Y. Collet) of 4096 bytes, or of what is left, with that of the 4096 bytes
+ * before as its seed, at first 0. The one over the tables begins to count anew with the chains. A leaf
+ * is 64 granules, of as many bytes as the alignment. Stored are the pages in which a PROCESS lies, but
+ * for stretches that are zero. What is in a HOLE is written as zero, and cached blocks as if they were
+ * coalesced.
  *
- * Magic, kind and the checksum of the header are the same in every version. Header and tables are
- * read once, then checked, then believed: no part of them is read again.
+ * Magic, kind and the checksum of the header are the same in every version. Each byte of header and
+ * tables is read once, and checked before it is believed.
  */
 #define IMAGE_MAGIC UINT64_C(0x1A0A0D534D654D89)
 
@@ -4735,14 +4740,20 @@ struct image_header {
 enum { HEADER_BYTES = 128, HEADER_WORDS = HEADER_BYTES / 8 };
 static_assert(sizeof(struct image_header) == HEADER_BYTES, "the header is words, without a gap");
 
-/* An image in the making, or as it was read. */
+/* An image in the making, or that is read. */
 struct image {
 	struct image_header header;
 	int file;
-	uint64_t *words;   /* as in the file, from its beginning to the contents; NULL: not there yet */
-	size_t bytes;      /* that were mapped for them */
+	uint64_t *words;     /* header and tables, or what is read of them; NULL: not there yet */
+	size_t bytes;        /* that were mapped for them */
 	uint64_t *borders, *stored, *chains; /* parts of the words */
 };
+
+/* Words of borders, and as many of stored. */
+static size_t map_words(const struct image_header *header)
+{
+	return (size_t)((header->pages + 127) / 128 * 2);
+}
 
 static uint64_t image_kind(void)
 {
@@ -4753,7 +4764,7 @@ static uint64_t image_kind(void)
 /* Where the contents begin in the file. */
 static uint64_t contents_offset(const struct image_header *header)
 {
-	const uint64_t words = HEADER_WORDS + 2 * ((header->pages + 63) / 64) + header->chain_words;
+	const uint64_t words = HEADER_WORDS + 2 * map_words(header) + header->chain_words;
 	const uint64_t page_bytes = header->options[MEMS_PAGE_SIZE];
 	return (words * sizeof(uint64_t) + page_bytes - 1) & ~(page_bytes - 1);
 }
@@ -4761,14 +4772,13 @@ static uint64_t contents_offset(const struct image_header *header)
 /* Makes room for so many bytes of words, all zero. */
 static bool image_allocate(struct image *image, size_t bytes)
 {
-	const size_t map_words = ((size_t)image->header.pages + 63) / 64;
 	image->bytes = round_up(bytes, os_page_bytes());
 	image->words = os_mmap(NULL, image->bytes, PROT_READ | PROT_WRITE, MAP_POPULATE);
 	if (image->words == NULL)
 		return false;
 	image->borders = image->words + HEADER_WORDS;
-	image->stored = image->borders + map_words;
-	image->chains = image->stored + map_words;
+	image->stored = image->borders + map_words(&image->header);
+	image->chains = image->stored + map_words(&image->header);
 	return true;
 }
 
@@ -4801,11 +4811,12 @@ static uint64_t hash_of(const void *memory, size_t bytes, uint64_t seed)
 	return sum ^ sum >> 32;
 }
 
-static uint64_t pages_hash(const char *memory, size_t pages, uint64_t sum)
+/* Goes on with a checksum. */
+static uint64_t hash_add(const void *memory, size_t bytes, uint64_t sum)
 {
-	const size_t page_bytes = page_granules() << heap.shift;
-	for (; pages != 0; pages--, memory += page_bytes)
-		sum = hash_of(memory, page_bytes, sum);
+	enum { STEP = 4096 };
+	for (size_t done = 0; done < bytes; done += STEP)
+		sum = hash_of((const char *)memory + done, min_size(bytes - done, STEP), sum);
 	return sum;
 }
 
@@ -4862,12 +4873,13 @@ static bool pages_copy(char *to, struct range pages)
 	const size_t first = pages.from << heap.page_log2;
 	const size_t stop = pages.to << heap.page_log2;
 	const size_t bytes = (stop - first) << heap.shift;
-	memset(to, 0, bytes);
 	for (size_t next, granule = first; granule < stop; granule = next) {
+		char *part = to + ((granule - first) << heap.shift);
 		next = stretch_end(granule, stop);
 		if (is_live(granule))
-			memcpy(to + ((granule - first) << heap.shift), block_physical(granule),
-			       (next - granule) << heap.shift);
+			memcpy(part, block_physical(granule), (next - granule) << heap.shift);
+		else
+			memset(part, 0, (next - granule) << heap.shift);
 	}
 	return to[0] != 0 || memcmp(to, to + 1, bytes - 1) != 0;
 }
@@ -4888,12 +4900,11 @@ static int contents_write(struct image *image, char *buffer, size_t piece_pages)
 		if (piece.from < piece.to && pages_copy(buffer + used, piece)) {
 			bits_set(image->stored, piece.from, piece.to, true);
 			header->stored_pages += piece.to - piece.from;
-			header->contents_sum =
-				pages_hash(buffer + used, piece.to - piece.from, header->contents_sum);
 			used += (piece.to - piece.from) << heap.page_log2 << heap.shift;
 		}
 		if (used < IMAGE_BYTES && piece.to < pages)
 			continue;
+		header->contents_sum = hash_add(buffer, used, header->contents_sum);
 		error = os_transfer(image->file, buffer, used, offset, true);
 		offset += used;
 		used = 0;
@@ -4907,7 +4918,7 @@ static int image_write(struct image *image)
 	struct image_header *header = &image->header;
 	const size_t page_bytes = page_granules() << heap.shift;
 	const size_t piece_bytes = max_size(SPARSE_BYTES, page_bytes);
-	const size_t words = HEADER_WORDS + 2 * (page_of(heap.top) / 64 + 1) + 4 * leaves_with_starts();
+	const size_t words = HEADER_WORDS + 2 * (page_of(heap.top) / 64 + 2) + 4 * leaves_with_starts();
 	const size_t most_bytes = round_up(words * sizeof(uint64_t), page_bytes);
 	header->magic = IMAGE_MAGIC;
 	header->kind = image_kind();
@@ -4925,8 +4936,11 @@ static int image_write(struct image *image)
 	if (error != 0)
 		return error;
 	const size_t bytes = (size_t)contents_offset(header);
+	const size_t map_bytes = (size_t)(image->chains - image->borders) * sizeof(uint64_t);
 	words_swap(image->borders, (bytes - HEADER_BYTES) / sizeof(uint64_t));
-	header->tables_sum = hash_of(image->borders, bytes - HEADER_BYTES, 0);
+	header->tables_sum = hash_add(image->borders, map_bytes, 0);
+	header->tables_sum =
+		hash_add(image->chains, bytes - HEADER_BYTES - map_bytes, header->tables_sum);
 	words_swap(&header->magic, HEADER_WORDS);
 	header->header_sum = htole64(hash_of(header, HEADER_BYTES, 0));
 	memcpy(image->words, header, HEADER_BYTES);
@@ -4979,41 +4993,7 @@ static int header_check(const struct image_header *header, uint64_t file_bytes)
 	return is_sound ? 0 : EBADMSG;
 }
 
-/* Whether the chains are those of a sound heap, the root is a block, and the header is right. */
-static bool tables_are_sound(const struct image *image)
-{
-	const struct image_header *header = &image->header;
-	const size_t pages = (size_t)header->pages;
-	const unsigned shift = lowest_bit(header->options[MEMS_ALIGNMENT]);
-	const size_t page_leaves = (size_t)header->options[MEMS_PAGE_SIZE] >> shift >> LEAF_LOG2;
-	const uint64_t root_offset = header->root - header->options[MEMS_START_ADDRESS];
-	const size_t root = (size_t)(root_offset >> shift);
-	size_t borders = 0;
-	size_t leaf = 0;
-	bool follows_hole = false;
-	bool has_root = header->root == 0;
-	for (size_t i = 0; i < header->chain_words; i += 2) {
-		const struct leaf_bits bits = { image->chains[i], image->chains[i + 1] };
-		if (bits.starts == 0 && bits.live < pages * page_leaves - leaf) {
-			leaf += (size_t)bits.live;
-			continue;
-		}
-		const bool has_border = leaf % page_leaves == 0 && leaf < pages * page_leaves &&
-		                        bit_is_set(image->borders, leaf / page_leaves);
-		if (leaf == pages * page_leaves || bits.starts == 0 || (bits.live & ~bits.starts) != 0 ||
-		    (bits.starts & 1) < has_border || holes_after_holes(bits, has_border, &follows_hole) != 0)
-			return false;
-		borders += has_border;
-		has_root |= leaf == leaf_of(root) && (bits.live & bit_of(root)) != 0;
-		leaf++;
-	}
-	return has_root && (header->root == 0 || root_offset == (uint64_t)root << shift) &&
-	       borders == bits_count(image->borders, 0, pages) &&
-	       (pages == 0 || bit_is_set(image->borders, 0)) &&
-	       header->stored_pages == bits_count(image->stored, 0, pages);
-}
-
-/* Reads header and tables, and checks them. Returns 0 or an error number. */
+/* Reads header and maps, and checks the header. Returns 0 or an error number. */
 static int image_read(struct image *image)
 {
 	struct image_header *header = &image->header;
@@ -5031,16 +5011,114 @@ static int image_read(struct image *image)
 	error = header_check(header, os_file_bytes(image->file));
 	if (error != 0)
 		return error;
-	const size_t bytes = (size_t)contents_offset(header);
-	if (!image_allocate(image, bytes))
+	const size_t map_bytes = 2 * map_words(header) * sizeof(uint64_t);
+	const size_t most = HEADER_BYTES + map_bytes + IMAGE_BYTES;
+	if (!image_allocate(image, min_size(most, (size_t)contents_offset(header))))
 		return ENOMEM;
-	error = os_transfer(image->file, image->words, bytes, 0, false);
-	if (error != 0)
-		return error;
-	if (hash_of(image->borders, bytes - HEADER_BYTES, 0) != header->tables_sum)
-		return EBADMSG;
-	words_swap(image->borders, (bytes - HEADER_BYTES) / sizeof(uint64_t));
-	return tables_are_sound(image) ? 0 : EBADMSG;
+	return os_transfer(image->file, image->borders, map_bytes, HEADER_BYTES, false);
+}
+
+/* Chains that are read. */
+struct build {
+	size_t leaf;       /* the next one */
+	size_t last;       /* where the segment starts that starts last of all so far */
+	size_t borders;    /* that were met */
+	size_t holes;      /* granules in HOLEs, as far as their leaves are there */
+	bool follows_hole; /* whether that segment is a HOLE */
+	bool has_root;     /* whether the root was met, if there is one */
+};
+
+/* The last segment ends at next: if it is a PROCESS, what lies beyond its leaf becomes live. */
+static inline void build_end(struct build *build, size_t next)
+{
+	const size_t beyond = (leaf_of(build->last) + 1) * 64;
+	if (next <= beyond)
+		return;
+	if (build->follows_hole) {
+		build->holes += next - beyond;
+		return;
+	}
+	if (next < beyond + 64)
+		word_change(live_at(leaf_of(next)), bit_of(next) - 1, true);
+	else
+		live_change_far(build->last, next - build->last, true);
+	if (next >= beyond + 64 || !is_touched(next - 1))
+		pages_touch(beyond, next);
+}
+
+/* Puts the segments that start in the next leaf there; bits.live tells which are PROCESS segments.
+ * False where no sound heap has such a leaf. */
+static inline bool build_leaf(struct build *build, const struct image *image, size_t leaves,
+                              struct leaf_bits bits)
+{
+	const size_t leaf = build->leaf;
+	if (leaf >= leaves || (bits.live & ~bits.starts) != 0)
+		return false;
+	bool follows_hole = build->follows_hole;
+	const bool has_border = (leaf * 64 & (page_granules() - 1)) == 0 &&
+	                        bit_is_set(image->borders, page_of(leaf * 64));
+	if ((bits.starts & 1) < has_border || holes_after_holes(bits, has_border, &follows_hole) != 0)
+		return false;
+	const uint64_t live = segments_fill(bits.starts, bits.live);
+	leaf_write(leaf, (struct leaf_bits){ bits.starts, live });
+	if (word_load(&summary(0)[leaf / 64]) == 0)
+		summary_update(leaf, true);
+	else
+		word_change(&summary(0)[leaf / 64], bit_of(leaf), true);
+	if (heap.is_quick)
+		word_store(table_words(COALESCED) + leaf, bits.starts & ~bits.live);
+	if (live != 0 && !is_touched(leaf * 64))
+		pages_touch(leaf * 64, leaf * 64 + 64);
+	if (bits.starts != bits.live)
+		build->holes += (size_t)__builtin_popcountll(
+			segments_fill(bits.starts, bits.starts & ~bits.live));
+	if (leaf != 0)
+		build_end(build, leaf * 64 + lowest_bit(bits.starts));
+	build->has_root |= leaf == leaf_of(heap.root) && (bits.live & bit_of(heap.root)) != 0;
+	build->borders += has_border;
+	build->follows_hole = follows_hole;
+	build->last = leaf * 64 + highest_bit(bits.starts);
+	build->leaf++;
+	return true;
+}
+
+/* Reads the chains, piece by piece, into the leaves. Returns 0 or an error number. */
+static int chains_load(const struct image *image, struct build *build)
+{
+	const struct image_header *header = &image->header;
+	const size_t leaves = leaf_of((size_t)header->pages << heap.page_log2);
+	const size_t map_bytes = (size_t)(image->chains - image->borders) * sizeof(uint64_t);
+	const uint64_t end = contents_offset(header);
+	uint64_t sum = hash_add(image->borders, map_bytes, 0);
+	uint64_t words = header->chain_words; /* that are left */
+	words_swap(image->borders, map_bytes / sizeof(uint64_t));
+	for (uint64_t offset = HEADER_BYTES + map_bytes; offset < end; offset += IMAGE_BYTES) {
+		const size_t bytes = end - offset < IMAGE_BYTES ? (size_t)(end - offset) : IMAGE_BYTES;
+		const int error = os_transfer(image->file, image->chains, bytes, offset, false);
+		if (error != 0)
+			return error;
+		sum = hash_add(image->chains, bytes, sum);
+		words_swap(image->chains, bytes / sizeof(uint64_t));
+		for (size_t i = 0; i < bytes / sizeof(uint64_t) && words != 0; i += 2, words -= 2) {
+			const struct leaf_bits bits = { image->chains[i], image->chains[i + 1] };
+			if (bits.starts == 0 && bits.live < leaves - build->leaf)
+				build->leaf += (size_t)bits.live;
+			else if (bits.starts == 0 || !build_leaf(build, image, leaves, bits))
+				return EBADMSG;
+		}
+	}
+	return sum == header->tables_sum ? 0 : EBADMSG;
+}
+
+/* Whether what stands beside the chains fits them. */
+static bool is_rest_sound(const struct image *image, const struct build *build)
+{
+	const struct image_header *header = &image->header;
+	const size_t pages = (size_t)header->pages;
+	return (build->has_root || header->root == 0) &&
+	       build->borders == bits_count(image->borders, 0, pages) &&
+	       (pages == 0 || bit_is_set(image->borders, 0)) &&
+	       header->stored_pages == bits_count(image->stored, 0, pages);
 }
 
 /* The first stored pages from this one on, at most so many. */
@@ -5080,71 +5158,42 @@ static int contents_load(const struct image *image, bool is_mapped)
 			error = os_map_file(block_physical(first), bytes, image->file, offset);
 		} else {
 			error = os_transfer(image->file, block_physical(first), bytes, offset, false);
-			sum = pages_hash(block_physical(first), run.to - run.from, sum);
+			sum = hash_add(block_physical(first), bytes, sum);
 		}
 		offset += bytes;
 	}
 	return error != 0 || is_mapped || sum == image->header.contents_sum ? error : EBADMSG;
 }
 
-/* The last segment so far, which starts at `last`, ends at next: if it is a PROCESS, what lies beyond
- * its first leaf becomes live. */
-static inline void segment_close(size_t last, size_t next)
-{
-	const size_t beyond = (leaf_of(last) + 1) * 64;
-	if (next <= beyond || is_hole(last))
-		return;
-	heap.recent_peak += next - beyond;
-	if (next < beyond + 64)
-		word_change(live_at(leaf_of(next)), bit_of(next) - 1, true);
-	else
-		live_change_far(last, next - last, true);
-	if (next >= beyond + 64 || !is_touched(next - 1))
-		pages_touch(beyond, next);
-}
-
-/* Puts the segments of the image into the leaves. */
-static void leaves_build(const struct image *image)
-{
-	size_t last = 0;
-	size_t leaf = 0;
-	for (size_t i = 0; i < image->header.chain_words; i += 2) {
-		const uint64_t starts = image->chains[i];
-		const uint64_t processes = image->chains[i + 1];
-		if (starts == 0) {
-			leaf += (size_t)processes;
-			continue;
-		}
-		const uint64_t live = segments_fill(starts, processes);
-		leaf_write(leaf, (struct leaf_bits){ starts, live });
-		summary_update(leaf, true);
-		if (heap.is_quick)
-			word_store(table_words(COALESCED) + leaf, starts & ~processes);
-		if (live != 0 && !is_touched(leaf * 64))
-			pages_touch(leaf * 64, leaf * 64 + 64);
-		heap.recent_peak += live == UINT64_MAX ? 64 : (size_t)__builtin_popcountll(live);
-		segment_close(last, leaf * 64 + lowest_bit(starts));
-		last = leaf * 64 + highest_bit(starts);
-		leaf++;
-	}
-	segment_close(last, (size_t)image->header.pages << heap.page_log2);
-}
-
-/* Chains, counters and hole tree of a heap that has its pages, but is empty so far. */
-static void heap_build(const struct image *image)
+/* Makes chains, counters and hole tree of an image. The heap has memory for them, and for its pages,
+ * that is all zero. Returns 0 or an error number. */
+static int heap_build(const struct image *image)
 {
 	const size_t pages = (size_t)image->header.pages;
 	const size_t top = pages << heap.page_log2;
+	struct build build = { 0 };
+	const int error = chains_load(image, &build);
+	if (error != 0 || !is_rest_sound(image, &build))
+		return error != 0 ? error : EBADMSG;
+	if (pages == 0)
+		return 0;
 	for (size_t page = 0, end; page < pages; page = end) {
 		end = bits_find(image->borders, page + 1, pages);
 		node_add(page << heap.page_log2, (end - page) << heap.page_log2);
 	}
-	leaves_build(image);
+	build_end(&build, top);
+	heap.recent_peak = top - build.holes;
 	start_add(top);
 	live_change(top, 1, true);
-	atomic_store_explicit(&heap.top, top, memory_order_release);
-	heap.coalesced_granules = top - heap.recent_peak;
+	return 0;
+}
+
+/* The heap has its contents. */
+static void heap_complete(size_t top)
+{
 	heap.kept_pages = 0;
+	heap.coalesced_granules = top - heap.recent_peak;
+	atomic_store_explicit(&heap.top, top, memory_order_release);
 	tree_build();
 	for (size_t from = 0, to; heap.is_watched && from < top; from = to) {
 		to = stretch_end(from, top);
@@ -5153,8 +5202,7 @@ static void heap_build(const struct image *image)
 	}
 }
 
-/* Starts the heap of an image whose tables are sound. Returns 0 or an error number: then there is
- * none. */
+/* Starts the heap of an image. Returns 0 or an error number: then there is none. */
 static int image_start(const struct image *image, bool is_mapped)
 {
 	const size_t limit = library.options[MEMS_LIMIT];
@@ -5167,26 +5215,25 @@ static int image_start(const struct image *image, bool is_mapped)
 	heap_start(options);
 	const size_t top = (size_t)image->header.pages << heap.page_log2;
 	int error = heap.reservation != NULL && top <= heap.limit ? 0 : ENOMEM;
-	if (error == 0 && top != 0) {
-		if (tables_commit(top) && bins_commit() && os_map(heap.base, top << heap.shift))
-			error = contents_load(image, is_mapped && has_few_runs(image));
-		else
-			error = ENOMEM;
-	}
-	if (error != 0) {
-		heap_end();
-		return error;
-	}
-	if (top != 0)
-		heap_build(image);
 	if (image->header.root != 0)
 		heap.root = granule_of((const void *)(uintptr_t)image->header.root);
-	heap_open();
-	if (!journal_adopt()) {
-		heap_end();
-		return ENOMEM;
+	if (error == 0 && top != 0 && (!tables_commit(top) || !bins_commit()))
+		error = ENOMEM;
+	if (error == 0)
+		error = heap_build(image);
+	if (error == 0 && top != 0 && !os_map(heap.base, top << heap.shift))
+		error = ENOMEM;
+	if (error == 0)
+		error = contents_load(image, is_mapped && has_few_runs(image));
+	if (error == 0 && top != 0)
+		heap_complete(top);
+	if (error == 0) {
+		heap_open();
+		error = journal_adopt() ? 0 : ENOMEM;
 	}
-	return 0;
+	if (error != 0)
+		heap_end();
+	return error;
 }
 
 int mems_load(const char *path, unsigned flags)

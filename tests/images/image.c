@@ -52,6 +52,13 @@ uint64_t xxh64(const uint8_t *bytes, size_t size, uint64_t seed)
 	return sum ^ sum >> 32;
 }
 
+uint64_t image_sum(const uint8_t *bytes, size_t size, uint64_t sum)
+{
+	for (size_t done = 0; done < size; done += 4096)
+		sum = xxh64(bytes + done, size - done < 4096 ? size - done : 4096, sum);
+	return sum;
+}
+
 uint64_t image_word(const uint8_t *image, size_t index)
 {
 	return word_read(image + 8 * index);
@@ -79,7 +86,7 @@ size_t image_contents(const uint8_t *image, size_t most)
 	const uint64_t words = image_word(image, IMAGE_CHAIN_WORDS);
 	if (page == 0 || (page & (page - 1)) != 0 || page >= most || pages >= most || words >= most)
 		return 0;
-	const uint64_t bytes = IMAGE_HEADER_BYTES + 16 * ((pages + 63) / 64) + 8 * words;
+	const uint64_t bytes = IMAGE_HEADER_BYTES + 32 * ((pages + 127) / 128) + 8 * words;
 	const uint64_t contents = (bytes + page - 1) / page * page;
 	return contents < most ? (size_t)contents : 0;
 }
@@ -96,14 +103,12 @@ size_t image_size(const uint8_t *image, size_t most)
 void image_seal(uint8_t *image, size_t size)
 {
 	const size_t contents = image_contents(image, SIZE_MAX / 16);
-	const size_t page = (size_t)image_word(image, IMAGE_PAGE_SIZE);
-	uint64_t sum = 0;
-	for (size_t at = contents; contents != 0 && at < size && size - at >= page; at += page)
-		sum = xxh64(image + at, page, sum);
-	image_word_put(image, IMAGE_CONTENTS_SUM, sum);
-	if (contents != 0 && contents <= size)
-		image_word_put(image, IMAGE_TABLES_SUM,
-		               xxh64(image + IMAGE_HEADER_BYTES, contents - IMAGE_HEADER_BYTES, 0));
+	const size_t chains = IMAGE_HEADER_BYTES + 32 * ((image_word(image, IMAGE_PAGES) + 127) / 128);
+	if (contents != 0 && contents <= size) {
+		const uint64_t maps = image_sum(image + IMAGE_HEADER_BYTES, chains - IMAGE_HEADER_BYTES, 0);
+		image_word_put(image, IMAGE_TABLES_SUM, image_sum(image + chains, contents - chains, maps));
+		image_word_put(image, IMAGE_CONTENTS_SUM, image_sum(image + contents, size - contents, 0));
+	}
 	image_word_put(image, IMAGE_HEADER_SUM, 0);
 	image_word_put(image, IMAGE_HEADER_SUM, xxh64(image, IMAGE_HEADER_BYTES, 0));
 }

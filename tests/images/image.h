@@ -31,6 +31,9 @@ enum image_word {
 
 uint64_t xxh64(const uint8_t *bytes, size_t size, uint64_t seed);
 
+/* Goes on with a checksum, in steps of 4096 bytes. */
+uint64_t image_sum(const uint8_t *bytes, size_t size, uint64_t sum);
+
 /* Word number index of an image, which has it. */
 uint64_t image_word(const uint8_t *image, size_t index);
 void image_word_put(uint8_t *image, size_t index, uint64_t word);

@@ -364,7 +364,7 @@ static void an_image_is_what_the_manual_says(void **state)
 	image_seal(sealed, size);
 	assert_memory_equal(sealed, image, size);
 	struct decoded decoded = {.image = image,
-	                          .map_words = ((size_t)image_word(image, IMAGE_PAGES) + 63) / 64};
+	                          .map_words = ((size_t)image_word(image, IMAGE_PAGES) + 127) / 128 * 2};
 	mems_walk(segment_is_decoded, &decoded);
 	assert_int_equal(decoded.word, image_word(image, IMAGE_CHAIN_WORDS));
 	free(sealed);
@@ -397,7 +397,7 @@ static void any_bit_that_is_changed_is_noticed(void **state)
 	(void)state;
 	uint8_t *image = small_image(&size);
 	const size_t contents = image_contents(image, SIZE_MAX / 2);
-	const size_t tables = IMAGE_HEADER_BYTES + 16 + 8 * (size_t)image_word(image, IMAGE_CHAIN_WORDS);
+	const size_t tables = IMAGE_HEADER_BYTES + 32 + 8 * (size_t)image_word(image, IMAGE_CHAIN_WORDS);
 	const int file = open(path, O_WRONLY);
 	for (size_t bit = 0; bit < 8 * size; bit += bit < 8 * tables ? 1 : 8 * 61 + 1) {
 		image[bit / 8] ^= (uint8_t)(1 << bit % 8);
@@ -418,7 +418,7 @@ static void a_file_of_another_length_is_refused(void **state)
 	size_t size;
 	(void)state;
 	uint8_t *image = small_image(&size);
-	const size_t tables = IMAGE_HEADER_BYTES + 16 + 8 * (size_t)image_word(image, IMAGE_CHAIN_WORDS);
+	const size_t tables = IMAGE_HEADER_BYTES + 32 + 8 * (size_t)image_word(image, IMAGE_CHAIN_WORDS);
 	image[size] = 0;
 	refuse(EBADMSG, image, size + 1);
 	file_write(path, image, size);
@@ -476,7 +476,7 @@ static void made_up_images_are_refused_or_sound(void **state)
 	uint8_t *image = small_image(&size);
 	uint8_t *made_up = malloc(size);
 	assert_non_null(made_up);
-	const size_t tables = IMAGE_HEADER_BYTES + 16 + 8 * (size_t)image_word(image, IMAGE_CHAIN_WORDS);
+	const size_t tables = IMAGE_HEADER_BYTES + 32 + 8 * (size_t)image_word(image, IMAGE_CHAIN_WORDS);
 	for (size_t round = 0; round < 3000; round++) {
 		memcpy(made_up, image, size);
 		for (size_t i = 0; i <= round % 3; i++)
