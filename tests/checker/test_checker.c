@@ -1528,7 +1528,7 @@ static void every_level_is_reached_by_a_search(void **state)
 static void the_highest_levels_are_checked(void **state)
 {
 	(void)state;
-	if (heap.limit << heap.shift < 4096 * MIB) {
+	if ((uint64_t)heap.limit << heap.shift < UINT64_C(4096) * MIB) {
 		print_message("note: the highest levels: skipped, for there is too little room\n");
 		skip();
 	}

@@ -848,7 +848,8 @@ static void no_more_is_kept_than_was_in_use(void **state)
 		for (size_t i = 0; i < LITTLE; i++)
 			give_back(take(PAGE));
 		const struct mems_stats stats = stats_now();
-		assert_true(round == 0 || stats.resident_hole_bytes >= stats.peak_process_bytes);
+		/* A second may have ended meanwhile, or two: each time half is forgotten. */
+		assert_true(round == 0 || stats.resident_hole_bytes >= stats.peak_process_bytes / 4);
 		assert_true(stats.resident_hole_bytes <= stats.peak_process_bytes + 4 * MIB + 64 * KIB);
 	}
 	assert_sound();

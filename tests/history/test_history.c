@@ -77,7 +77,7 @@ static void model_add(enum mems_event_kind kind, struct block *block, uintptr_t 
 static void any_call(void)
 {
 	struct block *block = &model.blocks[random_number() % SLOTS];
-	const size_t size = random_number() % MOST_SIZE + 1;
+	const size_t size = (size_t)(random_number() % MOST_SIZE) + 1;
 	const unsigned kind = random_number() % 4;
 	mems_set_label(labels[(model.calls + 1) % 4]);
 	if (block->start == 0) {
@@ -189,7 +189,7 @@ static void history_equals_the_model(void **state)
 		for (size_t call = 0; call < CALLS; call++) {
 			any_call();
 			if (call % 40 == 0)
-				assert_same_history(1000 + random_number() % 100000, sizes[i / 2]);
+				assert_same_history((uintptr_t)(1000 + random_number() % 100000), sizes[i / 2]);
 		}
 		heap_end();
 	}
@@ -457,7 +457,7 @@ static void labels_belong_to_threads(void **state)
 	static char names[THREADS][2];
 	static void *kept[THREADS][KEPT + 1];
 	pthread_t threads[THREADS];
-	struct mems_event event;
+	struct mems_event event = { 0 };
 	bool has_number[2 * THREADS * THREAD_CALLS + 1] = { false };
 	(void)state;
 	heap_begin_with(100, MEMS_QUICK_FIT);
@@ -553,7 +553,7 @@ static void history_takes_little_memory(void **state)
 		random_state = 7;
 		heap_begin((size_t)is_on);
 		for (size_t i = 0; i < BLOCKS; i++)
-			assert_non_null(mems_malloc(random_number() % 250 + 1));
+			assert_non_null(mems_malloc((size_t)(random_number() % 250) + 1));
 		mems_get_stats(is_on ? &with : &without);
 		heap_end();
 	}

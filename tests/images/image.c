@@ -103,7 +103,8 @@ size_t image_size(const uint8_t *image, size_t most)
 void image_seal(uint8_t *image, size_t size)
 {
 	const size_t contents = image_contents(image, SIZE_MAX / 16);
-	const size_t chains = IMAGE_HEADER_BYTES + 32 * ((image_word(image, IMAGE_PAGES) + 127) / 128);
+	const size_t pages = (size_t)image_word(image, IMAGE_PAGES);
+	const size_t chains = IMAGE_HEADER_BYTES + 32 * ((pages + 127) / 128);
 	if (contents != 0 && contents <= size) {
 		const uint64_t maps = image_sum(image + IMAGE_HEADER_BYTES, chains - IMAGE_HEADER_BYTES, 0);
 		image_word_put(image, IMAGE_TABLES_SUM, image_sum(image + chains, contents - chains, maps));
