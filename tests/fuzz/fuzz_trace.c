@@ -260,7 +260,7 @@ static void check_headers(const struct trace *trace)
 static void check_lines(const struct trace *trace)
 {
 	static const char *const lines[] = {
-		"a 1 18446744073709551616\n", "a 18446744073709551616 1\n", "c 7 1 1\n", "m 7 1\n",
+		"a 1 18446744073709551616\n", "a 18446744073709551616 1\n", "c 7 1 1 1\n", "m 7 1\n",
 		"m 7 1 0\n", "m 7 1 12\n", "a 7 -1\n", "a 7 1 1 1\n", "f\n", "f 7 1\n", "f seven\n",
 		"q 7\n", "g 7\n", "o start\n", "o size 5\n", "p\n", "\\ 1\n", "a 7 1\v\n", "ab 7 1\n",
 	};
