@@ -4163,13 +4163,13 @@ static void check(struct findings *findings, unsigned invariant, bool holds, siz
 /* I1, without which nothing else can be looked at. */
 static bool check_extent(struct findings *findings)
 {
-	const size_t alignment = option_value(MEMS_ALIGNMENT);
+	const unsigned shift = lowest_bit(option_value(MEMS_ALIGNMENT));
 	const size_t page_bytes = option_value(MEMS_PAGE_SIZE);
 	const size_t offset = (uintptr_t)heap.base - (uintptr_t)heap.reservation;
 	check(findings, 1, heap.start == option_value(MEMS_START_ADDRESS), 0);
-	check(findings, 1, heap.shift == lowest_bit(alignment), 0);
-	check(findings, 1, heap.page_log2 == lowest_bit(page_bytes / alignment), 0);
-	check(findings, 1, heap.os_page_log2 == lowest_bit(os_page_bytes() / alignment), 0);
+	check(findings, 1, heap.shift == shift, 0);
+	check(findings, 1, heap.page_log2 == lowest_bit(page_bytes >> shift), 0);
+	check(findings, 1, heap.os_page_log2 == lowest_bit(os_page_bytes() >> shift), 0);
 	check(findings, 1, heap.is_quick == (option_value(MEMS_POLICY) == MEMS_QUICK_FIT), 0);
 	check(findings, 1, (uintptr_t)heap.base == round_up((uintptr_t)heap.reservation, page_bytes), 0);
 	check(findings, 1, offset < heap.reservation_bytes, 0);

@@ -286,7 +286,8 @@ static int label_decode(struct reader *reader, char *text)
 
 		if (high < 0 || low < 0 || (is_coded && high + low == 0))
 			return reader_fail(reader, "LABEL has a %% without two digits");
-		*end = is_coded ? (char)(high * 16 + low) : *from;
+		const unsigned char byte = (unsigned char)(is_coded ? high * 16 + low : *from);
+		memcpy(end, &byte, 1);
 		from += is_coded ? 2 : 0;
 	}
 	*end = '\0';

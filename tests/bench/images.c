@@ -24,8 +24,8 @@
 #define MAP 1u /* MEMS_MAP */
 
 /* NULL in a library that has no images. */
-__attribute__((weak)) int mems_save(const char *path);
-__attribute__((weak)) int mems_load(const char *path, unsigned flags);
+#pragma weak mems_save
+#pragma weak mems_load
 
 static const char path[] = "build/bench-image.tmp";
 static const char other_path[] = "build/bench-bytes.tmp";
