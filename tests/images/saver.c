@@ -76,7 +76,7 @@ int main(int count, char **arguments)
 	if (strcmp(arguments[1], "bare") != 0)
 		heap_make();
 	if (strcmp(arguments[1], "loop") != 0)
-		return heap_save(arguments[2], (unsigned)atoi(count > 3 ? arguments[3] : "0"));
+		return heap_save(arguments[2], (unsigned)strtoul(count > 3 ? arguments[3] : "0", NULL, 10));
 	for (unsigned number = 1;; number++)
 		if (heap_save(arguments[2], number) != 0)
 			return 1;

@@ -122,7 +122,7 @@ int main(int count, char **arguments)
 		return 2;
 	mems_option(MEMS_POLICY, strcmp(arguments[1], "quick_fit") == 0 ? MEMS_QUICK_FIT
 	                                                                : MEMS_FIRST_FIT);
-	if (mems_option(MEMS_ALIGNMENT, (size_t)atol(arguments[2])) != 0)
+	if (mems_option(MEMS_ALIGNMENT, (size_t)strtol(arguments[2], NULL, 10)) != 0)
 		return 2;
 	if (mems_option(MEMS_HISTORY, HISTORY) != 0)
 		return 2;
