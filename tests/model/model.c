@@ -686,7 +686,7 @@ static struct model_segment *block_enlarge(struct model *model, struct model_seg
                                            size_t size)
 {
 	struct model_segment *moved = NULL;
-	for (size_t tries = 0; moved == NULL && tries <= model->has_noted_merge; tries++) {
+	for (size_t tries = 0; moved == NULL && tries < (model->has_noted_merge ? 2u : 1u); tries++) {
 		if (can_grow_in_place(block, size)) {
 			block_grow_in_place(model, block, size);
 			return block;
