@@ -5057,7 +5057,9 @@ static inline bool build_leaf(struct build *build, const struct image *image, si
 	bool follows_hole = build->follows_hole;
 	const bool has_border = (leaf * 64 & (page_granules() - 1)) == 0 &&
 	                        bit_is_set(image->borders, page_of(leaf * 64));
-	if ((bits.starts & 1) < has_border || holes_after_holes(bits, has_border, &follows_hole) != 0)
+	const bool is_first = (bits.starts & 1) != 0;
+	if ((has_border && !is_first) ||
+	    holes_after_holes(bits, has_border, &follows_hole) != 0)
 		return false;
 	const uint64_t live = segments_fill(bits.starts, bits.live);
 	leaf_write(leaf, (struct leaf_bits){ bits.starts, live });
@@ -5555,7 +5557,7 @@ static size_t block_resize(size_t granule, size_t size, bool may_ask_os)
 
 static NOINLINE void *realloc_general(void *v_ptr, size_t size, const void *caller)
 {
-	struct misuse_report report;
+	struct misuse_report report = { 0 };
 	report.error = 0;
 	size_t to = NONE;
 	int error = 0;
@@ -5617,7 +5619,7 @@ void *mems_aligned_alloc(size_t alignment, size_t size)
 
 static NOINLINE void free_general(void *v_ptr, const void *caller)
 {
-	struct misuse_report report;
+	struct misuse_report report = { 0 };
 	report.error = 0;
 	int error = 0;
 	if (v_ptr == NULL)
@@ -5705,7 +5707,7 @@ void mems_free(void *v_ptr)
 
 size_t mems_usable_size(const void *v_ptr)
 {
-	struct misuse_report report;
+	struct misuse_report report = { 0 };
 	report.error = 0;
 	const size_t granule = block_of(v_ptr);
 	if (LIKELY(granule != NONE))
