@@ -462,6 +462,7 @@ static void try_handler(uintptr_t address, size_t size)
 	expect(report.count == 1, "no report, or too many");
 	expect(strcmp(report.message, twins.model.message) == 0, "another report");
 	expect(nested == model_malloc(&twins.model, size), "another block in the handler");
+	record_merge();
 	if (nested != 0)
 		live_add(nested, 'a', size, 0);
 	twins.after_call();

@@ -186,8 +186,7 @@ static void record(const char *format, ...)
 
 /* ---- Calling both ------------------------------------------------------------------------ */
 
-/* The line of a merge, before that of its call; soon after the call of the model. */
-static void record_merge(void)
+void record_merge(void)
 {
 	if (twins.model.has_noted_merge)
 		record("g\n");

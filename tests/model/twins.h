@@ -76,6 +76,10 @@ void try_trim(void);
  * are what a recording says of it. */
 void live_add(uintptr_t address, char kind, size_t size, size_t alignment);
 
+/* The recording's line of a merge by the last call, if that merged: soon after the call of the
+ * model, and before the call's own line. */
+void record_merge(void);
+
 /* Calls with any address. */
 void try_misuse(uintptr_t address, size_t size);
 void try_translate(uintptr_t address, size_t size);
