@@ -36,9 +36,13 @@ bench: $(bench) $(if $(OLD),$(bench)-old)
 	@tests/bench/bench.sh $(if $(OLD),--old $(bench)-old) $(if $(BENCH_ROWS),--rows "$(BENCH_ROWS)") \
 		$(BENCH_FLAGS) $<
 
-# Keeps the picture of the last run in the repository.
+# Keeps the picture and the tables of the last run in the repository.
 bench-sample:
 	cp build/bench.svg sample/bench.svg
+	for page in README.md docs/speed.md; do \
+		awk -f tests/bench/bench_pages.awk build/bench.md $$page >build/page && \
+			cat build/page >$$page || exit; \
+	done
 
 $(build)/tests/bench/scale: $(build)/tests/bench/scale.o $(library)
 	$(link) $^ $(LDLIBS) -o $@

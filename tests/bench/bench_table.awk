@@ -170,6 +170,16 @@ function traces_table(heading, figure, field) {
 	row_mean("**all traces**", figure, field, "all")
 }
 
+# What the README shows of all these.
+function means_table() {
+	if (!table_begin("Means", "geometric mean", "replay", "best"))
+		return
+	row_mean("ns per call, real traces", "replay", "best", "real")
+	row_mean("ns per call, all traces", "replay", "best", "all")
+	row_mean("ns per call from a cold start, real traces", "touch", "best", "real")
+	row_mean("memory over live bytes, real traces of 4 MiB or more", "memory", "over", "large", 3)
+}
+
 function memory_rows(is_real,    i, subject) {
 	for (i = 1; i <= names["memory"]; i++) {
 		subject = name["memory", i]
@@ -346,6 +356,7 @@ END {
 	machine_list()
 	ratios()
 	print "\nNumbers in brackets are ratios to glibc; means are geometric. Time is processor time."
+	means_table()
 	traces_table("Replay, fastest pass: ns per call", "replay", "best")
 	traces_table("The same, net (the empty loop taken off): ns per call", "replay", "net")
 	traces_table("Replay, first pass in a new process, the allocator's start included: ns per call",

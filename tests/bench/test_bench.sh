@@ -112,9 +112,28 @@ tables()
 		- MeMS quick fit, net time: glibc 1.000 (at worst 2.00, jq)
 		| vim | 1.0 | 3.0 (0.60) | 5.0 |
 		| vim | 2.0 (0.50) | 4.0 |
+		| ns per call, real traces | 1.0 | 5.2 (1.04) | 5.0 |
 		| **real traces** | 4.0 (1.00) | 4.0 |
 		| random byte, start of one of 1000 blocks | MeMS quick fit | 0.25 | 1.75 | 1.50 | 7.00 |
 	END
+}
+
+# Between the marks stands what the report has of this heading; all else stays. README.md and
+# docs/speed.md have marks of headings that there are.
+pages()
+{
+	printf '### A\n\n| new |\n|---|\n\n### B, ns\n\n| b |\n' >"$work/bench.md"
+	for table in '| old |' '| new |\n|---|'; do
+		printf 'text\n<!-- bench: A -->\n%b\n<!-- end -->\n\n' "$table"
+		printf '<!-- bench: C -->\n| c |\n<!-- end -->\nend\n'
+	done >"$work/pages"
+	head -n 9 "$work/pages" >"$work/old" && tail -n +10 "$work/pages" >"$work/new" &&
+		awk -f "$bench/bench_pages.awk" "$work/bench.md" "$work/old" | diff "$work/new" - || return
+	sed -n 's/^<!-- bench: \(.*\) -->$/\1/p' README.md docs/speed.md >"$work/marks"
+	[ "$(wc -l <"$work/marks")" -ge 5 ] && tr -d '\n\t' <"$bench/bench_table.awk" |
+		sed 's/" *\\"//g' >"$work/source" && while read -r mark; do
+			grep -qF "(\"$mark\"," "$work/source" || { echo "no table: $mark"; return 1; }
+		done <"$work/marks"
 }
 
 # In a folder of its own, as it writes to build/.
@@ -135,5 +154,6 @@ check "every work of the benchmark runs" all_works
 check "the benchmark refuses what it does not know" refuses_what_it_does_not_know
 check "medians of rounds" medians
 check "tables of the benchmark" tables
+check "tables go into the pages that show them" pages
 check "a short run of the benchmark" short_run
 exit "$status"

@@ -1,6 +1,6 @@
 #!/bin/sh
-# The data structures of sample/examples do what they say, and leave a sound heap; what the README
-# shows of them compiles as C and as C++, by each standard, and works.
+# The data structures of sample/examples do what they say, and leave a sound heap; what README.md
+# and docs/pointers.md show of them compiles as C and as C++, by each standard, and works.
 # shellcheck disable=SC2317 # the functions are called by check
 set -u
 
@@ -76,15 +76,15 @@ table_says_what_is_wrong()
 		! example table 2>"$work/said" && grep -q '^usage' "$work/said"
 }
 
-# ---- The blocks of the README --------------------------------------------------------------------
+# ---- The blocks of the pages ---------------------------------------------------------------------
 
-# block FENCE WORD: the block of the README that is fenced so and has this word.
+# block FENCE WORD: the block that is fenced so and has this word.
 block()
 {
 	awk -v fence="\`\`\`$1" -v word="$2" '
 		/^```/ { if (inside && index(text, word)) printf "%s", text
 			inside = !inside && $0 == fence; text = ""; next }
-		inside { text = text $0 "\n" }' README.md
+		inside { text = text $0 "\n" }' README.md docs/pointers.md
 }
 
 make_c()
@@ -150,7 +150,7 @@ make_aligned()
 	END
 }
 
-# The sanitizer says nothing of what the README shows, but does of the defaults.
+# The sanitizer says nothing of what docs/pointers.md shows, but does of the defaults.
 wide_types_are_in_order()
 {
 	make_aligned "$work/default.c" 'mems_init();'

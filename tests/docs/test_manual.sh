@@ -63,10 +63,10 @@ manual_entries()
 	sed -n 's/^\.It Fn \(mems_[a-z_]*\).*/\1/p' "$manual"
 }
 
-# The functions in the table of the README.
-readme_functions()
+# The functions in the table of docs/functions.md.
+page_functions()
 {
-	sed -n 's/^| `\(mems_[a-z_]*\)(.*/\1/p' README.md | sort
+	sed -n 's/^| `\(mems_[a-z_]*\)(.*/\1/p' docs/functions.md | sort
 }
 
 # What stands between #define, { } and ; apart from comments: constants and fields.
@@ -181,7 +181,7 @@ groff_is_content()
 }
 
 check "the library has the functions of mems.h" same sorted_header_functions library_functions
-check "the README has the functions of mems.h" same sorted_header_functions readme_functions
+check "docs/functions.md has the functions of mems.h" same sorted_header_functions page_functions
 check "the manual has the prototypes of mems.h" same header_prototypes manual_prototypes
 check "the manual names the functions of mems.h" same header_functions manual_names
 check "the manual describes the functions of mems.h" same header_functions manual_entries

@@ -1,7 +1,8 @@
 #!/bin/sh
-# Runs every command of README.md as it stands there, in a copy of the project: the blocks that are
-# fenced as sh, from top to bottom, each by a shell that stops at the first failure; then whatever
-# begins with make, cc or mems-replay between backquotes.
+# Runs every command of README.md and of the pages in docs/ as it stands there, in a copy of the
+# project: the blocks that are fenced as sh, from top to bottom, each by a shell that stops at the first
+# failure; then whatever begins with make, cc or mems-replay between backquotes. Each page has a copy of
+# its own, in which "make" has run and nothing else, as a reader may begin with any of them.
 #
 # What the commands find is arranged, and these are all the exceptions:
 #   make      those that take long (see below) are only asked whether they could be made: make -n
@@ -21,33 +22,35 @@ trap 'rm -rf "$work"' EXIT
 
 skip()
 {
-	echo "[ RUN      ] the commands of the README"
-	echo "[  SKIPPED ] the commands of the README"
+	echo "[ RUN      ] the commands of the pages"
+	echo "[  SKIPPED ] the commands of the pages"
 	exit 0
 }
 
-# The README has nothing of its own to say for other variants and other machines.
+# The pages have nothing of their own to say for other variants and other machines.
 [ -z "${VARIANT:-}${RUN:-}" ] || skip
 tests/need.sh --optional pkg-config man-db >"$work/need" 2>&1 || {
-	echo "note: the commands of the README are skipped, for there is no pkg-config or no man here"
+	echo "note: the commands of the pages are skipped, for there is no pkg-config or no man here"
 	skip
 }
 
-# ---- What the README says ------------------------------------------------------------------------
+pages="README.md $(echo docs/*.md)"
 
-# The Nth block that is fenced as sh.
+# ---- What the pages say --------------------------------------------------------------------------
+
+# block PAGE N: the Nth block that is fenced as sh.
 block()
 {
-	awk -v wanted="$1" '/^```/ { if (!fenced && $0 == "```sh") n++
+	awk -v wanted="$2" '/^```/ { if (!fenced && $0 == "```sh") n++
 			fenced = !fenced; inside = fenced && $0 == "```sh"; next }
-		inside && n == wanted' README.md
+		inside && n == wanted' "$1"
 }
 
-# Commands between backquotes, outside of all blocks. (An option of mems-replay by its name, without
-# the file that it wants, is none.)
+# between_backquotes PAGE: commands, outside of all blocks. (An option of mems-replay by its name,
+# without the file that it wants, is none.)
 between_backquotes()
 {
-	awk '/^```/ { fenced = !fenced } !fenced' README.md | grep -o '`[^`]*`' | tr -d '`' |
+	awk '/^```/ { fenced = !fenced } !fenced' "$1" | grep -o '`[^`]*`' | tr -d '`' |
 		grep -E '^(make|cc|mems-replay) ' |
 		grep -vE '^mems-replay --(html|svg|json)$' | sort -u
 }
@@ -55,35 +58,68 @@ between_backquotes()
 # No command hides in a block of another kind, where it would not be run.
 has_no_other_commands()
 {
-	! awk '/^```/ { fenced = !fenced; inside = fenced && $0 != "```sh"; next } inside' README.md |
+	# shellcheck disable=SC2086 # a list of words
+	! awk '/^```/ { fenced = !fenced; inside = fenced && $0 != "```sh"; next } inside' $pages |
 		grep -nE -e '^[[:space:]]*(\$ |#!|\./|sample/)' \
 			-e '^[[:space:]]*(make|cc|gcc|g\+\+|mems-replay|sudo|git|cd|man|tar|apt-get)( |$)'
 }
 
-# Pictures and links that do not lead to the web.
+# The anchors of a page, as GitHub makes them of its headings.
+anchors()
+{
+	awk '/^```/ { fenced = !fenced } !fenced && /^#/' "$1" |
+		sed 's/^#* //; s/[^[:alnum:] _-]//g; s/ /-/g' | tr '[:upper:]' '[:lower:]'
+}
+
+# Pictures and links that do not lead to the web: their files and their anchors. No page is left
+# without a link from the README.
 has_what_it_links_to()
 {
-	grep -o '](\([^)#]*\)' README.md | sed 's/^](//; /^https\{0,1\}:/d; /^$/d' >"$work/links"
-	while read -r file; do
-		[ -s "$file" ] || { echo "README.md links to $file"; return 1; }
-	done <"$work/links"
+	for page in $pages; do
+		grep -o ']([^)]*)' "$page" | sed 's/^](//; s/)$//; /^https\{0,1\}:/d' >"$work/links"
+		while read -r link; do
+			file=$page
+			[ -z "${link%%#*}" ] || file=$(dirname "$page")/${link%%#*}
+			[ -s "$file" ] || { echo "$page links to $link"; return 1; }
+			case $link in
+			*'#'*) anchors "$file" | grep -qx "${link#*#}" ||
+				{ echo "$page links to $link"; return 1; } ;;
+			esac
+		done <"$work/links"
+		[ "$page" = README.md ] || grep -qF "]($page)" README.md ||
+			{ echo "README.md does not link to $page"; return 1; }
+	done
+}
+
+# A page begins with its name and a line that says what it is for.
+says_what_it_is_for()
+{
+	for page in docs/*.md; do
+		sed -n 3p "$page" | grep -q '^This page ' || { echo "$page"; return 1; }
+	done
+}
+
+# The README leads to the rest, and is no reference.
+is_short()
+{
+	[ "$(wc -l <README.md)" -le 350 ]
 }
 
 # The tests that stand in the last cell of a row as proof: `FILE`: `TEST`, `TEST`; `FILE`: ...
 has_tests_that_it_names()
 {
-	sed -n 's/^| .* | \(`\(test\|fuzz\)_[^|]*\) |$/\1/p' README.md | grep -o '`[^`]*`' |
+	sed -n 's/^| .* | \(`\(test\|fuzz\)_[^|]*\) |$/\1/p' docs/security.md | grep -o '`[^`]*`' |
 		tr -d '`' >"$work/names"
 	[ -s "$work/names" ] || return
 	file=
 	while read -r word; do
 		case $word in
-		*.sh) [ -x "$(echo tests/*/"$word")" ] || { echo "README.md names $word"; return 1; } ;;
+		*.sh) [ -x "$(echo tests/*/"$word")" ] || { echo "docs/security.md names $word"; return 1; } ;;
 		test_* | fuzz_*) file=$(echo tests/*/"$word.c") ;;
-		*) grep -q "^static void $word(" "$file" && grep -q "test.*[( ]$word[,)]" "$file" ||
-			{ echo "README.md names $word of $file"; return 1; } ;;
+		*) grep -q "^static void $word(" "$file" && grep -q "test.*[( ]${word}[,)]" "$file" ||
+			{ echo "docs/security.md names $word of $file"; return 1; } ;;
 		esac
-		[ -z "$file" ] || [ -s "$file" ] || { echo "README.md names $file"; return 1; }
+		[ -z "$file" ] || [ -s "$file" ] || { echo "docs/security.md names $file"; return 1; }
 	done <"$work/names"
 }
 
@@ -99,31 +135,33 @@ lists_every_test()
 # comment takes the place of mems_init, the rest that of mems_finish.
 recorded_example()
 {
-	awk '/^```/ { if (fenced) { fenced = 0; next }
-			fenced = 1; inside = $0 == "```c"; if (inside) n++; after = 0; next }
-		fenced && inside && n == 1 { line[++lines] = $0 }
-		fenced && inside && n == 2 {
+	awk '/^```/ { fenced = !fenced; inside = fenced && $0 == "```c"; next }
+		inside { line[++lines] = $0; is_ours = is_ours || /mems_record/ }
+		!inside { if (!is_ours) lines = 0; else if (lines > 0) exit }
+		END { for (i = 1; i <= lines; i++) print line[i] }' docs/see.md >"$work/recording"
+	awk 'FNR == NR {
 			if (/^\/\*/) after = 1
 			else if (after) last = last $0 "\n"
 			else first = first $0 "\n"
+			next
 		}
-		END { for (i = 1; i <= lines; i++)
-			if (line[i] ~ /^\tmems_init/) printf "%s", first
-			else if (line[i] ~ /^\tmems_finish/) printf "%s", last
-			else print line[i] }' README.md
+		/^\tmems_init/ { printf "%s", first; next }
+		/^\tmems_finish/ { printf "%s", last; next }
+		{ print }' "$work/recording" example.c
 }
 
 # ---- The copy, and what the commands find --------------------------------------------------------
 
+built=$work/built
 copy=$work/copy
 root=$work/root
-mkdir "$copy" "$root" "$work/bin" "$work/home"
+mkdir "$built" "$root" "$work/bin" "$work/home"
 tar --exclude=./.git --exclude=./build --exclude=./example --exclude='./libmems.*' \
-	--exclude='./sample/mems-*' -cf - . | tar -xf - -C "$copy" || exit 1
-recorded_example >"$copy/program.c"
+	--exclude='./sample/mems-*' -cf - . | tar -xf - -C "$built" || exit 1
+recorded_example >"$built/program.c"
 # For make dist, as there is no .git.
-(cd "$copy" && find . ! -type d ! -path './.*' | sed 's|^./||') >"$work/manifest"
-cp "$work/manifest" "$copy/MANIFEST"
+(cd "$built" && find . ! -type d ! -path './.*' | sed 's|^./||') >"$work/manifest"
+cp "$work/manifest" "$built/MANIFEST"
 
 cat >"$work/bin/make" <<END
 #!/bin/sh
@@ -165,24 +203,48 @@ succeeds()
 
 # ---- The commands --------------------------------------------------------------------------------
 
+makes_it()
+{
+	(cd "$built" && make) >"$work/said" 2>&1 && return
+	cat "$work/said"
+	return 1
+}
+
+# Runs what is on this page.
+check_page()
+{
+	page=$1
+	rm -rf "$copy" "$root"
+	mkdir "$root" && cp -a "$built" "$copy" || exit 1
+	blocks=$(grep -c '^```sh$' "$page")
+	n=0
+	while [ $n -lt "$blocks" ]; do
+		n=$((n + 1))
+		check "$page, block $n: $(block "$page" $n | head -n 1)" succeeds "$(block "$page" $n)"
+	done
+	between_backquotes "$page" >"$work/lines"
+	while read -r line <&3; do
+		check "$page: $line" succeeds "$line"
+	done 3<"$work/lines"
+	commands=$((commands + blocks + $(wc -l <"$work/lines")))
+}
+
 check "no command stands in a block that is not run" has_no_other_commands
 
-check "what the README links to is there" has_what_it_links_to
+check "what the pages link to is there" has_what_it_links_to
 
-check "the tests that the README names are there" has_tests_that_it_names
+check "each page says what it is for" says_what_it_is_for
+
+check "the README is short" is_short
+
+check "the tests that docs/security.md names are there" has_tests_that_it_names
 
 check "tests/README.md has a line for every program of the tests" lists_every_test
 
-blocks=$(grep -c '^```sh$' README.md)
-n=0
-while [ $n -lt "$blocks" ]; do
-	n=$((n + 1))
-	check "block $n: $(block $n | head -n 1)" succeeds "$(block $n)"
+check "make" makes_it
+commands=0
+for page in $pages; do
+	check_page "$page"
 done
-
-between_backquotes >"$work/lines"
-while read -r line <&3; do
-	check "$line" succeeds "$line"
-done 3<"$work/lines"
-check "the README has commands" [ "$n" -gt 0 -a -s "$work/lines" ]
+check "the pages have commands" [ "$commands" -gt 30 ]
 exit $status

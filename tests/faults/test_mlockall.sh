@@ -1,5 +1,5 @@
 #!/bin/sh
-# A program without privileges, which may lock 8 MiB, locks its memory as the README says: before it
+# A program without privileges, which may lock 8 MiB, locks its memory as docs/limits.md says: before it
 # starts a heap, or beside one with a limit.
 # shellcheck disable=SC2317 # the functions are called by check
 set -u

@@ -1,5 +1,5 @@
 #!/bin/sh
-# The README shows what sample/examples/mistakes.c says, and the handler that is in it.
+# docs/mistakes.md shows what sample/examples/mistakes.c says, and the handler that is in it.
 set -u
 
 work=$(mktemp -d) || exit 1
@@ -9,28 +9,28 @@ trap 'rm -rf "$work"' EXIT
 # Addresses of code differ from run to run.
 masked() { sed 's/0x[0-9a-f]*/0x/g' "$@"; }
 
-masked README.md >"$work/readme"
+masked docs/mistakes.md >"$work/page"
 
-# is_shown MISTAKE LINES: what the program says stands in the README, line by line.
+# is_shown MISTAKE LINES: what the program says stands on the page, line by line.
 is_shown()
 {
 	${RUN:-} "$EXAMPLES/mistakes" "$1" >"$work/said" 2>&1
 	masked "$work/said" >"$work/lines"
 	[ "$(wc -l <"$work/lines")" -eq "$2" ] || { cat "$work/said"; return 1; }
 	while read -r line; do
-		grep -Fqx -- "$line" "$work/readme" || { echo "not in README.md: $line"; return 1; }
+		grep -Fqx -- "$line" "$work/page" || { echo "not in docs/mistakes.md: $line"; return 1; }
 	done <"$work/lines"
 }
 
 shows_the_handler()
 {
 	sed -n '/^static void fault_explain/,/^}/p' sample/examples/mistakes.c >"$work/handler"
-	sed -n '/^static void fault_explain/,/^}/p' README.md | diff "$work/handler" - && [ -s "$work/handler" ]
+	sed -n '/^static void fault_explain/,/^}/p' docs/mistakes.md | diff "$work/handler" - && [ -s "$work/handler" ]
 }
 
-check 'a double free as the README shows it' is_shown double-free 1
-check 'a stale address as the README shows it' is_shown stale 1
-check 'a virtual address used as a pointer as the README shows it' is_shown pointer 1
-check 'a leak as the README shows it' is_shown leak 3
-check 'the handler of the README is that of the example' shows_the_handler
+check 'a double free as the page shows it' is_shown double-free 1
+check 'a stale address as the page shows it' is_shown stale 1
+check 'a virtual address used as a pointer as the page shows it' is_shown pointer 1
+check 'a leak as the page shows it' is_shown leak 3
+check 'the handler of the page is that of the example' shows_the_handler
 exit "$status"
