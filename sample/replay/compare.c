@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine.h"
+#include "placer.h"
 #include "progress.h"
 
 const enum textbook_policy compare_order[] = {
@@ -46,9 +46,9 @@ static void peak_find(struct comparison *comparison, size_t *sizes)
 struct run {
 	const struct comparison *comparison;
 	struct outcome *outcome;
-	struct textbook *heap;
-	uintptr_t *addresses;              /* of the blocks; 0 while one is not live */
-	size_t sampled;                    /* samples taken so far */
+	struct placer *heap;
+	struct placed *blocks;                /* of the trace */
+	size_t sampled;                       /* samples taken so far */
 	size_t looks_before, requests_before; /* at the last of them */
 };
 
@@ -59,7 +59,7 @@ static struct sample sample_take(struct run *run)
 	size_t looks = outcome->looks - run->looks_before;
 	struct mems_stats stats;
 
-	textbook_get_stats(run->heap, &stats);
+	placer_get_stats(run->heap, &stats);
 	return (struct sample){
 		.mapped = stats.mapped_bytes,
 		.process = stats.process_bytes,
@@ -80,23 +80,32 @@ static void request_note(struct outcome *outcome, size_t looks, bool is_refused)
 		outcome->worst = looks;
 }
 
+/* Makes a call that needs room: false where there is none. */
+static bool block_obtain(struct run *run, const struct trace_op *op)
+{
+	struct placed *block = &run->blocks[op->block];
+	size_t alignment = op->kind == 'm' ? op->alignment : 1;
+
+	return op->kind == 'r' ? placer_resize(run->heap, block, op->size) :
+	       placer_take(run->heap, block, op->size, alignment);
+}
+
 static void op_make(struct run *run, const struct trace_op *op)
 {
-	uintptr_t *address = &run->addresses[op->block], result;
-	bool is_old = op->kind == 'r' || op->kind == 'f';
-	size_t looks = run->heap->looked;
+	struct placed *block = &run->blocks[op->block];
+	bool is_live = block->size > 0, is_done;
+	uintptr_t start = block->start;
+	size_t looks = placer_looked(run->heap);
 
 	if (op->kind == 'g')
-		textbook_trim(run->heap);
-	if (op->kind == 'g' || (is_old && *address == 0))
+		placer_trim(run->heap);
+	else if (op->kind == 'f' && is_live)
+		placer_free(run->heap, block);
+	if (op->kind == 'g' || op->kind == 'f' || (op->kind == 'r' && !is_live))
 		return;
-	result = textbook_call(run->heap, op, *address);
-	if (op->kind != 'f' && (result == 0 || result != *address)) /* not in place */
-		request_note(run->outcome, run->heap->looked - looks, result == 0);
-	if (op->kind == 'f')
-		*address = 0;
-	else if (result != 0)
-		*address = result;
+	is_done = block_obtain(run, op);
+	if (!is_done || block->start != start) /* not in place */
+		request_note(run->outcome, placer_looked(run->heap) - looks, !is_done);
 }
 
 /* Takes the samples that are due after so many calls. */
@@ -136,25 +145,25 @@ int compare_run(struct comparison *comparison)
 {
 	size_t blocks = comparison->trace->blocks;
 	size_t *sizes = calloc(blocks + 1, sizeof *sizes);
-	uintptr_t *addresses = calloc(blocks + 1, sizeof *addresses);
-	bool has_memory = sizes != NULL && addresses != NULL;
+	struct placed *placed = calloc(blocks + 1, sizeof *placed);
+	bool has_memory = sizes != NULL && placed != NULL;
 
 	if (has_memory)
 		peak_find(comparison, sizes);
 	for (size_t i = 0; i < TEXTBOOK_POLICIES && has_memory; i++) {
 		struct textbook_options options = comparison->options;
-		struct run run = {.comparison = comparison, .addresses = addresses};
+		struct run run = {.comparison = comparison, .blocks = placed};
 
 		options.policy = compare_order[i];
 		run.outcome = &comparison->outcomes[options.policy];
-		run.heap = textbook_start(&options);
-		memset(addresses, 0, blocks * sizeof *addresses);
+		run.heap = placer_start(&options);
+		memset(placed, 0, blocks * sizeof *placed);
 		policy_run(&run, i * comparison->trace->count);
-		textbook_finish(run.heap);
+		placer_finish(run.heap);
 	}
 	progress_end();
 	free(sizes);
-	free(addresses);
+	free(placed);
 	return has_memory ? 0 : -1;
 }
 

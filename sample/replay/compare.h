@@ -1,9 +1,9 @@
 /*
- * Turns a trace into a comparison of all policies. Calls textbook, engine, progress; called by
+ * Turns a trace into a comparison of all policies. Calls textbook, placer, progress; called by
  * mems-replay.
  *
- * Each policy makes all calls on a heap of the textbooks. What a limit refuses is left out, and so
- * are later calls about that block.
+ * Each policy makes all calls on a heap that has the rules of the textbooks. What a limit refuses is
+ * left out, and so are later calls about that block.
  */
 #ifndef COMPARE_H
 #define COMPARE_H
@@ -49,8 +49,8 @@ enum { COMPARE_WORDS = 16 };
 /* "first fit". Returns words. */
 const char *compare_words(enum textbook_policy policy, char words[COMPARE_WORDS]);
 
-/* Makes all calls under all policies: 0, or -1 without memory. Time: proportional to calls times
- * segments; 100,000 calls with 10,000 live blocks take seconds. */
+/* Makes all calls under all policies: 0, or -1 without memory. 100,000 calls with 10,000
+ * live blocks take less than a second. */
 int compare_run(struct comparison *comparison);
 
 /* Writes the measures as a table that names the best policy in each row. */

@@ -5,6 +5,8 @@ textbook_driver := $(build)/tests/replay/textbook_driver
 
 .PHONY: test-browser
 
+$(build)/tests/replay/test_placer: $(textbook) $(addprefix $(build)/sample/replay/,placer.o ranges.o)
+
 $(heaps): $(heaps).o $(library)
 	$(link) $^ $(LDLIBS) -o $@
 
