@@ -71,7 +71,8 @@ static const char help[] =
 	"  --alignment BYTES\n"
 	"  --page-size BYTES\n"
 	"  --start ADDRESS       the first virtual address\n"
-	"  --limit BYTES         the most that may be mapped\n"
+	"  --limit BYTES         the most that may be mapped: a call that needs more gives NULL, and\n"
+	"                        what comes about its block is left out\n"
 	"                        These five win over the options in the trace.\n"
 	"\n"
 	"  --help                print this\n"
@@ -257,6 +258,8 @@ static int heap_start(struct session *session)
 		.name = session->name,
 		.engine = session->engine,
 		.is_checking = chosen.is_checking,
+		.limit = session->is_typed ? 0 : session->options.limit,
+		.page_size = session->options.page_size,
 	};
 	if (!chosen.is_checking || session->engine->has_memory)
 		return EXIT_SUCCESS;
@@ -278,8 +281,20 @@ static FILE *answers(void)
 	return is_output_taken() ? stderr : stdout;
 }
 
-/* Prints a call and the address that it gave, or freed. */
-static void op_print(const struct session *session, const struct trace_op *op)
+/* Prints what a call gave, or freed. */
+static void result_print(const struct session *session, bool is_refused)
+{
+	uintptr_t result = (uintptr_t)session->replay.result;
+
+	if (result != 0)
+		fprintf(answers(), " -> %" PRIuPTR "\n", result);
+	else
+		fprintf(answers(), " -> NULL: %s\n", is_refused ? "beyond the limit" :
+		        "the block could not be had");
+}
+
+/* Prints a call and its result. */
+static void op_print(const struct session *session, const struct trace_op *op, bool is_refused)
 {
 	if (op->kind == 'g') {
 		fprintf(answers(), "g\n");
@@ -290,12 +305,13 @@ static void op_print(const struct session *session, const struct trace_op *op)
 		fprintf(answers(), " %zu", op->size);
 	if (op->kind == 'm')
 		fprintf(answers(), " %zu", op->alignment);
-	fprintf(answers(), " -> %" PRIuPTR "\n", (uintptr_t)session->replay.result);
+	result_print(session, is_refused);
 }
 
 /* Makes a call: 0, or an exit status, or TRACE_REFUSED. */
 static int op_make(struct session *session, const struct trace_op *op)
 {
+	size_t refused = session->replay.refused;
 	bool is_made = replay_op(&session->replay, op);
 
 	if (!is_made && session->is_typed) {
@@ -305,7 +321,7 @@ static int op_make(struct session *session, const struct trace_op *op)
 	if (!is_made)
 		return EXIT_FAILURE;
 	if (chosen.is_printing || session->is_typed)
-		op_print(session, op);
+		op_print(session, op, session->replay.refused > refused);
 	if (chosen.is_printing)
 		session->engine->fprint_stats(answers());
 	progress_read(session->in, session->replay.calls);
@@ -512,12 +528,16 @@ static void stats_print(const struct session *session, const struct mems_stats *
 	printf("time per call           %.0f ns\n", seconds * 1e9);
 }
 
-static void summary_print(const struct session *session, const struct mems_stats *stats)
+static void summary_print(const struct session *session, const struct mems_stats *stats,
+                          size_t refused)
 {
-	printf("%s: %zu calls, %zu blocks left, at most %zu bytes in blocks, %zu mapped%s\n",
+	printf("%s: %zu calls, %zu blocks left, at most %zu bytes in blocks, %zu mapped%s",
 	       session->name, session->trace.count, stats->process_segments,
 	       stats->peak_process_bytes, stats->peak_mapped_bytes,
 	       chosen.is_checking ? ", all checked" : "");
+	if (refused > 0)
+		printf(", %zu beyond the limit of %zu bytes", refused, session->options.limit);
+	printf("\n");
 }
 
 /* ---- Comparing ------------------------------------------------------------------------------- */
@@ -582,7 +602,7 @@ static int session_finish(struct session *session)
 	if (status == EXIT_SUCCESS && chosen.has_stats)
 		status = time_measure(session, &seconds);
 	if (status == EXIT_SUCCESS && !is_output_taken())
-		summary_print(session, &stats);
+		summary_print(session, &stats, first.refused);
 	if (status == EXIT_SUCCESS && chosen.has_stats)
 		stats_print(session, &stats, &first, seconds);
 	return status;

@@ -183,6 +183,19 @@ static void look(struct replay *replay, const struct trace_op *op)
 	check_heap(replay, op);
 }
 
+/* Was a call refused because there is a limit? Then more pages than that would have been mapped. */
+static bool is_beyond_limit(const struct replay *replay, const struct trace_op *op)
+{
+	size_t needed;
+	struct mems_stats stats;
+
+	if (replay->limit == 0 || errno != ENOMEM)
+		return false;
+	replay->engine->get_stats(&stats);
+	needed = op->size / replay->page_size + (op->size % replay->page_size != 0);
+	return needed > replay->limit / replay->page_size - stats.pages;
+}
+
 /* Makes the call of an operation that has a block: false where it failed. */
 static bool block_op(struct replay *replay, const struct trace_op *op)
 {
@@ -196,10 +209,16 @@ static bool block_op(struct replay *replay, const struct trace_op *op)
 		replay_fail(replay, op, "no memory for the blocks of the trace");
 		return false;
 	}
+	if (is_old && block->v_ptr == NULL)
+		return true; /* it could not be had */
 	if (replay->is_checking && is_old)
 		check_old(replay, op, block);
 	errno = 0;
 	v_ptr = replay->engine->call(op, block->v_ptr);
+	if (v_ptr == NULL && is_beyond_limit(replay, op)) {
+		replay->refused++;
+		return true;
+	}
 	if (v_ptr == NULL || errno != 0) {
 		replay_fail(replay, op, errno != 0 ? strerror(errno) : "NULL without an error");
 		return false;

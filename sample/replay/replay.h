@@ -22,24 +22,28 @@ struct replay_block {
 	size_t key;  /* of its pattern: the line that allocated it */
 };
 
-/* All zero but for name, engine and is_checking: nothing was replayed yet. */
+/* All zero but for what comes before has_failed: nothing was replayed yet. */
 struct replay {
 	const char *name; /* of the trace, for messages */
 	const struct engine *engine; /* that was started */
 	bool is_checking; /* for an engine that has memory */
+	size_t limit, page_size; /* bytes; a call that needs more than the limit is left out: see
+	                            replay_op. 0: it fails */
 	bool has_failed;
 	size_t calls;           /* made so far */
 	size_t process_bytes;   /* in live blocks */
 	size_t most_bytes;      /* the most that process_bytes has been after a call */
 	size_t most_bytes_call; /* the first call after which it was that, from 1 */
+	size_t refused;         /* calls that the limit left no room for */
 	void *result;           /* of the last call: the address that it gave, or freed; or NULL */
 	struct replay_block *blocks;
 	size_t block_slots;
 	size_t next_look; /* of mems_check: the call after which it comes */
 };
 
-/* Makes the call of an operation, and notes its result. False where it failed, which is said on
- * stderr and noted in has_failed. */
+/* Makes the call of an operation, and notes its result. Where it needs more than the limit, it is
+ * refused: it gives NULL, changes nothing, and later calls about a block that could not be had give
+ * NULL as well. False where it failed, which is said on stderr and noted in has_failed. */
 bool replay_op(struct replay *replay, const struct trace_op *op);
 
 /* In checking mode, looks at all that is left. */

@@ -14,7 +14,8 @@
  *   size                   bytes asked for; not for f and g
  *   log2(alignment)        for m alone
  *   signed distance        of the address from that of the last such call, or from the heap's start
- *                          for the first, in units of the alignment; not for f and g
+ *                          for the first, in units of the alignment; not for f and g. A call that
+ *                          gave NULL has a unit before the heap's start, and does not count as last
  *
  * Labels are listed where they change: [the call from which on, the label or null]. Mistakes are
  * [the call after which, the function, the address].
@@ -155,6 +156,11 @@ static void call_write(struct history *history, const struct trace_op *op, uintp
 	history->bytes += number_write(history->out, op->size);
 	if (op->kind == 'm')
 		history->bytes += number_write(history->out, logarithm(op->alignment));
+	if (result == 0) {
+		history->bytes += distance_write(history->out, history->last / alignment,
+		                                 history->timeline->options.start / alignment - 1);
+		return;
+	}
 	history->bytes += distance_write(history->out, history->last / alignment, result / alignment);
 	history->last = result;
 }
@@ -349,7 +355,12 @@ int timeline_write(FILE *out, const struct timeline *timeline)
 	struct history history = {
 		.out = out,
 		.timeline = timeline,
-		.replay = {.name = timeline->name, .engine = timeline->engine},
+		.replay = {
+			.name = timeline->name,
+			.engine = timeline->engine,
+			.limit = timeline->options.limit,
+			.page_size = timeline->options.page_size,
+		},
 		.last = timeline->options.start,
 		.nodes_end = timeline->options.start - 1,
 	};

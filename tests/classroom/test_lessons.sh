@@ -49,6 +49,18 @@ names_what_is_there()
 }
 check 'the files that it names' names_what_is_there
 
+# Each of them replays as it is; what is refused, in the last one, is said to be.
+replays_the_exercises()
+{
+	for exercise in sample/exercises/*.trace; do
+		sample/mems-replay --print "$exercise" >"$work/out" 2>"$work/err" && [ ! -s "$work/err" ] ||
+			{ cat "$work/err"; return 1; }
+	done
+	[ "$(grep -c ' -> NULL: beyond the limit$' "$work/out")" -eq 2 ] &&
+		tail -n 1 "$work/out" | grep -q ', 2 beyond the limit of 65536 bytes$'
+}
+check 'the exercises replay' replays_the_exercises
+
 # Ten exercises, titles and all, in the order of the table.
 has_the_exercises()
 {

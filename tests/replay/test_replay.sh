@@ -251,6 +251,30 @@ Sub-chain Length array: []
 TRACE: 1 calls, 0 blocks left, at most 0 bytes in blocks, 0 mapped' --print --policy $policy "$trace"
 done
 
+# ---- A limit -----------------------------------------------------------------------------------
+
+# What it leaves no room for is left out, and so is what comes about that block.
+good 'o limit 4096\na 0 4097\nr 0 5\nf 0\na 0 4096\na 1 1\n' 'TRACE: 5 calls, 1 blocks left, at most 4096 bytes in blocks, 4096 mapped, all checked, 2 beyond the limit of 4096 bytes'
+good '0\n1\n3\n1\no limit 8192\na 0 4096\nr 0 8192\nr 0 4000\n' 'TRACE: 3 calls, 1 blocks left, at most 4096 bytes in blocks, 4096 mapped, all checked, 1 beyond the limit of 8192 bytes'
+file 'a 0 4096\na 1 9000\nr 1 5\nf 1\nr 0 8192\nf 0\n'
+cat >"$work/refused" <<'END'
+a 0 4096 -> 1000
+a 1 9000 -> NULL: beyond the limit
+r 1 5 -> NULL: the block could not be had
+f 1 -> NULL: the block could not be had
+r 0 8192 -> NULL: beyond the limit
+f 0 -> 1000
+TRACE: 6 calls, 0 blocks left, at most 4096 bytes in blocks, 4096 mapped, 2 beyond the limit of 8192 bytes
+END
+refuses()
+{
+	${RUN:-} "$replay" --limit 8192 --policy "$1" --print "$trace" 2>"$work/err" | usual_words |
+		grep -v '^[MPS]' | diff "$work/refused" -
+}
+for policy in first_fit worst_fit quick_fit; do
+	try "what the limit refuses under $policy" refuses $policy
+done
+
 # ---- The header ------------------------------------------------------------------------------
 
 bad '0\n1\n1\n' 'TRACE:3: the file ends within its four header lines'
@@ -448,8 +472,7 @@ fi
 
 # ---- The heap fails ----------------------------------------------------------------------------
 
-broken '0\n1\n1\n1\no limit 4096\na 0 4097\n' 'TRACE:6: Cannot allocate memory'
-broken '0\n1\n2\n1\no limit 8192\na 0 4096\nr 0 8192\n' 'TRACE:7: Cannot allocate memory'
+broken '0\n1\n1\n1\na 0 9223372036854775807\n' 'TRACE:5: Cannot allocate memory'
 broken '0\n1\n1\n1\nm 0 8 8192\n' 'TRACE:5: Invalid argument'
 
 [ $failures -eq 0 ]

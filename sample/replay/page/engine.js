@@ -390,12 +390,15 @@ class Heap {
 		return this.take(hole, this.gap(hole, alignment), size);
 	}
 
-	/* The same where the address is known, as in a recording; pages: of main nodes that come. The
-	 * library's own quick fit does not say at how many HOLEs it looks. */
+	/* The same where the address is known, as in a recording, or is 0 where the limit left no room;
+	 * pages: of main nodes that come. The library's own quick fit does not say at how many HOLEs it
+	 * looks. */
 	obtainAt({address, pages}, size, alignment) {
 		this.requested = this.calls;
 		if (this.options.policy !== 'recorded')
 			this.search(size, alignment);
+		if (address === 0)
+			return null;
 		while (address >= this.options.start + this.mapped && pages.length > 0)
 			this.append(pages.shift() * this.options.page);
 		const hole = this.holes.at(address);

@@ -137,9 +137,10 @@ function callsRead(data) {
 		calls.add(kind, block, size, kind === 'm' ? 2 ** numbers.next() : 0);
 		if (!results)
 			continue;
-		if (hasSize)
-			last += numbers.signed() * data.alignment;
-		results.push(hasSize ? last : 0);
+		const address = hasSize ? last + numbers.signed() * data.alignment : 0;
+		results.push(address < data.start ? 0 : address);
+		if (address >= data.start)
+			last = address;
 	}
 	labelsRead(data.labels, calls);
 	return {calls, results};

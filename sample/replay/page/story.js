@@ -368,7 +368,9 @@ function failureTell(before, call, block, size) {
 	if (call.kind === 'f' || (call.kind === 'r' && !block))
 		return {badges: ['nothing'], search: null, strips: [], effect: {type: 'nothing'},
 			lines: ['Under this policy the block could not be had, so nothing is done here.']};
-	const {search, lines} = introduction(before, call, size, 0, call.kind === 'r');
+	const {search, lines} = before.options.policy === 'recorded' ? {search: null, lines: [
+		SEARCH_RULES.recorded, 'Here no HOLE did, not even when all that it remembers was merged.']} :
+		introduction(before, call, size, 0, call.kind === 'r');
 	return {
 		badges: ['no memory'], search, strips: [], effect: {type: 'fail'},
 		lines: [...lines, `A new main node would go beyond the limit of ` +

@@ -57,6 +57,37 @@ async function testOptions() {
 		await compareStates(traceOf(SMALL), ...options);
 }
 
+/* The exercises: the heap of the page gives the answers that mems-replay prints. Where the limit
+ * leaves no room, the recording goes on, too. */
+async function testExercises() {
+	const exercises = fs.readdirSync('sample/exercises').sort().map(name =>
+		path.join('sample/exercises', name));
+	for (const [i, exercise] of exercises.entries()) {
+		const {html, walks} = pageOf(exercise);
+		await suite.open(html, `show=${i + 2}`);
+		for (const {call, text} of walks)
+			assert.strictEqual(await suite.get(`timeline.view(${call}).text`), text,
+				`${exercise} after call ${call}`);
+		await compareStates(exercise);
+	}
+	assert.strictEqual(exercises.length, 10);
+}
+
+/* What a limit refuses, and calls about blocks that could not be had. */
+async function testRefused() {
+	const text = 'o limit 8192\no alignment 64\no start 1\na 0 4000\na 1 9000\na 2 100\nf 1\n' +
+		'a 1 20\nr 2 70000\nf 2\nm 3 9000 64\nr 3 10\nr 0 4000\nf 0\n';
+	for (const policy of ['first_fit', 'best_fit', 'quick_fit']) {
+		await compareStates(traceOf(text), '--policy', policy);
+		for (const [call, isTold] of [[2, true], [4, false], [6, true], [8, true], [9, false]]) {
+			await suite.get(`timeline.go(${call})`);
+			assert.match(await suite.text('#call'), /→ NULL|^mems_free\S+ \S+$/, `call ${call}`);
+			assert.match(await suite.text('#why'), isTold ? /beyond the limit of 8,192 bytes/ :
+				/the block could not be had/);
+		}
+	}
+}
+
 /* A heap with so many segments that lie side by side, and calls that change it. */
 function largeTrace() {
 	const lines = [];
@@ -136,6 +167,8 @@ run(async () => {
 	await suite.test('an empty trace', () => compareStates(traceOf('')));
 	await suite.test('one block', () => compareStates(traceOf('a 18446744073709551615 1\n')));
 	await suite.test('a file name with signs', testFileName);
+	await suite.test('the exercises', testExercises);
+	await suite.test('what a limit refuses', testRefused);
 	for (const trace of traces)
 		await suite.test(`the states of ${path.basename(trace)}`, () => compareStates(trace));
 	await suite.test('speed', testSpeed);
