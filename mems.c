@@ -254,7 +254,7 @@ enum {
 	RUN_BLOCKS = 32,        /* blocks that are taken at once, */
 	RUN_BYTES = 4 << 10,    /* of this size together, at most */
 	FLUSH_BYTES = 256 << 10, /* at least so much must be cached, */
-	BUCKET_BYTES = 128,     /* of the heap, whose blocks the journal has in one list */
+	FIRST_ENTRIES = 1024,   /* of the blocks that the journal knows, and lists of them */
 	SITE_BUCKETS = 1024,    /* lists of sites */
 	MESSAGE_BYTES = 400,    /* the longest line about an address, its end included */
 	FLUSH_DIVISOR = 16,     /* and this fraction of the heap, before the bins are flushed */
@@ -355,25 +355,20 @@ struct stale_group {
 	uint64_t leaves; /* bit i: the i-th leaf of the group */
 };
 
-/* Entries that are never moved by themselves, one after another in a mapping that is when it grows. The
- * first is none. */
-struct entries {
-	char *memory;
-	size_t mapped_bytes;
-	uint32_t count;      /* entries that were ever used */
-	uint32_t room;       /* that fit into the mapping */
-	uint32_t unused;     /* the first of a list, by their field next */
+/* Memory that grows, to another place if need be. */
+struct mapping {
+	char *memory;        /* NULL where there is none */
+	size_t bytes;
 };
 
 /* A block as the journal knows it. */
 struct live_block {
-	uint32_t next;       /* in its bucket */
-	uint32_t granule;    /* UINT32_MAX: the entry is unused */
+	uint32_t next;       /* in its bucket; of an unused entry the next unused one, 0 for that behind */
+	uint32_t granule;    /* UINT32_MAX: the block was freed */
 	uint32_t site;       /* of the call that took it */
 	uint32_t id;         /* in a recording */
-	uint32_t call_low;   /* the number of that call */
-	uint32_t call_high : 26;
-	uint32_t slack : 6;  /* bytes of its last granule that were not asked for */
+	uint64_t slack : 6;  /* bytes of its last granule that were not asked for */
+	uint64_t call : 58;  /* the number of that call */
 };
 
 /* Who made calls: a label and the address they return to. */
@@ -413,14 +408,18 @@ struct journal {
 	FILE *record;            /* where calls are recorded, the caller's; else NULL */
 	uint32_t next_id;        /* of a recording */
 	uint64_t calls;          /* so far */
-	struct table buckets;    /* the first entry of the blocks in each BUCKET_BYTES of the heap */
-	struct entries blocks;   /* struct live_block: all that are live */
-	struct entries sites;    /* struct site; with history alone */
-	uint32_t site_buckets[SITE_BUCKETS];
-	struct event *events;    /* a ring, NULL where there was no memory */
+	struct event *events;    /* a ring; NULL while history is off, and before the first block */
 	size_t event_slots;      /* 0: history is off */
-	size_t event_count;      /* that are remembered */
 	size_t next_event;       /* the slot of the next one */
+	bool has_wrapped;        /* all slots have been used */
+	struct mapping blocks;   /* struct live_block */
+	struct mapping buckets;  /* the first entry of those whose granules have one hash */
+	uint32_t entries;        /* that there are, and buckets: a power of two; the first is none */
+	uint32_t unused;         /* the first unused entry; entries where there is none */
+	unsigned bucket_shift;   /* 32 less log2 of entries */
+	struct mapping sites;    /* struct site */
+	uint32_t site_count;     /* the first is nobody's */
+	uint32_t site_buckets[SITE_BUCKETS];
 };
 
 /* What a block is taken for. */
@@ -472,6 +471,7 @@ static struct heap {
 	char *base;                  /* physical address of granule 0 */
 	_Atomic size_t top;          /* granules mapped */
 	size_t fast_top;             /* top while the fast paths may be used, else 0 */
+	size_t noted_top;            /* top while those of history may, else 0 */
 	size_t fast_sizes;           /* SMALL_SIZES while that of first fit may, else 0 */
 	size_t fast_bins;            /* FAST_BINS while that of quick fit may, else 0 */
 	unsigned shift;              /* log2 of the bytes in a granule */
@@ -884,8 +884,9 @@ static void callout_end(void)
 static void fast_top_update(void)
 {
 	const bool is_plain = heap.is_started && library.visitors == 0 && library.os_requests == 0 &&
-	                      !heap.journal.is_on && !heap.is_watched;
-	heap.fast_top = is_plain ? heap.top : 0;
+	                      !heap.is_watched;
+	heap.fast_top = is_plain && !heap.journal.is_on ? heap.top : 0;
+	heap.noted_top = is_plain && heap.journal.is_on && heap.journal.record == NULL ? heap.top : 0;
 	heap.fast_sizes = heap.fast_top != 0 && !heap.is_quick ? SMALL_SIZES : 0;
 	heap.fast_bins = heap.fast_top != 0 && heap.is_quick ? FAST_BINS : 0;
 }
@@ -1367,8 +1368,7 @@ static bool tables_commit(size_t granules)
 		os_use_small_pages(heap.tables[0].memory, tables_share(heap.limit));
 		tables_touch();
 	}
-	struct table *buckets = &heap.journal.buckets;
-	return buckets->memory == NULL || table_commit(buckets, table_bytes(buckets, granules));
+	return true;
 }
 
 /* The same for the bins, which come with the first node. */
@@ -2815,6 +2815,33 @@ static ALWAYS_INLINE size_t cache_get(size_t size)
 	return granule;
 }
 
+/* The same for at most FAST_BINS granules, where there is no more to do than to change a few words;
+ * NONE, or false, where there is. */
+static ALWAYS_INLINE size_t fast_bin_pop(size_t size)
+{
+	const uint32_t top = bins()->tops[size - 1];
+	const size_t granule = slots()[top];
+	if (UNLIKELY(granule >= LINK || heap.purged_pages != 0))
+		return NONE;
+	bins()->tops[size - 1] = top - 1;
+	live_flip(granule, size);
+	count_taken(size);
+	leaf_assert(leaf_of(granule));
+	return granule;
+}
+
+static ALWAYS_INLINE bool fast_bin_push(size_t granule, size_t size)
+{
+	uint32_t *top = &bins()->tops[size - 1];
+	if (UNLIKELY(*top % CHUNK_SLOTS == 0))
+		return false;
+	slots()[++*top] = (uint32_t)granule;
+	live_flip(granule, size);
+	count_freed(size);
+	leaf_assert(leaf_of(granule));
+	return true;
+}
+
 /* The HOLEs of a leaf that follow a HOLE of the same node. has_border: whether a node starts with the
  * leaf. follows_hole: whether what ends at its first start is a HOLE; then, at its end. */
 static uint64_t holes_after_holes(struct leaf_bits bits, bool has_border, bool *follows_hole)
@@ -3414,9 +3441,9 @@ static const char *type_name(enum mems_segment_type type)
 /* ---- Journal: recordings and history --------------------------------------------------------- */
 
 /*
- * While a recording or history is on, every successful call that changes the heap passes through
- * journal_note. Live blocks are entries of one table; with history, so are the sites of calls, and
- * the last events are in a ring.
+ * While a recording or history is on, every successful call that changes the heap is noted. A table
+ * has an entry for each live block, found by a hash of its granule; with history, so has another one
+ * for each site of calls, a label and a caller, and the last events are in a ring.
  */
 
 /* What this thread has set for its calls. */
@@ -3439,33 +3466,23 @@ const void *mems_set_caller(const void *caller)
 	return before;
 }
 
-/* Makes room for one more entry; false where the OS refuses it. */
-static NOINLINE bool entries_grow(struct entries *entries, size_t entry_bytes)
+/* Makes a mapping at least so large; false where the OS refuses it. */
+static bool mapping_fit(struct mapping *mapping, size_t bytes)
 {
-	const size_t bytes = entries->mapped_bytes;
-	const size_t more = bytes == 0 ? COMMIT_STEP : 2 * bytes;
-	char *memory = bytes == 0 ? os_mmap(NULL, more, PROT_READ | PROT_WRITE, 0)
-	                          : os_remap(entries->memory, bytes, more);
-	if (memory == NULL)
-		return false;
-	entries->memory = memory;
-	entries->mapped_bytes = more;
-	entries->room = (uint32_t)min_size(more / entry_bytes, UINT32_MAX - 1);
-	entries->count += bytes == 0;
-	return true;
+	if (bytes <= mapping->bytes)
+		return true;
+	char *memory = mapping->bytes == 0 ? os_mmap(NULL, bytes, PROT_READ | PROT_WRITE, 0)
+	                                   : os_remap(mapping->memory, mapping->bytes, bytes);
+	if (memory != NULL)
+		*mapping = (struct mapping){ memory, bytes };
+	return memory != NULL;
 }
 
-static inline bool entries_make_room(struct entries *entries, size_t entry_bytes)
+static void mapping_free(struct mapping *mapping)
 {
-	return entries->unused != 0 || entries->count < entries->room ||
-	       entries_grow(entries, entry_bytes);
-}
-
-static void entries_free(struct entries *entries)
-{
-	if (entries->memory != NULL)
-		os_unmap(entries->memory, entries->mapped_bytes);
-	*entries = (struct entries){ 0 };
+	if (mapping->memory != NULL)
+		os_unmap(mapping->memory, mapping->bytes);
+	*mapping = (struct mapping){ 0 };
 }
 
 static inline struct live_block *entry_at(uint32_t index)
@@ -3478,11 +3495,13 @@ static inline struct site *site_at(uint32_t index)
 	return (struct site *)(void *)heap.journal.sites.memory + index;
 }
 
-/* The first block in the bucket of a granule. */
+/* Neighbours are in neighbouring buckets, the leaves here and there. */
 static inline uint32_t *bucket_of(size_t granule)
 {
-	const struct table *buckets = &heap.journal.buckets;
-	return (uint32_t *)(void *)buckets->memory + (granule >> buckets->granules_log2);
+	const unsigned shift = heap.journal.bucket_shift;
+	const uint32_t leaf_hash = (uint32_t)leaf_of(granule) * UINT32_C(0x9E3779B1) >> shift;
+	uint32_t *buckets = (uint32_t *)(void *)heap.journal.buckets.memory;
+	return &buckets[((uint32_t)granule + leaf_hash) & (UINT32_MAX >> shift)];
 }
 
 /* The link to the entry of a live block: 0 where the journal does not know it. */
@@ -3496,59 +3515,36 @@ static inline uint32_t *live_link(size_t granule)
 
 static const struct live_block *live_at_granule(size_t granule)
 {
-	const uint32_t index = heap.journal.buckets.memory != NULL ? *live_link(granule) : 0;
+	const uint32_t index = heap.journal.entries != 0 ? *live_link(granule) : 0;
 	return index != 0 ? entry_at(index) : NULL;
 }
 
-static uint64_t live_call(const struct live_block *block)
+/* Puts an entry in front of its bucket. */
+static inline void live_place(uint32_t index, size_t granule)
 {
-	return (uint64_t)block->call_high << 32 | block->call_low;
-}
-
-/* The site of a call that this thread makes; the first one, which is nobody's, where there is no room
- * for another. */
-static inline uint32_t site_of(const void *caller)
-{
-	struct entries *sites = &heap.journal.sites;
-	const char *label = asker.label;
-	caller = asker.caller != NULL ? asker.caller : caller;
-	const uint32_t key = (uint32_t)(uintptr_t)caller * 31 + (uint32_t)(uintptr_t)label;
-	uint32_t *bucket = &heap.journal.site_buckets[key * UINT32_C(0x9E3779B1) / (1u << 22)];
-	uint32_t index = *bucket;
-	while (index != 0 && (site_at(index)->caller != caller || site_at(index)->label != label))
-		index = site_at(index)->next;
-	if (LIKELY(index != 0) || !entries_make_room(sites, sizeof(struct site)))
-		return index;
-	index = sites->count++;
-	*site_at(index) = (struct site){ .next = *bucket, .label = label, .caller = caller };
-	*bucket = index;
-	return index;
-}
-
-/* Notes that a block is where it is now, and how many bytes were asked for. */
-static inline void live_place(uint32_t index, size_t granule, size_t size)
-{
-	struct live_block *block = entry_at(index);
 	uint32_t *bucket = bucket_of(granule);
-	block->granule = (uint32_t)granule;
-	block->slack = (uint32_t)((granules_of(size) << heap.shift) - size) & 63;
-	block->next = *bucket;
+	entry_at(index)->granule = (uint32_t)granule;
+	entry_at(index)->next = *bucket;
 	*bucket = index;
 }
 
-static inline uint32_t live_add(uint32_t site, uint64_t call)
+/* Whether an entry is in use. Those that never were look like one of granule 0. */
+static bool is_entry_used(uint32_t index)
+{
+	return *live_link(entry_at(index)->granule) == index;
+}
+
+/* An entry for a block that is taken: there is one. */
+static inline uint32_t live_add(size_t granule, uint32_t site, uint64_t call, size_t slack)
 {
 	struct journal *journal = &heap.journal;
-	uint32_t index = journal->blocks.unused;
-	if (index != 0)
-		journal->blocks.unused = entry_at(index)->next;
-	else
-		index = journal->blocks.count++;
+	const uint32_t index = journal->unused;
 	struct live_block *block = entry_at(index);
+	journal->unused = block->next != 0 ? block->next : index + 1;
 	block->site = site;
-	block->id = journal->next_id++;
-	block->call_low = (uint32_t)call;
-	block->call_high = (uint32_t)(call >> 32) & 0x3ffffff;
+	block->slack = slack & 63;
+	block->call = call & (UINT64_MAX >> 6);
+	live_place(index, granule);
 	return index;
 }
 
@@ -3564,14 +3560,65 @@ static inline uint32_t live_remove(size_t granule)
 static inline void live_forget(uint32_t index)
 {
 	entry_at(index)->granule = UINT32_MAX;
-	entry_at(index)->next = heap.journal.blocks.unused;
-	heap.journal.blocks.unused = index;
+	entry_at(index)->next = heap.journal.unused;
+	heap.journal.unused = index;
+}
+
+/* Doubles the table, all of which is in use, and the buckets. */
+static bool live_grow(void)
+{
+	struct journal *journal = &heap.journal;
+	const uint32_t before = journal->entries;
+	const size_t entries = before == 0 ? FIRST_ENTRIES : (size_t)before * 2;
+	if (entries > UINT32_MAX / 2 ||
+	    !mapping_fit(&journal->buckets, entries * sizeof(uint32_t)) ||
+	    !mapping_fit(&journal->blocks, entries * sizeof(struct live_block)))
+		return false;
+	memset(journal->buckets.memory, 0, before * sizeof(uint32_t));
+	journal->bucket_shift = 32 - lowest_bit(entries);
+	journal->entries = (uint32_t)entries;
+	journal->unused += before == 0;
+	for (uint32_t i = 1; i < before; i++)
+		live_place(i, entry_at(i)->granule);
+	return true;
 }
 
 /* Bytes that were asked for. */
 static size_t live_bytes(const struct live_block *block)
 {
 	return (segment_size(block->granule) << heap.shift) - block->slack;
+}
+
+/* Notes who makes calls for the first time. Nobody, where there is no room for that. */
+static NOINLINE uint32_t site_add(uint32_t *bucket, const char *label, const void *caller)
+{
+	struct mapping *sites = &heap.journal.sites;
+	const uint32_t index = heap.journal.site_count;
+	if (index >= sites->bytes / sizeof(struct site) && !mapping_fit(sites, 2 * sites->bytes))
+		return 0;
+	*site_at(index) = (struct site){ .next = *bucket, .label = label, .caller = caller };
+	*bucket = index;
+	heap.journal.site_count++;
+	return index;
+}
+
+/* The site of a call that this thread makes. */
+static inline uint32_t site_of(const void *caller)
+{
+	const char *label = asker.label;
+	caller = asker.caller != NULL ? asker.caller : caller;
+	const uintptr_t hash = (uintptr_t)caller + ((uintptr_t)label >> 3);
+	uint32_t *bucket = &heap.journal.site_buckets[hash % SITE_BUCKETS];
+	uint32_t index = *bucket;
+	while (index != 0 && (site_at(index)->caller != caller || site_at(index)->label != label))
+		index = site_at(index)->next;
+	return LIKELY(index != 0) ? index : site_add(bucket, label, caller);
+}
+
+/* How many events are remembered. */
+static size_t event_count(void)
+{
+	return heap.journal.has_wrapped ? heap.journal.event_slots : heap.journal.next_event;
 }
 
 /* What was called last, the newest first: back is 0 for that, and below event_count. */
@@ -3618,19 +3665,19 @@ static void text_add(char text[MESSAGE_BYTES], const char *format, ...)
 /* Adds who took the granule, or who freed it. */
 static void origin_add(char text[MESSAGE_BYTES], size_t granule)
 {
-	const struct journal *journal = &heap.journal;
 	const bool is_taken = is_live(granule);
 	const struct live_block *block = is_taken ? live_at_granule(segment_of(granule)) : NULL;
-	uint64_t call = is_taken && block != NULL ? live_call(block) : 0;
+	uint64_t call = is_taken && block != NULL ? block->call : 0;
 	uint32_t site = block != NULL ? block->site : 0;
 	char label[LABEL_TEXT];
-	for (size_t i = 0; i < journal->event_count && !is_taken && call == 0; i++) {
+	const size_t count = is_taken ? 0 : event_count();
+	for (size_t i = 0; i < count && call == 0; i++) {
 		if (event_covers(event_back(i), granule)) {
 			call = event_back(i)->call;
 			site = event_back(i)->site;
 		}
 	}
-	if (call == 0 || journal->event_slots == 0)
+	if (call == 0 || heap.journal.event_slots == 0)
 		return;
 	text_add(text, ", %s by call %" PRIu64, is_taken ? "taken" : "freed", call);
 	if (site_at(site)->label != NULL)
@@ -3714,41 +3761,79 @@ static void record_mistake(const char *function, const void *v_ptr)
 		record_print("e %s %" PRIuPTR "\n", function + strlen("mems_"), (uintptr_t)v_ptr);
 }
 
-static void event_write(const struct call *call, uint32_t site, const struct live_block *block)
+static ALWAYS_INLINE void event_add(struct event event)
 {
 	struct journal *journal = &heap.journal;
-	const bool is_free = call->kind == 'f';
-	struct event *event = &journal->events[journal->next_event];
-	event->call = journal->calls;
-	event->site = site;
-	event->kind = is_free ? MEMS_FREED : call->kind == 'r' ? MEMS_RESIZED : MEMS_TAKEN;
-	event->slack = block->slack & 63;
-	event->granule = (uint32_t)(is_free ? call->from : call->to);
-	event->granules = (uint32_t)(is_free ? call->granules : granules_of(call->size));
-	event->before = (uint32_t)call->from;
-	event->before_granules = (uint32_t)call->granules;
-	journal->event_count += journal->event_count < journal->event_slots;
-	if (++journal->next_event == journal->event_slots)
+	journal->events[journal->next_event] = event;
+	if (UNLIKELY(++journal->next_event == journal->event_slots)) {
+		journal->has_wrapped = true;
 		journal->next_event = 0;
+	}
+}
+
+/* Notes a call that took a block. There is room for it. Returns its entry. */
+static ALWAYS_INLINE uint32_t take_note(size_t granule, size_t granules, size_t size,
+                                        const void *caller)
+{
+	const uint64_t call = ++heap.journal.calls;
+	const size_t slack = (granules << heap.shift) - size;
+	const bool has_history = heap.journal.event_slots != 0;
+	const uint32_t site = has_history ? site_of(caller) : 0;
+	if (has_history)
+		event_add((struct event){
+			.call = call, .kind = MEMS_TAKEN, .site = site, .granule = (uint32_t)granule,
+			.granules = (uint32_t)granules, .slack = (uint8_t)slack });
+	return live_add(granule, site, call, slack);
+}
+
+/* Notes a call that frees a block. Returns its entry, for live_forget. */
+static ALWAYS_INLINE uint32_t free_note(size_t granule, size_t granules, const void *caller)
+{
+	const uint64_t call = ++heap.journal.calls;
+	const uint32_t index = live_remove(granule);
+	if (heap.journal.event_slots != 0)
+		event_add((struct event){
+			.call = call, .kind = MEMS_FREED, .site = site_of(caller),
+			.granule = (uint32_t)granule, .granules = (uint32_t)granules,
+			.slack = entry_at(index)->slack });
+	return index;
+}
+
+static uint32_t resize_note(const struct call *call)
+{
+	const uint64_t number = ++heap.journal.calls;
+	const size_t granules = granules_of(call->size);
+	const size_t slack = (granules << heap.shift) - call->size;
+	const uint32_t index = live_remove(call->from);
+	entry_at(index)->slack = slack & 63;
+	live_place(index, call->to);
+	if (heap.journal.event_slots != 0)
+		event_add((struct event){
+			.call = number, .kind = MEMS_RESIZED, .site = site_of(call->caller),
+			.granule = (uint32_t)call->to, .granules = (uint32_t)granules,
+			.before = (uint32_t)call->from, .before_granules = (uint32_t)call->granules,
+			.slack = (uint8_t)slack });
+	return index;
 }
 
 static NOINLINE void journal_write(const struct call *call)
 {
-	struct journal *journal = &heap.journal;
-	const uint64_t number = ++journal->calls;
-	const bool has_history = journal->event_slots != 0;
+	const bool is_free = call->kind == 'f';
+	const bool is_new = call->granules == 0;
 	uint32_t index = 0;
-	if (call->kind != 'g') {
-		const uint32_t site = has_history ? site_of(call->caller) : 0;
-		index = call->granules != 0 ? live_remove(call->from) : live_add(site, number);
-		if (call->kind != 'f')
-			live_place(index, call->to, call->size);
-		if (has_history)
-			event_write(call, site, entry_at(index));
-	}
-	if (UNLIKELY(journal->record != NULL))
-		record_call(call, index == 0 ? 0 : entry_at(index)->id);
-	if (call->kind == 'f')
+	if (call->kind == 'g')
+		heap.journal.calls++;
+	else if (is_free)
+		index = free_note(call->from, call->granules, call->caller);
+	else if (call->kind == 'r')
+		index = resize_note(call);
+	else
+		index = take_note(call->to, granules_of(call->size), call->size, call->caller);
+	if (heap.journal.record != NULL && index != 0 && is_new)
+		entry_at(index)->id = heap.journal.next_id++;
+	if (heap.journal.record != NULL)
+		record_call(call, index != 0 ? entry_at(index)->id : 0);
+	if (is_free)
 		live_forget(index);
 }
 
@@ -3759,89 +3844,72 @@ static inline void journal_note(const struct call *call)
 		journal_write(call);
 }
 
-/* Whether there is memory for what a call adds. */
-static bool journal_has_room(void)
-{
-	struct journal *journal = &heap.journal;
-	return entries_make_room(&journal->blocks, sizeof(struct live_block)) &&
-	       (journal->event_slots == 0 || (journal->events != NULL &&
-	        entries_make_room(&journal->sites, sizeof(struct site))));
-}
-
-/* Reserves the buckets of the blocks; false where there is no address space. */
-static bool buckets_reserve(void)
-{
-	struct table *buckets = &heap.journal.buckets;
-	if (buckets->memory != NULL || heap.limit == 0)
-		return heap.limit != 0;
-	buckets->entry_bytes = sizeof(uint32_t);
-	buckets->granules_log2 = lowest_bit(BUCKET_BYTES) - heap.shift;
-	buckets->reserved_bytes = round_up(table_bytes(buckets, heap.limit), os_page_bytes());
-	buckets->memory = os_reserve(buckets->reserved_bytes);
-	return buckets->memory != NULL;
-}
-
-static void buckets_free(void)
-{
-	if (heap.journal.buckets.memory != NULL)
-		os_unmap(heap.journal.buckets.memory, heap.journal.buckets.reserved_bytes);
-	heap.journal.buckets = (struct table){ 0 };
-}
-
 static size_t events_bytes(void)
 {
 	return round_up(heap.journal.event_slots * sizeof(struct event), os_page_bytes());
 }
 
+/* Makes room for what the first call needs, and for more blocks. False where the OS refuses it. */
+static NOINLINE bool journal_grow(void)
+{
+	struct journal *journal = &heap.journal;
+	if (journal->event_slots != 0 && !mapping_fit(&journal->sites, COMMIT_STEP))
+		return false;
+	if (journal->event_slots != 0 && journal->events == NULL) {
+		journal->events = os_mmap(NULL, events_bytes(), PROT_READ | PROT_WRITE, 0);
+		journal->site_count = 1;
+		if (journal->events == NULL)
+			return false;
+	}
+	return live_grow();
+}
+
+/* Whether there is memory for what a call adds. */
+static inline bool journal_has_room(void)
+{
+	return heap.journal.unused < heap.journal.entries || journal_grow();
+}
+
 static void journal_begin(void)
 {
 	heap.journal.event_slots = option_value(MEMS_HISTORY);
-	if (heap.journal.event_slots == 0)
-		return;
-	if (buckets_reserve())
-		heap.journal.events = os_mmap(NULL, events_bytes(), PROT_READ | PROT_WRITE, 0);
-	heap.journal.is_on = true;
-	fast_top_update();
+	heap.journal.is_on = heap.journal.event_slots != 0;
 }
 
 /* The blocks of an image: no call took them. False where there is no memory. */
 static bool journal_adopt(void)
 {
-	struct table *buckets = &heap.journal.buckets;
-	if (!heap.journal.is_on)
-		return true;
-	if (buckets->memory == NULL || !table_commit(buckets, table_bytes(buckets, heap.top)))
-		return false;
-	for (size_t granule = 0; granule < heap.top; granule = segment_next(granule)) {
-		if (is_hole(granule))
-			continue;
-		if (!journal_has_room())
-			return false;
-		live_place(live_add(0, 0), granule, segment_size(granule) << heap.shift);
+	for (size_t granule = 0; heap.journal.is_on && granule < heap.top;) {
+		const size_t next = segment_next(granule);
+		if (!is_hole(granule)) {
+			if (!journal_has_room())
+				return false;
+			live_add(granule, 0, 0, 0);
+		}
+		granule = next;
 	}
 	return true;
 }
 
-static void record_stop(void)
-{
-	struct journal *journal = &heap.journal;
-	journal->record = NULL;
-	if (journal->event_slots == 0) {
-		entries_free(&journal->blocks);
-		buckets_free();
-		journal->is_on = false;
-		fast_top_update();
-	}
-}
-
+/* Forgets all but how many calls there were. */
 static void journal_end(void)
 {
 	struct journal *journal = &heap.journal;
 	if (journal->events != NULL)
 		os_unmap(journal->events, events_bytes());
-	journal->event_slots = 0;
-	entries_free(&journal->sites);
-	record_stop();
+	mapping_free(&journal->blocks);
+	mapping_free(&journal->buckets);
+	mapping_free(&journal->sites);
+	*journal = (struct journal){ .calls = journal->calls };
+	fast_top_update();
+}
+
+static void record_stop(void)
+{
+	heap.journal.record = NULL;
+	if (heap.journal.event_slots == 0)
+		journal_end();
+	fast_top_update();
 }
 
 /* Ends the recording, and begins one on out unless that is NULL. Returns 0 or an error number. */
@@ -3852,8 +3920,10 @@ static int record_change(FILE *out)
 	record_stop();
 	if (out == NULL)
 		return 0;
-	if (!buckets_reserve() || !journal_has_room())
+	if (heap.limit == 0 || !journal_has_room()) {
+		record_stop();
 		return ENOMEM;
+	}
 	heap.journal.record = out;
 	heap.journal.next_id = 0;
 	heap.journal.is_on = true;
@@ -3893,7 +3963,7 @@ static struct mems_event event_describe(const struct event *event)
 static struct event live_event(const struct live_block *block)
 {
 	return (struct event){
-		.call = live_call(block), .site = block->site, .kind = MEMS_TAKEN, .granule = block->granule,
+		.call = block->call, .site = block->site, .kind = MEMS_TAKEN, .granule = block->granule,
 		.granules = (uint32_t)segment_size(block->granule), .slack = block->slack & 63,
 	};
 }
@@ -3916,8 +3986,9 @@ static void granule_history(struct found *found, size_t granule)
 {
 	const struct live_block *block = is_live(granule) ? live_at_granule(segment_of(granule)) : NULL;
 	const struct event taking = block != NULL ? live_event(block) : (struct event){ 0 };
+	const size_t count = event_count();
 	bool is_due = taking.call != 0;
-	for (size_t i = 0; i < heap.journal.event_count; i++) {
+	for (size_t i = 0; i < count; i++) {
 		const struct event *event = event_back(i);
 		if (is_due && event->call <= taking.call) {
 			found_add(found, &taking);
@@ -3944,21 +4015,20 @@ size_t mems_history(const void *v_ptr, struct mems_event *events, size_t count)
 /* Counts the live blocks of each site. Returns how many there are in all. */
 static struct site sites_count(void)
 {
-	const struct entries *blocks = &heap.journal.blocks;
 	struct site all = { 0 };
-	for (uint32_t i = 0; i < heap.journal.sites.count; i++) {
+	for (uint32_t i = 0; i < heap.journal.site_count; i++) {
 		struct site *site = site_at(i);
 		site->order = i;
 		site->blocks = site->bytes = 0;
 		site->first_call = UINT64_MAX;
 	}
-	for (uint32_t i = 1; i < blocks->count; i++) {
+	for (uint32_t i = 1; i < heap.journal.entries; i++) {
 		const struct live_block *block = entry_at(i);
-		if (block->granule == UINT32_MAX)
+		if (!is_entry_used(i))
 			continue;
 		const size_t bytes = live_bytes(block);
 		struct site *site = site_at(block->site);
-		site->first_call = min_u64(site->first_call, live_call(block));
+		site->first_call = min_u64(site->first_call, block->call);
 		site->blocks++;
 		site->bytes += bytes;
 		all.blocks++;
@@ -3976,9 +4046,9 @@ static bool site_is_before(const struct site *a, const struct site *b)
 /* Sorts the sites by what is live of them, in their fields order: Shell's way, without memory. */
 static void sites_sort(void)
 {
-	const struct entries *sites = &heap.journal.sites;
-	for (uint32_t gap = sites->count / 2; gap != 0; gap = gap == 2 ? 1 : gap * 5 / 11) {
-		for (uint32_t i = gap; i < sites->count; i++) {
+	const uint32_t count = heap.journal.site_count;
+	for (uint32_t gap = count / 2; gap != 0; gap = gap == 2 ? 1 : gap * 5 / 11) {
+		for (uint32_t i = gap; i < count; i++) {
 			const uint32_t moved = site_at(i)->order;
 			uint32_t at = i;
 			for (; at >= gap && site_is_before(site_at(moved), site_at(site_at(at - gap)->order));
@@ -3994,7 +4064,7 @@ static void live_print(FILE *out)
 	char label[LABEL_TEXT];
 	const struct site all = sites_count();
 	sites_sort();
-	for (uint32_t i = 0; i < heap.journal.sites.count; i++) {
+	for (uint32_t i = 0; i < heap.journal.site_count; i++) {
 		const struct site *site = site_at(site_at(i)->order);
 		if (site->blocks == 0)
 			break;
@@ -4126,10 +4196,16 @@ static int change_error(void)
 	return library.visitors != 0 ? EBUSY : library.os_requests != 0 ? ENOMEM : 0;
 }
 
-/* Why a request of so many bytes cannot go on; 0 if it can. */
+/* Why a block cannot have so many bytes now; 0 if it can. */
+static int size_error(size_t size)
+{
+	return !heap.is_started ? EPERM : size == 0 ? EINVAL : change_error();
+}
+
+/* Why a request of so many bytes for a new block cannot go on; 0 if it can. */
 static int request_error(size_t size)
 {
-	const int error = !heap.is_started ? EPERM : size == 0 ? EINVAL : change_error();
+	const int error = size_error(size);
 	return error == 0 && heap.journal.is_on && !journal_has_room() ? ENOMEM : error;
 }
 
@@ -4290,8 +4366,8 @@ static void check_live_leaf(struct findings *findings, size_t granule, size_t ne
 static bool is_journaled(size_t granule)
 {
 	const struct live_block *block = live_at_granule(granule);
-	const size_t sites = max_size(heap.journal.sites.count, 1);
-	return block != NULL && block->site < sites && live_call(block) <= heap.journal.calls;
+	const size_t sites = max_size(heap.journal.site_count, 1);
+	return block != NULL && block->site < sites && block->call <= heap.journal.calls;
 }
 
 /* I7, I12, I13, I17, I18: one segment, from granule to next. */
@@ -4608,7 +4684,7 @@ static uint64_t sign_layout(void)
 		offsetof(struct heap, reservation), offsetof(struct heap, touched_pages),
 		offsetof(struct heap, coalesced_granules), offsetof(struct heap, sign),
 		offsetof(struct heap, journal), sizeof(struct live_block), sizeof(struct site),
-		sizeof(struct event), offsetof(struct journal, events),
+		sizeof(struct event), offsetof(struct journal, sites),
 	};
 	uint64_t layout = 0;
 	for (unsigned i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
@@ -5327,11 +5403,26 @@ static NOINLINE void *malloc_farther(size_t granules, size_t leaf)
 	return granule != NONE ? block_virtual(granule) : malloc_general(granules << heap.shift, NULL);
 }
 
+/* With history on, and one thread: as mems_malloc, and noted. */
+static NOINLINE void *malloc_noted(size_t size, const void *caller)
+{
+	const size_t granules = granules_of(size);
+	if (UNLIKELY(heap.noted_top == 0 || size == 0 || heap.journal.unused >= heap.journal.entries))
+		return malloc_general(size, caller);
+	size_t granule = heap.is_quick && granules <= FAST_BINS ? fast_bin_pop(granules) : NONE;
+	if (UNLIKELY(granule == NONE))
+		granule = block_take_existing(granules, FOR_MALLOC);
+	if (UNLIKELY(granule == NONE))
+		return malloc_general(size, caller);
+	take_note(granule, granules, size, caller);
+	return block_virtual(granule);
+}
+
 /* Where neither policy has a fast path for the size. */
 static NOINLINE void *malloc_other(size_t size, const void *caller)
 {
 	if (!is_fast())
-		return malloc_general(size, caller);
+		return malloc_noted(size, caller);
 	if (!heap.is_quick || size == 0)
 		return malloc_beyond(size);
 	const size_t granule = cache_get(granules_of(size));
@@ -5566,7 +5657,7 @@ static NOINLINE void *realloc_general(void *v_ptr, size_t size, const void *call
 	if (granule == NONE)
 		misuse_describe(&report, "mems_realloc", v_ptr);
 	else
-		error = request_error(size);
+		error = size_error(size); /* the journal has an entry for the block */
 	if (granule != NONE && error == 0) {
 		const size_t before = segment_size(granule);
 		to = block_resize(granule, granules_of(size), true);
@@ -5656,12 +5747,28 @@ static NOINLINE void free_beyond(size_t granule)
 	block_release(granule, leaf_read(leaf_of(granule)));
 }
 
+/* With history on, and one thread: as mems_free, and noted. */
+static NOINLINE void free_noted(void *v_ptr, const void *caller)
+{
+	const size_t granule = granule_of(v_ptr);
+	if (UNLIKELY(granule >= heap.noted_top || heap.look_due < 0 || granule == heap.root ||
+	             !is_block(granule, leaf_read(leaf_of(granule))))) {
+		free_general(v_ptr, caller);
+		return;
+	}
+	const uint64_t near = starts_after(granule);
+	const size_t size = near != 0 ? lowest_bit(near) + 1 : segment_size(granule);
+	live_forget(free_note(granule, size, caller));
+	if (near == 0 || !heap.is_quick || !fast_bin_push(granule, size))
+		free_beyond(granule);
+}
+
 /* First fit: where the HOLE that comes to be lies within a leaf. */
 static NOINLINE void free_first(void *v_ptr, const void *caller)
 {
 	const size_t granule = granule_of(v_ptr);
 	if (UNLIKELY(granule >= heap.fast_top || heap.look_due < 0 || granule == heap.root)) {
-		free_general(v_ptr, caller);
+		free_noted(v_ptr, caller);
 		return;
 	}
 	const struct leaf_bits bits = leaf_read(leaf_of(granule));
@@ -5916,8 +6023,7 @@ static size_t table_resident_bytes(const struct table *table)
 {
 	const uintptr_t page = os_page_bytes();
 	const uintptr_t memory = (uintptr_t)table->memory;
-	const bool is_first = table == &heap.tables[0] || table == &heap.journal.buckets;
-	const uintptr_t from = is_first ? round_down(memory, page) : round_up(memory, page);
+	const uintptr_t from = table == &heap.tables[0] ? round_down(memory, page) : round_up(memory, page);
 	const uintptr_t to = round_up(memory + table->committed_bytes, page);
 	return table->committed_bytes == 0 || to <= from ? 0 : resident_bytes((char *)from, to - from);
 }
@@ -5925,9 +6031,9 @@ static size_t table_resident_bytes(const struct table *table)
 static size_t journal_resident_bytes(void)
 {
 	const struct journal *journal = &heap.journal;
-	size_t bytes = table_resident_bytes(&journal->buckets) +
-	               resident_bytes(journal->blocks.memory, journal->blocks.mapped_bytes) +
-	               resident_bytes(journal->sites.memory, journal->sites.mapped_bytes);
+	size_t bytes = resident_bytes(journal->blocks.memory, journal->blocks.bytes) +
+	               resident_bytes(journal->buckets.memory, journal->buckets.bytes) +
+	               resident_bytes(journal->sites.memory, journal->sites.bytes);
 	if (journal->events != NULL)
 		bytes += resident_bytes((char *)journal->events, events_bytes());
 	return bytes;
@@ -5984,9 +6090,9 @@ static void origin_print_json(size_t granule, FILE *out)
 {
 	const bool has_history = heap.journal.event_slots != 0 && is_live(granule);
 	const struct live_block *block = has_history ? live_at_granule(granule) : NULL;
-	if (block == NULL || live_call(block) == 0)
+	if (block == NULL || block->call == 0)
 		return;
-	fprintf(out, ",\"call\":%" PRIu64, live_call(block));
+	fprintf(out, ",\"call\":%" PRIu64, (uint64_t)block->call);
 	if (site_at(block->site)->label != NULL)
 		label_print_json(site_at(block->site)->label, out);
 }

@@ -61,7 +61,8 @@ static bool heap_read(const struct core *core, uint64_t address)
 	if (!is_bool(found, offsetof(struct heap, is_started)) ||
 	    !is_bool(found, offsetof(struct heap, is_quick)) ||
 	    !is_bool(found, offsetof(struct heap, is_watched)) ||
-	    !is_bool(found, offsetof(struct heap, journal.is_on)))
+	    !is_bool(found, offsetof(struct heap, journal.is_on)) ||
+	    !is_bool(found, offsetof(struct heap, journal.has_wrapped)))
 		return false;
 	memcpy(&heap, found, sizeof(found));
 	return true;
@@ -293,60 +294,61 @@ static void labels_copy(const struct look *look, struct site *sites, size_t coun
 /* Whether the events are some that a heap can have had. */
 static bool events_are_sound(const struct journal *journal, const struct event *events)
 {
-	if (journal->event_count > journal->event_slots ||
-	    journal->next_event >= journal->event_slots ||
-	    (journal->event_count != journal->event_slots &&
-	     journal->event_count != journal->next_event))
+	const size_t count = journal->has_wrapped ? journal->event_slots : journal->next_event;
+	if (journal->next_event >= journal->event_slots)
 		return false;
-	for (size_t i = 0; i < journal->event_count; i++)
-		if (events[i].site >= journal->sites.count || events[i].kind > MEMS_FREED)
+	for (size_t i = 0; i < count; i++)
+		if (events[i].site >= journal->site_count || events[i].kind > MEMS_FREED)
 			return false;
 	return true;
 }
 
 /* Puts the entries of live blocks into buckets of our own; others, of a call that was not at its
- * end, are left out. */
+ * end, are left out, and those that were never used, which come after that of granule 0. */
 static void blocks_place(void)
 {
-	for (uint32_t i = 0; i < heap.journal.blocks.count; i++) {
-		struct live_block *const block = entry_at(i);
-		if (i == 0 || block->granule >= heap.top || block->site >= heap.journal.sites.count ||
-		    !is_block(block->granule, leaf_read(leaf_of(block->granule)))) {
-			block->granule = UINT32_MAX;
-			continue;
-		}
-		uint32_t *const bucket = bucket_of(block->granule);
-		block->next = *bucket;
-		*bucket = i;
+	for (uint32_t i = 1; i < heap.journal.entries; i++) {
+		const size_t granule = entry_at(i)->granule;
+		if (granule < heap.top && entry_at(i)->site < heap.journal.site_count &&
+		    is_block(granule, leaf_read(leaf_of(granule))) && *live_link(granule) == 0)
+			live_place(i, granule);
 	}
+}
+
+/* Copies the arrays of the journal that was found; false where they are not all there. */
+static bool arrays_copy(const struct look *look, const struct journal *found)
+{
+	const size_t sites = found->site_count;
+	copies.events = array_copy(look, found->events, found->event_slots, sizeof(struct event));
+	copies.blocks = array_copy(look, found->blocks.memory, found->entries,
+	                           sizeof(struct live_block));
+	copies.sites = array_copy(look, found->sites.memory, sites, sizeof(struct site));
+	if (copies.events == NULL || copies.blocks == NULL || copies.sites == NULL)
+		return false;
+	copies.buckets = calloc(found->entries, sizeof(uint32_t));
+	copies.labels = calloc(sites, sizeof(*copies.labels));
+	return copies.buckets != NULL && copies.labels != NULL &&
+	       events_are_sound(found, copies.events);
 }
 
 /* Takes over the journal that was found, if history was on and all of it is there. */
 static void journal_take(const struct look *look, const struct journal *found)
 {
-	struct table buckets = { .granules_log2 = lowest_bit(BUCKET_BYTES) - heap.shift };
-	if (found->event_slots == 0)
+	if (found->event_slots == 0 || found->entries < FIRST_ENTRIES ||
+	    !is_power_of_two(found->entries))
 		return;
-	copies.blocks = array_copy(look, found->blocks.memory, found->blocks.count,
-	                           sizeof(struct live_block));
-	copies.sites = array_copy(look, found->sites.memory, found->sites.count, sizeof(struct site));
-	copies.events = array_copy(look, found->events, found->event_slots, sizeof(struct event));
-	copies.buckets = calloc((heap.top >> buckets.granules_log2) + 1, sizeof(uint32_t));
-	copies.labels = calloc(found->sites.count, sizeof(*copies.labels));
-	if (copies.blocks == NULL || copies.sites == NULL || copies.events == NULL ||
-	    copies.buckets == NULL || copies.labels == NULL ||
-	    !events_are_sound(found, copies.events)) {
+	if (!arrays_copy(look, found)) {
 		copies_free();
 		return;
 	}
-	labels_copy(look, copies.sites, found->sites.count);
-	buckets.memory = copies.buckets;
+	labels_copy(look, copies.sites, found->site_count);
 	heap.journal = (struct journal){
-		.is_on = true, .calls = found->calls, .buckets = buckets,
-		.blocks = { .memory = copies.blocks, .count = found->blocks.count },
-		.sites = { .memory = copies.sites, .count = found->sites.count },
-		.events = copies.events, .event_slots = found->event_slots,
-		.event_count = found->event_count, .next_event = found->next_event };
+		.is_on = true, .calls = found->calls, .events = copies.events,
+		.event_slots = found->event_slots, .next_event = found->next_event,
+		.has_wrapped = found->has_wrapped, .blocks = { .memory = copies.blocks },
+		.entries = found->entries, .buckets = { .memory = copies.buckets },
+		.bucket_shift = 32 - lowest_bit(found->entries),
+		.sites = { .memory = copies.sites }, .site_count = found->site_count };
 	blocks_place();
 	fast_top_update();
 }

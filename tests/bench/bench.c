@@ -6,7 +6,8 @@
  *
  *     build/default/tests/bench/bench [OPTION...] WORK SUBJECT ALLOCATOR
  *
- * ALLOCATOR is first, quick, first-16 or quick-16 (MEMS_ALIGNMENT 16) with mems- or old- before it
+ * ALLOCATOR is first, quick, first-16 or quick-16 (MEMS_ALIGNMENT 16), first-history or quick-history
+ * (MEMS_HISTORY with room for 10,000 events) with mems- or old- before it
  * (which of them this is, linking has decided), none (the same calls of functions that do nothing:
  * what the loop itself costs) or any other name, which stands for malloc and free as the process
  * finds them: LD_PRELOAD says whose they are.
@@ -242,13 +243,15 @@ static void allocator_choose(struct job *job)
 {
 	bool is_quick = strstr(job->allocator, "quick") != NULL;
 	bool is_16 = strstr(job->allocator, "-16") != NULL;
+	bool has_history = strstr(job->allocator, "-history") != NULL;
 
 	job->is_mems =
 		strncmp(job->allocator, "mems-", 5) == 0 || strncmp(job->allocator, "old-", 4) == 0;
 	if (!job->is_mems)
 		return;
 	if (mems_option(MEMS_POLICY, is_quick ? MEMS_QUICK_FIT : MEMS_FIRST_FIT) != 0
-		|| mems_option(MEMS_ALIGNMENT, is_16 ? 16 : 8) != 0)
+		|| mems_option(MEMS_ALIGNMENT, is_16 ? 16 : 8) != 0
+		|| mems_option(MEMS_HISTORY, has_history ? 10000 : 0) != 0)
 		exit(EXIT_UNAVAILABLE);
 }
 

@@ -7,7 +7,8 @@
 #                           images; all of them
 # --traces "FILE..."        the traces to replay; tests/traces and ../shared/traces where present
 # --allocators "NAME..."    of none old-first old-quick mems-first mems-quick mems-first-16
-#                           mems-quick-16 glibc jemalloc tcmalloc mimalloc; all of them
+#                           mems-quick-16 glibc jemalloc tcmalloc mimalloc; all of them. Besides,
+#                           mems-first-history and mems-quick-history: with MEMS_HISTORY
 # --old WORKER              the worker linked with another mems.c, which old-first and old-quick are
 # --rounds N                how often every measurement is repeated; 5
 # --passes N                passes over a trace in one process; 5
@@ -114,6 +115,7 @@ install_package() {
 allocator_is_here() {
 	case $1 in
 	none | mems-first | mems-quick | mems-first-16 | mems-quick-16 | glibc) ;;
+	mems-first-history | mems-quick-history) ;;
 	jemalloc | tcmalloc | mimalloc) ;;
 	old-first | old-quick) [ -n "$old" ] || return ;;
 	*) usage ;;

@@ -8,6 +8,8 @@ BEGIN {
 	title["mems-quick"] = "MeMS quick fit"
 	title["mems-first-16"] = "first fit, 16"
 	title["mems-quick-16"] = "quick fit, 16"
+	title["mems-first-history"] = "first fit, history"
+	title["mems-quick-history"] = "quick fit, history"
 	large = 4 * 1024 * 1024
 }
 

@@ -4,7 +4,7 @@
  * When the OS relents the heap works again.
  *
  * The linker puts the functions below between the library and the OS: link with -Wl,--wrap=NAME
- * for mmap, mmap64, munmap, mprotect, madvise, mincore, getrlimit, getrlimit64 and getrusage.
+ * for mmap, mmap64, mremap, munmap, mprotect, madvise, mincore, getrlimit, getrlimit64 and getrusage.
  */
 #define _GNU_SOURCE
 #include <sys/mman.h>
@@ -31,6 +31,7 @@ static struct {
 	size_t refused;      /* of these */
 	size_t maps;         /* successful mappings that can be written to */
 	size_t mapped_bytes; /* the size of the last of these */
+	size_t unmaps;       /* successful munmaps */
 	size_t given_back;   /* bytes of pages that the OS may take back, */
 	size_t largest_given_back; /* and the most of them in one request */
 	size_t reserved;     /* bytes that were asked for without access */
@@ -64,6 +65,8 @@ void *__real_mmap(void *address, size_t bytes, int access, int flags, int file, 
 void *__wrap_mmap(void *address, size_t bytes, int access, int flags, int file, off_t offset);
 void *__real_mmap64(void *address, size_t bytes, int access, int flags, int file, off64_t offset);
 void *__wrap_mmap64(void *address, size_t bytes, int access, int flags, int file, off64_t offset);
+void *__real_mremap(void *address, size_t bytes, size_t more, int flags);
+void *__wrap_mremap(void *address, size_t bytes, size_t more, int flags);
 int __real_munmap(void *address, size_t bytes);
 int __wrap_munmap(void *address, size_t bytes);
 int __real_mprotect(void *address, size_t bytes, int access);
@@ -127,10 +130,17 @@ void *__wrap_mmap64(void *address, size_t bytes, int access, int flags, int file
 	return mapped(memory, writable_bytes, flags);
 }
 
+void *__wrap_mremap(void *address, size_t bytes, size_t more, int flags)
+{
+	return is_refused(more) ? MAP_FAILED : __real_mremap(address, bytes, more, flags);
+}
+
 int __wrap_munmap(void *address, size_t bytes)
 {
-	if (!is_refused(0))
+	if (!is_refused(0)) {
+		os.unmaps++;
 		return __real_munmap(address, bytes);
+	}
 	os.kept = address;
 	os.kept_bytes = bytes;
 	return -1;
@@ -226,6 +236,14 @@ static void prepare_some_pages(void)
 static void prepare_200_pages(void)
 {
 	hold(200 * PAGE);
+}
+
+/* As many blocks as a history has room for before it grows. */
+static void prepare_full_history(void)
+{
+	hold(200 * PAGE);
+	for (size_t i = 0; i < 1022; i++)
+		take(8);
 }
 
 /* A block that can only move, and no room for it yet. */
@@ -363,6 +381,9 @@ static const struct scenario {
 	{"shrinking", prepare_200_pages, act_shrink, true},
 	{"looking", prepare_some_pages, act_look, true},
 	{"recording", prepare_nothing, act_record, false},
+	{"a block beyond the history's room", prepare_full_history, act_malloc_small, false},
+	{"shrinking with a full history", prepare_full_history, act_shrink, true},
+	{"free with a full history", prepare_full_history, act_free, true},
 };
 enum { SCENARIOS = sizeof scenarios / sizeof scenarios[0] };
 
@@ -373,10 +394,13 @@ static struct mems_stats stats_without_metadata(void)
 	return stats;
 }
 
-/* Runs a scenario with one kind of refusal; says whether anything was refused. */
-static bool run_scenario(const struct scenario *scenario, enum refusal refusal, size_t index)
+/* Runs a scenario with one kind of refusal; says whether anything was refused. What was mapped for a
+ * history may stay. */
+static bool run_scenario(const struct scenario *scenario, enum refusal refusal, size_t index,
+	size_t remembered)
 {
 	held_count = 0;
+	assert_int_equal(mems_option(MEMS_HISTORY, remembered), 0);
 	mems_init();
 	scenario->prepare();
 	char *const before = printed_text();
@@ -387,7 +411,7 @@ static bool run_scenario(const struct scenario *scenario, enum refusal refusal, 
 	const bool is_done = scenario->act();
 	const int error = errno;
 	const bool was_refused = os.refused != 0;
-	const bool has_mapped = os.maps != 0;
+	const bool has_mapped = os.maps > os.unmaps && remembered == 0;
 	if (os.kept_bytes != 0)
 		__real_munmap(os.kept, os.kept_bytes);
 	os_refuse(REFUSE_NONE, 0);
@@ -410,6 +434,7 @@ static bool run_scenario(const struct scenario *scenario, enum refusal refusal, 
 	assert_true(held_are_intact());
 	assert_sound();
 	mems_finish();
+	assert_int_equal(mems_option(MEMS_HISTORY, 0), 0);
 	return was_refused;
 }
 
@@ -417,9 +442,10 @@ static void every_refusal_is_survived(void **state)
 {
 	const struct scenario *const scenario = *state;
 	without_heap(NULL);
-	for (enum refusal refusal = REFUSE_ONE; refusal <= REFUSE_FROM; refusal++) {
+	for (unsigned kind = 0; kind < 4; kind++) {
 		size_t index = 0;
-		while (run_scenario(scenario, refusal, index))
+		while (run_scenario(scenario, kind % 2 == 0 ? REFUSE_ONE : REFUSE_FROM, index,
+			kind / 2 * 100))
 			index++;
 		assert_true(index < 1000);
 	}
