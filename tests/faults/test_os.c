@@ -411,7 +411,7 @@ static bool run_scenario(const struct scenario *scenario, enum refusal refusal, 
 	const bool is_done = scenario->act();
 	const int error = errno;
 	const bool was_refused = os.refused != 0;
-	const bool has_mapped = os.maps > os.unmaps && remembered == 0;
+	const bool has_mapped = os.maps > os.unmaps + (os.kept_bytes != 0) && remembered == 0;
 	if (os.kept_bytes != 0)
 		__real_munmap(os.kept, os.kept_bytes);
 	os_refuse(REFUSE_NONE, 0);
