@@ -7,8 +7,8 @@
 
 /* ---- The heap -------------------------------------------------------------------------------- */
 
-/* A block that quick fit remembers: a link of a list, by its number plus 1. */
-struct remembered {
+/* A block that quick fit remembers: a link of its list, which has the number of the next plus 1. */
+struct quick_link {
 	uintptr_t start;
 	size_t next; /* 0 at the end */
 };
@@ -22,7 +22,7 @@ struct placer {
 	uintptr_t rover;        /* next fit: where the last block taken ended */
 	size_t looked, mapped_bytes, process_bytes;
 	size_t quick[QUICK_LARGEST + 1]; /* the quick lists, by size / alignment */
-	struct remembered *pool;         /* their links */
+	struct quick_link *pool;         /* their links */
 	size_t pool_count, pool_room;
 	size_t unused_links; /* of the pool: a list of its own */
 	size_t quick_blocks;
@@ -295,7 +295,7 @@ static size_t *quick_list(struct placer *placer, size_t size)
 static uintptr_t quick_pop(struct placer *placer, size_t *list)
 {
 	size_t number = *list;
-	struct remembered *link = &placer->pool[number - 1];
+	struct quick_link *link = &placer->pool[number - 1];
 
 	*list = link->next;
 	link->next = placer->unused_links;
@@ -316,7 +316,7 @@ static void quick_push(struct placer *placer, size_t *list, uintptr_t start)
 		number = ++placer->pool_count;
 	else
 		placer->unused_links = placer->pool[number - 1].next;
-	placer->pool[number - 1] = (struct remembered){start, *list};
+	placer->pool[number - 1] = (struct quick_link){start, *list};
 	*list = number;
 	placer->quick_blocks++;
 }

@@ -2,7 +2,8 @@
 
 include_folders += sample/replay $(build)/sample/replay
 
-replay_parts := compare compare_draw engine mems-replay name placer progress ranges replay svg timeline trace
+replay_parts := compare compare_draw engine mems-replay name number placer progress ranges \
+	remembered replay svg timeline trace
 textbook := $(build)/sample/textbook.o $(build)/sample/textbook_look.o
 exercises := $(sort $(wildcard sample/exercises/*.trace))
 

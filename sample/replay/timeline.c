@@ -17,6 +17,14 @@
  *                          for the first, in units of the alignment; not for f and g. A call that
  *                          gave NULL has a unit before the heap's start, and does not count as last
  *
+ * Of the library's quick fit there is a second text, with what it remembers after each call
+ * (remembered.h):
+ *
+ *   count * 2 + flush   count: of HOLEs that follow; flush: 1 where no other HOLE has any
+ *   signed distance     for each of these: from the HOLE before to its start, in units of the
+ *                       alignment; for the first ever, from the heap's start
+ *   bytes               that are remembered, in the same units
+ *
  * Labels are listed where they change: [the call from which on, the label or null]. Mistakes are
  * [the call after which, the function, the address].
  *
@@ -33,7 +41,9 @@
 #include <string.h>
 
 #include "name.h"
+#include "number.h"
 #include "progress.h"
+#include "remembered.h"
 #include "replay.h"
 #include "timeline_page.h"
 
@@ -57,7 +67,8 @@ struct history {
 	FILE *out;
 	const struct timeline *timeline;
 	struct replay replay;
-	struct part ids, nodes, labels;
+	struct part ids, nodes, labels, quick;
+	struct remembered remembered;
 	bool has_ids;        /* other than the numbers of the blocks */
 	size_t calls;        /* written so far */
 	size_t blocks;       /* that these were about */
@@ -84,27 +95,7 @@ static void text_write(FILE *out, const char *text)
 	putc('"', out);
 }
 
-/* ---- Numbers --------------------------------------------------------------------------------- */
-
-/* Returns how many digits it wrote. */
-static size_t number_write(FILE *out, uint64_t number)
-{
-	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+-";
-	size_t count = 1;
-
-	for (; number >= 32; number /= 32, count++)
-		putc(digits[32 + number % 32], out);
-	putc(digits[number], out);
-	return count;
-}
-
-/* Writes to - from, in 64 bits with a sign. */
-static size_t distance_write(FILE *out, uint64_t from, uint64_t to)
-{
-	uint64_t distance = to - from;
-
-	return number_write(out, distance <= INT64_MAX ? distance * 2 : (from - to) * 2 - 1);
-}
+/* ---- Calls ----------------------------------------------------------------------------------- */
 
 static unsigned logarithm(size_t power_of_two)
 {
@@ -116,8 +107,6 @@ static unsigned logarithm(size_t power_of_two)
 	}
 	return result;
 }
-
-/* ---- Calls ----------------------------------------------------------------------------------- */
 
 /* Notes the id of a block that is new. */
 static void id_note(struct history *history)
@@ -206,6 +195,40 @@ static void nodes_note(struct history *history)
 	}
 }
 
+static bool has_remembered(const struct history *history)
+{
+	const struct timeline *timeline = history->timeline;
+
+	return timeline->engine->has_memory && timeline->options.policy == QUICK_FIT;
+}
+
+/* The block that a call is about, as it is before it: nothing for a new one. */
+static struct mems_segment block_before(const struct history *history, const struct trace_op *op)
+{
+	const struct replay *replay = &history->replay;
+	struct mems_segment block = {.start = 0};
+
+	if ((op->kind == 'r' || op->kind == 'f') && op->block < replay->block_slots)
+		history->timeline->engine->segment_at(replay->blocks[op->block].v_ptr, &block);
+	return block;
+}
+
+/* Notes what quick fit remembers after the last call. before: its block, as it was then. */
+static void remembered_note(struct history *history, const struct trace_op *op,
+                            struct mems_segment before)
+{
+	uintptr_t result = (uintptr_t)history->replay.result;
+	bool is_freed = result != 0 && (op->kind == 'f' || (op->kind == 'r' && result != before.start));
+	struct change change = {
+		.taken = op->kind == 'f' ? 0 : result,
+		.freed = is_freed ? before.start : 0,
+		.freed_bytes = is_freed ? before.size : 0,
+		.is_trim = op->kind == 'g',
+	};
+
+	history->bytes += remembered_write(&history->remembered, &change, history->quick.out);
+}
+
 /* ---- What the tests of the page compare it with ---------------------------------------------- */
 
 /* The text of the chains, or for many segments a sum over it (FNV-1a). */
@@ -226,6 +249,10 @@ static int walk_visit(const struct mems_segment *segment, void *context)
 	                      walk->segments == 0 ? "" : " ",
 	                      segment->start == segment->node_start ? "N " : "",
 	                      segment->type == MEMS_PROCESS ? 'P' : 'H', segment->start, segment->end);
+
+	if (segment->remembered_bytes != 0)
+		length += snprintf(text + length, sizeof text - (size_t)length, "+%zu",
+		                   segment->remembered_bytes);
 
 	for (int i = 0; i < length; i++)
 		walk->sum = (walk->sum ^ (unsigned char)text[i]) * UINT32_C(16777619);
@@ -281,12 +308,17 @@ static int calls_write(struct history *history)
 	walk_write(history);
 	for (size_t i = 0; i < trace->count && history->bytes < CALLS_BYTES_MAX; i++) {
 		const struct trace_op *op = &trace->ops[i];
+		struct mems_segment before = {.start = 0};
 
+		if (has_remembered(history))
+			before = block_before(history, op);
 		if (!replay_op(&history->replay, op))
 			return -1;
 		call_write(history, op, (uintptr_t)history->replay.result);
 		label_note(history, op);
 		nodes_note(history);
+		if (has_remembered(history))
+			remembered_note(history, op, before);
 		walk_write(history);
 		progress_show(i, trace->count);
 	}
@@ -324,7 +356,7 @@ static int page_write(struct history *history)
 {
 	FILE *out = history->out;
 	bool is_complete = part_begin(&history->ids) && part_begin(&history->nodes) &&
-	                   part_begin(&history->labels);
+	                   part_begin(&history->labels) && part_begin(&history->quick);
 	int result = is_complete ? 0 : -1;
 
 	fwrite(page_head, 1, sizeof page_head, out);
@@ -335,12 +367,14 @@ static int page_write(struct history *history)
 	is_complete = part_end(&history->ids) && is_complete;
 	is_complete = part_end(&history->nodes) && is_complete;
 	is_complete = part_end(&history->labels) && is_complete;
+	is_complete = part_end(&history->quick) && is_complete;
 	if (!is_complete) {
 		fprintf(stderr, "%s: no memory for the history of the heap\n", history->timeline->name);
 		return -1;
 	}
-	fprintf(out, "\",\n\"ids\":\"%s\",\n\"nodes\":[%s],\n\"labels\":[%s],\n",
-	        history->has_ids ? history->ids.text : "", history->nodes.text, history->labels.text);
+	fprintf(out, "\",\n\"ids\":\"%s\",\n\"nodes\":[%s],\n\"labels\":[%s],\n\"remembered\":\"%s\",\n",
+	        history->has_ids ? history->ids.text : "", history->nodes.text, history->labels.text,
+	        history->quick.text);
 	mistakes_write(history);
 	fprintf(out, "}\n");
 	fwrite(page_tail, 1, sizeof page_tail, out);
@@ -361,6 +395,11 @@ int timeline_write(FILE *out, const struct timeline *timeline)
 			.limit = timeline->options.limit,
 			.page_size = timeline->options.page_size,
 		},
+		.remembered = {
+			.engine = timeline->engine,
+			.alignment = timeline->options.alignment,
+			.last = timeline->options.start,
+		},
 		.last = timeline->options.start,
 		.nodes_end = timeline->options.start - 1,
 	};
@@ -370,5 +409,7 @@ int timeline_write(FILE *out, const struct timeline *timeline)
 	free(history.ids.text);
 	free(history.nodes.text);
 	free(history.labels.text);
+	free(history.quick.text);
+	remembered_release(&history.remembered);
 	return result;
 }

@@ -72,7 +72,8 @@ function recordingSource() {
 	return new Source({
 		kind: 'recording', name: data.name.split('/').pop(), calls,
 		options: {policy, alignment, start, page, limit},
-		recorded: results && {results, nodes: data.nodes}, names: ids || [],
+		recorded: results && {results, nodes: data.nodes, remembered: rememberedRead(data)},
+		names: ids || [],
 		mistakes: data.mistakes,
 		nameOf: block => ids ? ids[block] : String(block),
 		physicalOf: (node, address) => !physical[node.index] ? '' :
@@ -142,9 +143,8 @@ function boxHtml(s, isChanged, borders, whole) {
 	for (let i = 1; i < borders.length; i++)
 		if (borders[i - 1] >= s.start && borders[i] <= s.end + 1)
 			wide += weight(borders[i] - borders[i - 1]);
-	const look = s.kind === PROCESS ? 'process' : s.kind === QUICK ? 'quick' : 'hole';
-	return `<div class="box ${look}${isChanged ? '' : ' aside'}" ` +
-		`style="width:${wide / whole * 100}%"><span>${typeOf(s)} ${s.size}</span>` +
+	return `<div class="box ${classesOf(s)}${isChanged ? '' : ' aside'}" ` +
+		`style="width:${wide / whole * 100}%${styleOf(s)}"><span>${typeOf(s)} ${s.size}</span>` +
 		`<small><span>${s.start}–${s.end}</span></small></div>`;
 }
 
@@ -263,14 +263,18 @@ function mapShow(told) {
 
 function showHeap(told) {
 	const heap = heapNow();
+	const remembered = heap.rememberedBytes();
 	$('heap-line').textContent = `${bytes(heap.mapped)} mapped in ` +
 		`${plural(heap.nodes.length, 'main node')}: ` +
 		`${many(heap.segments - heap.holes.count - heap.quickBlocks)} PROCESS and ` +
-		`${many(heap.shownHoles)} HOLE segments` + (heap.quickBlocks ?
-		`; in these, ${plural(heap.quickBlocks, 'block')} that quick fit remembers` : '');
+		`${many(heap.shownHoles)} HOLE segments` +
+		(remembered ? `; of these, quick fit remembers ${bytes(remembered)}` : '');
 	map.draw(heap, mapShow(told));
 	const legend = ['<span><i class="key process"></i>PROCESS: in use, #3 is block 3</span>',
 		'<span><i class="key hole"></i>HOLE: free</span>'];
+	if (heap.options.policy === 'recorded')
+		legend.push('<span><i class="key hole kept" style="--kept:50%"></i>HOLE that quick fit ' +
+			'remembers in part: as far as it is filled</span>');
 	if (heap.options.policy === 'quick_fit')
 		legend.push('<span><i class="key quick"></i>free, but remembered by quick fit</span>');
 	legend.push('<span><i class="key mixed" style="--full:50%"></i>several, too narrow to be ' +
@@ -289,6 +293,8 @@ function infoHtml(s) {
 	];
 	const physical = physicalOf(s.start);
 	const made = madeText(s, view.source.calls, nameOf);
+	if (keptOf(s))
+		rows.push(['Remembered', `${bytes(s.remembered)}, for requests of just that size`]);
 	if (s.kind === PROCESS)
 		rows.push(['Block', escapeHtml(nameOf(s.block))]);
 	if (physical)
@@ -312,10 +318,11 @@ function contentsHtml(s) {
 
 function itemHtml(s, isCurrent) {
 	const changed = s.call === view.k && view.k > 0 && !view.asking ? ', changed' : '';
-	const look = s.kind === PROCESS ? 'process' : s.kind === QUICK ? 'quick' : 'hole';
-	const name = s.kind === PROCESS ? `, block ${nameOf(s.block)}` : '';
+	const name = s.kind === PROCESS ? `, block ${nameOf(s.block)}` :
+		keptOf(s) ? `, ${many(s.remembered)} remembered` : '';
 	return `<li><button data-start="${s.start}" data-end="${endOf(s)}"` +
-		`${isCurrent ? ' aria-current="true"' : ''}><i class="${look}"></i>` +
+		`${isCurrent ? ' aria-current="true"' : ''}><i class="${classesOf(s)}" ` +
+		`style="${styleOf(s).slice(1)}"></i>` +
 		`<b class="mono">${textOf(s)}</b> <span>${bytes(s.size)}${escapeHtml(name)}${changed}</span>` +
 		`<span class="soft">${escapeHtml(madeText(s, view.source.calls, nameOf))}</span>` +
 		'</button></li>';
@@ -836,6 +843,7 @@ function showTip(button, x, y, where) {
 	else
 		tip.innerHTML = `<b>${textOf(s)}</b><br>${bytes(s.size)}` +
 			`${s.kind === PROCESS ? `, block ${escapeHtml(nameOf(s.block))}` : ''}` +
+			`${keptOf(s) ? `, of which ${many(s.remembered)} are remembered` : ''}` +
 			`${physical ? `, physical ${physical}` : ''}${made ? `<br>${escapeHtml(made)}` : ''}`;
 	tip.hidden = false;
 	tip.style.left = `${Math.max(4, Math.min(x + 14, innerWidth - tip.offsetWidth - 8))}px`;

@@ -189,7 +189,8 @@ class Heap {
 
 	segment(node, kind, start, size) {
 		this.segments++;
-		return {kind, start, size, node, previous: null, next: null, block: -1, call: this.calls};
+		return {kind, start, size, node, previous: null, next: null, block: -1, call: this.calls,
+			remembered: 0};
 	}
 
 	/* Cuts a segment that is in no list in two: this size, and the rest, which is returned. */
@@ -209,6 +210,7 @@ class Heap {
 	merge(first) {
 		const rest = first.next;
 		first.size += rest.size;
+		first.remembered += rest.remembered;
 		first.call = this.calls;
 		first.next = rest.next;
 		if (first.next)
@@ -251,6 +253,7 @@ class Heap {
 			this.holes.add(this.split(block, size));
 		this.shownHoles += Heap.freeBeside(block) - 1;
 		block.kind = PROCESS;
+		block.remembered = 0;
 		block.call = this.calls;
 		return block;
 	}
@@ -365,6 +368,16 @@ class Heap {
 		for (const size of sizes)
 			while (this.quick.has(size))
 				this.free(this.pop(size));
+	}
+
+	/* What a recording says of the library's own quick fit after a call: the bytes of HOLEs that it
+	 * remembers, [start, bytes] for those that have changed. isFlushed: no other HOLE has any. */
+	remember({isFlushed, holes}) {
+		if (isFlushed)
+			for (const hole of this.holes)
+				hole.remembered = 0;
+		for (const [start, bytes] of holes)
+			this.holes.at(start).remembered = bytes;
 	}
 
 	/* ---- Blocks ---- */
@@ -500,6 +513,15 @@ class Heap {
 				yield segment;
 	}
 
+	/* How many bytes are free, but kept for requests of a certain size. */
+	rememberedBytes() {
+		let sum = this.quickBytes;
+		if (this.options.policy === 'recorded')
+			for (const hole of this.holes)
+				sum += hole.remembered;
+		return sum;
+	}
+
 	/* The largest HOLE as all who look see it. */
 	largestShown() {
 		let largest = 0;
@@ -515,7 +537,8 @@ class Heap {
 		return largest;
 	}
 
-	/* The chains in a line: "N P1000-1999 H2000-5095 N ...", QUICK shown as part of a HOLE. */
+	/* The chains in a line: "N P1000-1999 H2000-5095 N ...", QUICK shown as part of a HOLE. What a
+	 * recording says that is remembered of a HOLE follows it: "H2000-5095+104". */
 	text() {
 		const words = [];
 		for (const node of this.nodes) {
@@ -526,7 +549,8 @@ class Heap {
 				if (s.kind !== PROCESS && isFree)
 					words[words.length - 1] = words[words.length - 1].replace(/-.*/, `-${end}`);
 				else
-					words.push(`${s.kind === PROCESS ? 'P' : 'H'}${s.start}-${end}`);
+					words.push(`${s.kind === PROCESS ? 'P' : 'H'}${s.start}-${end}` +
+						(s.remembered ? `+${s.remembered}` : ''));
 				isFree = s.kind !== PROCESS;
 			}
 		}
@@ -543,7 +567,7 @@ class Heap {
 			process: this.process, looked: this.looked, shownHoles: this.shownHoles,
 			sizes: new Float64Array(segments),
 			blocks: new Int32Array(segments), madeBy: new Int32Array(segments),
-			isHole: new Uint8Array(segments), quick: [],
+			isHole: new Uint8Array(segments), quick: [], remembered: [],
 		};
 		const numbers = new Map();
 		let i = 0;
@@ -553,6 +577,8 @@ class Heap {
 				saved.blocks[i] = s.block;
 				saved.madeBy[i] = s.call;
 				saved.isHole[i] = s.kind === HOLE ? 1 : 0;
+				if (s.remembered)
+					saved.remembered.push([s.start, s.remembered]);
 				if (s.kind === QUICK)
 					numbers.set(s, i);
 			}
@@ -605,6 +631,7 @@ class Heap {
 			this.holes.chunks.push(chunk);
 		}
 		this.holes.count = holes.length;
+		this.remember({isFlushed: false, holes: saved.remembered});
 		for (const [size, list] of saved.quick) {
 			this.quick.set(size, list.map(i => all[i]));
 			for (const i of list)

@@ -146,6 +146,23 @@ function callsRead(data) {
 	return {calls, results};
 }
 
+/* What quick fit remembers after each call (see timeline.c), or null: for each call null or
+ * {isFlushed, holes} with a [start, bytes] for each HOLE that has changed. */
+function rememberedRead({remembered, start, alignment}) {
+	const numbers = new Numbers(remembered);
+	const all = [null];
+	let last = start;
+	while (!numbers.isAtEnd) {
+		const head = numbers.next();
+		const holes = Array.from({length: Math.floor(head / 2)}, () => {
+			last += numbers.signed() * alignment;
+			return [last, numbers.next() * alignment];
+		});
+		all.push(head === 0 ? null : {isFlushed: head % 2 === 1, holes});
+	}
+	return remembered ? all : null;
+}
+
 /* The names that a trace gives to its blocks, as texts. */
 function idsRead(text) {
 	const numbers = new Numbers(text);
@@ -167,8 +184,8 @@ const SLICE_CALLS = 64; /* between two looks at the clock */
 
 /* Calls on a heap. Knows what each call gave, and what the heap measured after it. */
 class Run {
-	/* recorded: {results, nodes: [[call, pages]]} where the library made the calls, or null. Its
-	 * quick fit has rules of its own, which the policy "recorded" stands for. */
+	/* recorded: {results, nodes: [[call, pages]], remembered} where the library made the calls, or
+	 * null. Its quick fit has rules of its own, which the policy "recorded" stands for. */
 	constructor(calls, options, recorded) {
 		this.calls = calls;
 		this.options = recorded && options.policy === 'quick_fit' ?
@@ -210,7 +227,10 @@ class Run {
 		const number = heap.calls + 1;
 		const recorded = this.recorded && {address: this.recorded.results[number],
 			pages: [...(this.newPages.get(number) || [])]};
-		return heap.call(this.calls.get(number), recorded);
+		const result = heap.call(this.calls.get(number), recorded);
+		if (this.recorded && this.recorded.remembered && this.recorded.remembered[number])
+			heap.remember(this.recorded.remembered[number]);
+		return result;
 	}
 
 	note(heap, result) {
@@ -304,5 +324,5 @@ function differences(one, other) {
 if (typeof module !== 'undefined') {
 	const engine = require('./engine.js');
 	Object.assign(globalThis, engine);
-	module.exports = {Calls, Numbers, Run, callsRead, idsRead, differences};
+	module.exports = {Calls, Numbers, Run, callsRead, idsRead, rememberedRead, differences};
 }

@@ -105,7 +105,9 @@ class HeapMap {
 	words(s, width) {
 		const name = s.kind === PROCESS && s.block >= 0 ? ` #${this.nameOf(s.block)}` : '';
 		const type = s.kind === QUICK ? 'remembered' : typeOf(s);
-		const words = [`${type} ${s.size}${name}`, `${s.size}${name}`, name.trim(), String(s.size)];
+		const kept = keptOf(s) ? `, ${s.remembered} remembered` : '';
+		const words = [`${type} ${s.size}${name}${kept}`, `${type} ${s.size}${name}`,
+			`${s.size}${name}`, name.trim(), String(s.size)];
 		const sign = this.isElsewhere(s) ? '≠ ' : '';
 		const found = words.find(w => w && (sign + w).length * LETTER + 8 <= width);
 		return found ? sign + found : sign.length * LETTER < width ? sign.trim() : '';
@@ -121,7 +123,8 @@ class HeapMap {
 		const name = mark.kind === PROCESS && mark.block >= 0 ?
 			`, block ${this.nameOf(mark.block)}` : '';
 		return `${textOf(mark)}, ${bytes(mark.size)}${name}` +
-			`${mark.kind === QUICK ? ', remembered' : ''}${extra}`;
+			`${mark.kind === QUICK ? ', remembered' : ''}` +
+			`${keptOf(mark) ? `, of which ${many(mark.remembered)} are remembered` : ''}${extra}`;
 	}
 
 	changedOf(mark) {
@@ -137,18 +140,19 @@ class HeapMap {
 		const left = Math.max(0, (mark.start - window.from) * scale);
 		const right = Math.min(width, (end + 1 - window.from) * scale);
 		const wide = Math.max(1, right - left - (isSum(mark) ? 0 : 1));
-		const look = isSum(mark) ? 'mixed' : mark.kind === PROCESS ? 'process' :
-			mark.kind === QUICK ? 'quick' : 'hole';
+		const look = isSum(mark) ? 'mixed' : lookOf(mark);
 		const changed = this.changedOf(mark), order = isSum(mark) ? null :
 			this.orders.get(mark.start);
 		const chosen = this.chosen !== null && mark.start <= this.chosen && this.chosen <= end;
 		const asked = !isSum(mark) && mark.kind === PROCESS && mark.block === this.asked;
-		const classes = `seg ${look}${changed ? ' changed' : ''}${chosen ? ' selected' : ''}` +
+		const classes = `seg ${isSum(mark) ? look : classesOf(mark)}${changed ? ' changed' : ''}${chosen ? ' selected' : ''}` +
 			`${this.differsOf(mark) ? ' differs' : ''}${asked ? ' asked' : ''}`;
-		const full = isSum(mark) ? `;--full:${percent(mark.process, mark.size)}%` : '';
+		const full = isSum(mark) ? `;--full:${percent(mark.process, mark.size)}%` :
+			styleOf(mark);
 		const shown = isSum(mark) ? '' : this.words(mark, wide);
 		return `<button class="${classes}" tabindex="-1" data-start="${mark.start}" ` +
-			`data-end="${end}" data-look="${look}" aria-label="${escapeHtml(this.label(mark))}" ` +
+			`data-end="${end}" data-look="${look}" ` +
+			`data-remembered="${mark.remembered || 0}" aria-label="${escapeHtml(this.label(mark))}" ` +
 			`style="left:${left.toFixed(2)}px;width:${wide.toFixed(2)}px${full}">` +
 			`${shown ? `<span>${escapeHtml(shown)}</span>` : ''}</button>` +
 			(changed && !isSum(mark) && !order ?

@@ -349,8 +349,23 @@ function rightNow(after, block, old, right) {
 /* All that quick fit remembers is merged. */
 function trimTell(before) {
 	return {badges: ['trim'], search: null, strips: [], effect: {type: 'nothing'},
-		lines: [before.quickBlocks === 0 ? 'Nothing is remembered here, so nothing changes.' :
-			`The ${plural(before.quickBlocks, 'block')} that quick fit remembers are merged.`]};
+		lines: [before.rememberedBytes() === 0 ? 'Nothing is remembered here, so nothing changes.' :
+			before.quickBlocks === 0 ? `The ${bytes(before.rememberedBytes())} that quick fit ` +
+				'remembers are merged: the chains show them so already.' :
+				`The ${plural(before.quickBlocks, 'block')} that quick fit remembers are merged.`]};
+}
+
+/* What a recording says of the library's own quick fit, beside what the chains show. */
+function rememberedLines(run, after, told, freed) {
+	const noted = run.recorded && run.recorded.remembered && run.recorded.remembered[after.calls];
+	const hole = freed === null ? null : segmentAt(after, freed.start);
+	const lines = [];
+	if (noted && noted.isFlushed)
+		lines.push('Before that, all that quick fit remembered was merged for good.');
+	if (noted && hole !== null && keptOf(hole))
+		lines.push(`Of ${textOf(hole)}, quick fit remembers ${bytes(hole.remembered)} for requests ` +
+			'of just the sizes that were freed: placement treats these as taken.');
+	return {...told, lines: [...told.lines, ...lines]};
 }
 
 /* A call of the program's with an address that was not a block's, in this state of the heap. */
@@ -391,11 +406,14 @@ function tell(run, number) {
 		return failureTell(before, call, old, before.round(call.size));
 	if (call.kind === 'f') {
 		const told = freeTell(was.old, was.left, was.right, segmentAt(after, was.old.start), after);
-		return {...told, search: null, strips: told.strips(was.wide)};
+		return rememberedLines(run, after, {...told, search: null, strips: told.strips(was.wide)},
+			was.old);
 	}
 	const block = after.blocks[call.block];
-	return call.kind === 'r' ? reallocTell(before, after, call, was, block) :
-		allocationTell(before, after, call, block, false);
+	const isMoved = call.kind === 'r' && block.start !== was.old.start;
+	return rememberedLines(run, after, call.kind === 'r' ?
+		reallocTell(before, after, call, was, block) :
+		allocationTell(before, after, call, block, false), isMoved ? was.old : null);
 }
 
 if (typeof module !== 'undefined') {

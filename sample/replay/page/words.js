@@ -13,9 +13,18 @@ const POLICY_NAMES = {first_fit: 'first fit', next_fit: 'next fit', best_fit: 'b
 
 /* A copy of a segment that stays as it is. QUICK is a HOLE that is remembered. */
 function copyOf(segment) {
-	const {kind, start, size, block, call} = segment;
-	return {kind, start, size, block, call, end: start + size - 1, node: segment.node.index};
+	const {kind, start, size, block, call, remembered} = segment;
+	return {kind, start, size, block, call, remembered, end: start + size - 1,
+		node: segment.node.index};
 }
+
+/* The classes of a segment, and its style: of a HOLE that is remembered in part, how much of it. */
+const lookOf = segment => segment.kind === PROCESS ? 'process' : segment.kind === QUICK ? 'quick' :
+	'hole';
+const keptOf = segment => segment.kind === HOLE && segment.remembered > 0;
+const classesOf = segment => `${lookOf(segment)}${keptOf(segment) ? ' kept' : ''}`;
+const styleOf = segment => keptOf(segment) ?
+	`;--kept:${percent(segment.remembered, segment.size)}%` : '';
 
 const endOf = segment => segment.start + segment.size - 1;
 const typeOf = segment => segment.kind === PROCESS ? 'PROCESS' : 'HOLE';
@@ -47,5 +56,5 @@ function madeText(segment, calls, nameOf) {
 }
 
 if (typeof module !== 'undefined')
-	module.exports = {many, plural, bytes, percent, escapeHtml, POLICY_NAMES, copyOf, endOf, typeOf,
-		textOf, callText, madeText};
+	module.exports = {many, plural, bytes, percent, escapeHtml, POLICY_NAMES, copyOf, lookOf,
+		keptOf, classesOf, styleOf, endOf, typeOf, textOf, callText, madeText};

@@ -15,11 +15,13 @@ const CONTRAST = 4.5;  /* the least, of text against what is behind it */
 const TEXT_PIXELS = 12;
 const WIDTHS = [375, 1280, 1920];
 
-/* What is shown, by name: an address after "#", and what is done then. */
+/* What is shown, by name: an address after "#", what is done then, and the policy of the recording,
+ * first fit if none is named. */
 const VIEWS = {
 	start: ['call=0', ''],
 	watch: ['call=14', 'document.querySelector("#map .seg").click()'],
 	quick: ['call=11&policy=quick_fit', ''],
+	recorded: ['call=11', 'document.querySelector("#map .kept").click()', 'quick_fit'],
 	compare: ['call=16&mode=compare&policies=first_fit,next_fit,best_fit,worst_fit', ''],
 	question: ['call=8&mode=predict', 'document.getElementById("next").click()'],
 	right: ['call=7&mode=predict', 'document.getElementById("next").click(); ' +
@@ -106,10 +108,10 @@ function pixelValues(png) {
 	return new Set(zlib.inflateSync(Buffer.concat(parts))).size;
 }
 
-async function testView(html, name, width, scheme) {
-	const [hash, script] = VIEWS[name];
+async function testView(pages, name, width, scheme) {
+	const [hash, script, policy] = VIEWS[name];
 	await suite.browser.resize(width, width < 500 ? 2600 : 1400);
-	await suite.open(html, hash);
+	await suite.open(pages[policy || 'first_fit'], hash);
 	await suite.until('!timeline.isWorking');
 	await suite.get(`(() => { ${script} })()`);
 	const texts = await suite.get(TEXTS);
@@ -187,14 +189,18 @@ async function testFocus(html) {
 }
 
 run(async () => {
-	const html = path.join(folder, 'look.html');
-	fs.copyFileSync(pageOfText(SMALL), html);
+	const pages = {};
+	for (const policy of ['first_fit', 'quick_fit']) {
+		pages[policy] = path.join(folder, `look-${policy}.html`);
+		fs.copyFileSync(pageOfText(SMALL, '--policy', policy), pages[policy]);
+	}
+	const html = pages.first_fit;
 	for (const scheme of ['light', 'dark']) {
 		suite = await Suite.start(1280, 1000, scheme === 'dark');
 		for (const width of WIDTHS)
 			for (const name of Object.keys(VIEWS))
 				await suite.test(`${name}, ${width} pixels, ${scheme}`,
-					() => testView(html, name, width, scheme));
+					() => testView(pages, name, width, scheme));
 		if (scheme === 'light') {
 			await suite.test('a wide screen', () => testWide(html));
 			await suite.test('the accessibility tree', () => testNames(html));

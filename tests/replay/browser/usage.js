@@ -128,6 +128,29 @@ async function testPolicies() {
 	assert.match(await suite.text('#why'), /Best fit looks at all HOLEs/);
 }
 
+/* What the library's own quick fit remembers of HOLEs: in the picture, in words, in the legend. */
+async function testRemembered() {
+	await suite.open(pageOfText(`${SMALL}g\n`, '--policy', 'quick_fit'), 'call=7');
+	const hole = '#map .seg[data-start="2000"]';
+	assert.strictEqual(await suite.get(`document.querySelector('${hole}').className`),
+		'seg hole kept changed');
+	assert.match(await suite.get(`document.querySelector('${hole}').getAttribute('aria-label')`),
+		/^HOLE\[2000:2999\], 1,000 bytes, of which 1,000 are remembered, changed$/);
+	assert.match(await suite.text('#heap-line'), /; of these, quick fit remembers \d,000 bytes$/);
+	assert.match(await suite.text('#why'), /HOLE\[2000:2999\], quick fit remembers 1,000 bytes/);
+	assert.match(await suite.text('#legend'), /HOLE that quick fit remembers in part/);
+	await suite.click(hole);
+	assert.match(await suite.text('#info'), /Remembered\s+1,000 bytes, for requests of just/);
+	assert.match(await suite.text('#list [aria-current]'), /1,000 remembered/);
+	const kept = 'document.querySelectorAll("#map .kept").length';
+	assert.ok(await suite.get(kept) > 0);
+	await suite.get('timeline.go(25)');
+	assert.strictEqual(await suite.get(kept), 0, 'none after mems_trim');
+	assert.match(await suite.text('#why'), /bytes that quick fit remembers are merged/);
+	await suite.choose('#policy', 'first_fit');
+	assert.doesNotMatch(await suite.text('#legend'), /remembers/);
+}
+
 async function testLinks() {
 	const html = pageOfText(SMALL);
 	await suite.open(html, 'call=17');
@@ -589,7 +612,7 @@ run(async () => {
 	suite = await Suite.start(1280, 1000);
 	const tests = {'keys': testKeys, 'running, and the chart': testRun,
 		'keys in the picture': testSegmentKeys, 'what is told of a step': testStories,
-		'other policies': testPolicies, 'links': testLinks,
+		'other policies': testPolicies, 'what quick fit remembers': testRemembered, 'links': testLinks,
 		'labels and mistakes': testLabels, 'zoom': testZoom,
 		'many main nodes': testManyNodes, 'comparing': testCompare, 'what is compared': testMeasures,
 		'right predictions': testPredictRight, 'wrong predictions': testPredictWrong,
