@@ -16,6 +16,9 @@ const PROCESS = 1, HOLE = 2, QUICK = 3;
 const QUICK_LARGEST = 64 << 10; /* the largest block that a quick list takes */
 const QUICK_NODE_PAGES = 16;    /* the least that quick fit asks the system for */
 const CHUNK_MOST = 128;         /* HOLEs in a chunk of the free list */
+const JOURNAL_MOST = 256;       /* calls that can be taken back */
+const COUNTERS = ['rover', 'calls', 'segments', 'process', 'mapped', 'looked', 'trimmed', 'requested',
+	'shownHoles', 'quickBlocks', 'quickBytes'];
 
 /* ---- The free list --------------------------------------------------------------------------- */
 
@@ -183,6 +186,49 @@ class Heap {
 		this.trimmed = 0; /* the last call that emptied the quick lists */
 		this.requested = 0; /* the last call that needed a HOLE */
 		this.shownHoles = 0; /* what is free, QUICK merged with its neighbours as all who look see it */
+		this.journal = null; /* of the last calls, if it is kept: how to take each of them back */
+	}
+
+	/* ---- Taking calls back ---- */
+
+	/* A call begins. */
+	journalBegin({block}) {
+		const {journal} = this;
+		if (journal.length >= 2 * JOURNAL_MOST)
+			journal.splice(0, JOURNAL_MOST);
+		journal.push({counters: COUNTERS.map(name => this[name]), block,
+			segment: this.blocks[block], steps: []});
+	}
+
+	/* Notes how a change that was just made is taken back. */
+	note(step) {
+		if (this.journal)
+			this.journal[this.journal.length - 1].steps.push(step);
+	}
+
+	/* Notes a segment that is about to change. */
+	touch(segment) {
+		const {kind, block, call, remembered} = segment;
+		this.note(() => Object.assign(segment, {kind, block, call, remembered}));
+	}
+
+	/* Takes the last call back. */
+	undo() {
+		const {counters, block, segment, steps} = this.journal.pop();
+		while (steps.length > 0)
+			steps.pop()();
+		COUNTERS.forEach((name, i) => { this[name] = counters[i]; });
+		this.blocks[block] = segment;
+	}
+
+	addHole(hole) {
+		this.holes.add(hole);
+		this.note(() => this.holes.remove(hole));
+	}
+
+	removeHole(hole) {
+		this.holes.remove(hole);
+		this.note(() => this.holes.add(hole));
 	}
 
 	/* ---- Sub-chains ---- */
@@ -196,6 +242,8 @@ class Heap {
 	/* Cuts a segment that is in no list in two: this size, and the rest, which is returned. */
 	split(first, size) {
 		const rest = this.segment(first.node, first.kind, first.start + size, first.size - size);
+		this.touch(first);
+		this.note(() => Heap.join(first));
 		rest.previous = first;
 		rest.next = first.next;
 		if (rest.next)
@@ -209,13 +257,27 @@ class Heap {
 	/* The other way round: a segment swallows the one on its right. */
 	merge(first) {
 		const rest = first.next;
-		first.size += rest.size;
+		this.touch(first);
+		this.note(() => Heap.part(first, rest));
+		Heap.join(first);
 		first.remembered += rest.remembered;
 		first.call = this.calls;
+		this.segments--;
+	}
+
+	static join(first) {
+		const rest = first.next;
+		first.size += rest.size;
 		first.next = rest.next;
 		if (first.next)
 			first.next.previous = first;
-		this.segments--;
+	}
+
+	static part(first, rest) {
+		first.size -= rest.size;
+		first.next = rest;
+		if (rest.next)
+			rest.next.previous = rest;
 	}
 
 	/* How many neighbours of a segment are free: as many more HOLEs are shown when it is taken, less
@@ -228,29 +290,31 @@ class Heap {
 	/* Makes a HOLE of a segment, and merges it with those beside it. */
 	free(segment) {
 		this.shownHoles += 1 - Heap.freeBeside(segment);
+		this.touch(segment);
 		segment.kind = HOLE;
 		segment.block = -1;
 		segment.call = this.calls;
 		if (segment.next && segment.next.kind === HOLE) {
-			this.holes.remove(segment.next);
+			this.removeHole(segment.next);
 			this.merge(segment);
 		}
 		if (segment.previous && segment.previous.kind === HOLE) {
 			segment = segment.previous;
-			this.holes.remove(segment);
+			this.removeHole(segment);
 			this.merge(segment);
 		}
-		this.holes.add(segment);
+		this.addHole(segment);
 	}
 
 	/* Makes a PROCESS of part of a HOLE. The gap before it and the rest behind it stay HOLEs. */
 	take(hole, gap, size) {
-		this.holes.remove(hole);
+		this.removeHole(hole);
 		const block = gap === 0 ? hole : this.split(hole, gap);
 		if (gap > 0)
-			this.holes.add(hole);
+			this.addHole(hole);
 		if (block.size > size)
-			this.holes.add(this.split(block, size));
+			this.addHole(this.split(block, size));
+		this.touch(block);
 		this.shownHoles += Heap.freeBeside(block) - 1;
 		block.kind = PROCESS;
 		block.remembered = 0;
@@ -305,9 +369,10 @@ class Heap {
 		const node = {index: this.nodes.length, start, end: start + size - 1, first: null};
 		node.first = this.segment(node, HOLE, start, size);
 		this.nodes.push(node);
+		this.note(() => this.nodes.pop());
 		this.mapped += size;
 		this.shownHoles++;
-		this.holes.add(node.first);
+		this.addHole(node.first);
 		return node.first;
 	}
 
@@ -337,10 +402,24 @@ class Heap {
 		return this.hasList(size) && this.quick.has(size) && alignment <= this.options.alignment;
 	}
 
-	pop(size) {
-		const list = this.quick.get(size), block = list.pop();
+	/* Puts a block on top of its list, and takes it away. */
+	static quickPut(quick, block) {
+		if (!quick.has(block.size))
+			quick.set(block.size, []);
+		quick.get(block.size).push(block);
+	}
+
+	static quickTake(quick, size) {
+		const list = quick.get(size), block = list.pop();
 		if (list.length === 0)
-			this.quick.delete(size);
+			quick.delete(size);
+		return block;
+	}
+
+	pop(size) {
+		const block = Heap.quickTake(this.quick, size);
+		this.note(() => Heap.quickPut(this.quick, block));
+		this.touch(block);
 		this.quickBlocks--;
 		this.quickBytes -= size;
 		this.shownHoles += Heap.freeBeside(block) - 1;
@@ -350,9 +429,10 @@ class Heap {
 	}
 
 	push(block) {
-		if (!this.quick.has(block.size))
-			this.quick.set(block.size, []);
-		this.quick.get(block.size).push(block);
+		const {size} = block;
+		Heap.quickPut(this.quick, block);
+		this.note(() => Heap.quickTake(this.quick, size));
+		this.touch(block);
 		this.quickBlocks++;
 		this.quickBytes += block.size;
 		this.shownHoles += 1 - Heap.freeBeside(block);
@@ -375,9 +455,16 @@ class Heap {
 	remember({isFlushed, holes}) {
 		if (isFlushed)
 			for (const hole of this.holes)
-				hole.remembered = 0;
+				this.setRemembered(hole, 0);
 		for (const [start, bytes] of holes)
-			this.holes.at(start).remembered = bytes;
+			this.setRemembered(this.holes.at(start), bytes);
+	}
+
+	setRemembered(hole, bytes) {
+		if (hole.remembered === bytes)
+			return;
+		this.touch(hole);
+		hole.remembered = bytes;
 	}
 
 	/* ---- Blocks ---- */
@@ -422,6 +509,7 @@ class Heap {
 
 	/* Gives a number to a block that was taken. */
 	own(segment, block) {
+		this.touch(segment);
 		segment.block = block;
 		this.blocks[block] = segment;
 		this.process += segment.size;
@@ -445,7 +533,7 @@ class Heap {
 			else if (size > old)
 				this.grow(block, size);
 			else
-				block.call = this.calls;
+				this.stay(block);
 			this.process += size - old;
 			return block.start;
 		}
@@ -455,6 +543,11 @@ class Heap {
 		this.own(moved, call.block);
 		this.release(block);
 		return moved.start;
+	}
+
+	stay(block) {
+		this.touch(block);
+		block.call = this.calls;
 	}
 
 	/* Cuts the end off a block. */
@@ -478,6 +571,8 @@ class Heap {
 	 * block is not live. recorded: {address, pages} where a recording says the place. */
 	call(call, recorded) {
 		const block = this.blocks[call.block];
+		if (this.journal)
+			this.journalBegin(call);
 		this.calls++;
 		this.looked = 0;
 		if (call.kind === 'g') {
@@ -643,4 +738,4 @@ class Heap {
 }
 
 if (typeof module !== 'undefined')
-	module.exports = {Heap, POLICIES, PROCESS, HOLE, QUICK, QUICK_NODE_PAGES};
+	module.exports = {Heap, JOURNAL_MOST, POLICIES, PROCESS, HOLE, QUICK, QUICK_NODE_PAGES};

@@ -270,13 +270,19 @@ class Run {
 		return heap.calls >= until;
 	}
 
-	/* A heap in the state after a call: this one, if it is not beyond, or one from a keyframe. */
+	/* A heap in the state after a call: this one, if it is not too far, or one from a keyframe. It can
+	 * take its last calls back. */
 	forward(heap, number) {
 		const frame = this.keyframes[Math.floor(number / this.stride)];
+		while (heap && heap.calls > number && heap.journal && heap.journal.length > 0)
+			heap.undo();
 		if (!heap || heap.calls > number || heap.calls < frame.calls)
 			heap = Heap.load(this.options, frame);
-		while (heap.calls < number)
+		while (heap.calls < number) {
+			if (!heap.journal && number - heap.calls <= JOURNAL_MOST)
+				heap.journal = [];
 			this.make(heap);
+		}
 		return heap;
 	}
 
@@ -302,6 +308,7 @@ class Run {
 		if (number < this.done) {
 			this.keyframes.length = Math.floor(number / this.stride) + 1;
 			this.front = this.forward(null, number);
+			this.front.journal = null;
 			this.views = [null, null];
 		}
 		for (const column of [this.result, this.looked, this.process, this.mapped, this.holes,

@@ -310,14 +310,16 @@ class HeapMap {
 		const {heap} = this;
 		const full = new Float64Array(width + 1);
 		const scale = width / heap.mapped;
-		for (const s of heap.walk()) {
-			if (s.kind !== PROCESS)
-				continue;
+		const add = s => {
 			let at = (s.start - heap.options.start) * scale;
 			const stop = at + s.size * scale;
 			for (let cell = Math.floor(at); at < stop; at = ++cell)
 				full[cell] += Math.min(stop, cell + 1) - at;
-		}
+		};
+		for (const node of heap.nodes) /* as heap.walk, which takes three times as long */
+			for (let s = node.first; s; s = s.next)
+				if (s.kind === PROCESS)
+					add(s);
 		return full;
 	}
 

@@ -1,7 +1,8 @@
 /*
  * node engine.js DRIVER [SEED]: makes random calls on the heap of the page (engine.js) and on
  * the textbook heap in C (through textbook_driver), under all policies, alignments, pages and
- * limits, and compares every state. Now and then a state is kept, loaded and gone on with.
+ * limits, and compares every state. Now and then a state is kept, loaded and gone on with, or some
+ * calls are taken back and made once more.
  * Exit 1 where they differ.
  */
 'use strict';
@@ -15,6 +16,27 @@ const [driver, seedText] = process.argv.slice(2);
 const HEAPS = 60;  /* of each policy */
 const CALLS = 250; /* on each heap */
 const KEEP = 40;   /* a state is kept, and loaded, after so many calls */
+const BACK = 7;    /* so many calls are taken back after three times as many */
+
+/* All that there is to know of a heap. */
+function stateOf(heap) {
+	const {quick, ...saved} = heap.save();
+	return JSON.stringify([saved, quick.sort((a, b) => a[0] - b[0]), heap.text()]);
+}
+
+/* Takes the last calls back and makes them once more: the states in between are the same. */
+function takeBack(heap, calls) {
+	const before = calls.map(() => {
+		const seen = stateOf(heap);
+		heap.undo();
+		check(heap);
+		return seen;
+	}).reverse();
+	calls.forEach((call, i) => {
+		heap.call(call);
+		assert.strictEqual(stateOf(heap), before[i]);
+	});
+}
 
 function compare(heaps) {
 	const input = heaps.map(({options: o, calls}) => `h ${o.policy} ${o.alignment} ${o.start} ` +
@@ -30,6 +52,9 @@ function compare(heaps) {
 				heap = Heap.load(options, heap.save());
 				loadedHeaps++;
 			}
+			heap.journal = heap.journal || [];
+			if (i % (3 * BACK) === 0 && heap.journal.length >= BACK)
+				takeBack(heap, calls.slice(i - BACK, i));
 			const result = heap.call(call);
 			failed += result === 0;
 			assert.strictEqual(`${result} ${heap.looked} ${heap.text()}`.trim(), states[at++],

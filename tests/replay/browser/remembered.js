@@ -1,7 +1,8 @@
 /*
  * node remembered.js REPLAY [SEED]: what the page says of a recording under the library's quick fit,
  * how much that remembers of each HOLE, against mems_walk after every call. Random calls: so much is
- * freed that it is merged, limits make it so, too, and of large blocks few are remembered. Without a browser. Exit 1 where they differ.
+ * freed that it is merged, limits make it so, too, and of large blocks few are remembered. Without
+ * a browser. Exit 1 where they differ.
  */
 'use strict';
 
@@ -53,8 +54,8 @@ function compare(file, random, seen) {
 	const remembered = rememberedRead(data);
 	const run = new Run(calls, data, {results, nodes: data.nodes, remembered});
 	assert.strictEqual(remembered.length, calls.count + 1);
-	for (const text of fs.readFileSync(`${file}.walks`, 'utf8').trim().split('\n')) {
-		const walk = JSON.parse(text);
+	const walks = fs.readFileSync(`${file}.walks`, 'utf8').trim().split('\n').map(l => JSON.parse(l));
+	for (const walk of [...walks, ...walks.slice(-150).reverse()]) { /* there and back */
 		const found = run.at(walk.call).text();
 		seen.flushed += remembered[walk.call] !== null && remembered[walk.call].isFlushed;
 		seen.compared += walk.text !== '';
