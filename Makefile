@@ -36,9 +36,10 @@ variant_flags_asan := -fsanitize=address,undefined -fno-sanitize-recover=all \
 variant_flags_tsan := -fsanitize=thread $(assertions)
 variant_flags_m32 := $(m32) $(assertions)
 variant_flags_scale := -DNVALGRIND
-variant_flags_strict := -Werror
-variant_flags_strict-clang := -Werror
-variant_flags_strict-m32 := -Werror $(m32)
+# No one debugs these.
+variant_flags_strict := -Werror -g0
+variant_flags_strict-clang := -Werror -g0
+variant_flags_strict-m32 := -Werror -g0 $(m32)
 variant_flags := $(variant_flags_$(variant))
 
 version := $(shell sed -n 's/.*define MEMS_VERSION "\(.*\)"/\1/p' mems.h)
@@ -81,8 +82,8 @@ help:
 	@echo 'make test-platforms'
 	@echo '                the tests with other compilers, C libraries, processors and checkers'
 	@echo 'make preload    build/default/preload.so, which puts a MeMS heap under any program'
-	@echo 'make check      test, asan, test32, tsan, warnings as errors with gcc and clang, mems.h from'
-	@echo '                C++, the names that the library exports, and the tarball unpacked elsewhere'
+	@echo 'make check      test, in the tarball unpacked elsewhere; asan, test32, tsan, warnings as errors'
+	@echo '                with gcc and clang, mems.h from C++, the names that the library exports'
 	@echo 'make bench      measures MeMS beside other allocators'
 	@echo 'make scale      shows that a call costs the same on a heap a thousand times as large'
 	@echo 'make install    installs to PREFIX, /usr/local by default (make uninstall: removes it);'

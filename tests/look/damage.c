@@ -88,9 +88,10 @@ static size_t file_damage(struct file *file, struct flip flips[MOST_FLIPS])
 	for (size_t i = 0; i < count; i++) {
 		const size_t place = place_choose(file);
 		flips[i] = (struct flip){ place, file->bytes[place] };
-		file->bytes[place] = next_random(4) == 0
-		                             ? (unsigned char)next_random(256)
-		                             : (unsigned char)(file->bytes[place] ^ 1u << next_random(8));
+		const uint64_t changed = next_random(4) == 0
+		                                 ? next_random(256)
+		                                 : file->bytes[place] ^ 1u << next_random(8);
+		file->bytes[place] = (unsigned char)changed;
 	}
 	return count;
 }
