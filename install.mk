@@ -47,10 +47,17 @@ mems_pc = s|@prefix@|$(call sed_text,$(call unspaced,$(prefix)))|; \
 	s|@includedir@|$(call sed_text,$(call below,prefix,$${prefix},$(includedir)))|; \
 	s|@version@|$(version)|; /^[a-z_]*=/s|[\\"\#]|\\&|g; s|@space@|\\ |g
 
+# CMake's package lies below libdir, and finds the header from there, so that the tree can be moved.
+# What CMake would read in a text has a backslash.
+cmake_folder = $(libdir)/cmake/mems
+cmake_include = $(shell { realpath -m --relative-to='$(cmake_folder)' '$(includedir)' 2>/dev/null || \
+	echo '$(includedir)'; } | sed 's/[\\"$$]/\\&/g')
+mems_cmake = s|@include@|$(call sed_text,$(cmake_include))|; s|@version@|$(version)|
+
 install: $(library) $(replay) $(look) $(recorder) $(preload)
 	$(INSTALL) -d '$(DESTDIR)$(bindir)' '$(DESTDIR)$(libdir)/mems' '$(DESTDIR)$(includedir)' \
-		'$(DESTDIR)$(pkgconfigdir)' '$(DESTDIR)$(mandir)/man1' '$(DESTDIR)$(mandir)/man3' \
-		'$(DESTDIR)$(mandir)/man5'
+		'$(DESTDIR)$(pkgconfigdir)' '$(DESTDIR)$(cmake_folder)' '$(DESTDIR)$(mandir)/man1' \
+		'$(DESTDIR)$(mandir)/man3' '$(DESTDIR)$(mandir)/man5'
 	$(INSTALL) -m 644 mems.h '$(DESTDIR)$(includedir)'
 	$(INSTALL) -m 644 $(library) '$(DESTDIR)$(libdir)/libmems.a'
 	$(STRIP) '$(DESTDIR)$(libdir)/libmems.a'
@@ -63,6 +70,10 @@ install: $(library) $(replay) $(look) $(recorder) $(preload)
 	$(INSTALL) -m 644 sample/look/mems-gdb.py '$(DESTDIR)$(libdir)/mems'
 	sed '$(mems_pc)' mems.pc.in >$(build)/mems.pc
 	$(INSTALL) -m 644 $(build)/mems.pc '$(DESTDIR)$(pkgconfigdir)'
+	for file in mems-config.cmake mems-config-version.cmake; do \
+		sed '$(mems_cmake)' $$file.in >$(build)/$$file && \
+			$(INSTALL) -m 644 $(build)/$$file '$(DESTDIR)$(cmake_folder)' || exit; \
+	done
 	$(INSTALL) -m 644 man/*.1 '$(DESTDIR)$(mandir)/man1'
 	$(INSTALL) -m 644 man/mems.3 '$(DESTDIR)$(mandir)/man3'
 	$(INSTALL) -m 644 man/*.5 '$(DESTDIR)$(mandir)/man5'
@@ -83,11 +94,12 @@ uninstall:
 		'$(DESTDIR)$(libdir)/libmems.so' '$(DESTDIR)$(libdir)/$(soname)' \
 		'$(DESTDIR)$(libdir)/mems/recorder.so' '$(DESTDIR)$(libdir)/mems/preload.so' \
 		'$(DESTDIR)$(libdir)/mems/mems-gdb.py' \
-		'$(DESTDIR)$(pkgconfigdir)/mems.pc'
+		'$(DESTDIR)$(pkgconfigdir)/mems.pc' '$(DESTDIR)$(cmake_folder)/mems-config.cmake' \
+		'$(DESTDIR)$(cmake_folder)/mems-config-version.cmake'
 	for name in mems-replay mems-record mems-preload mems-look; do \
 		rm -f '$(DESTDIR)$(bindir)'/$$name '$(DESTDIR)$(mandir)'/man1/$$name.1; \
 	done
-	rmdir '$(DESTDIR)$(libdir)/mems' 2>/dev/null || :
+	rmdir '$(DESTDIR)$(libdir)/mems' '$(DESTDIR)$(cmake_folder)' 2>/dev/null || :
 	rm -f '$(DESTDIR)$(mandir)/man5/mems-image.5'
 	for name in mems $(functions); do rm -f '$(DESTDIR)$(mandir)'/man3/$$name.3; done
 

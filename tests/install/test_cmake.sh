@@ -1,6 +1,7 @@
 #!/bin/sh
 # Projects that CMake builds find MeMS in each of the ways there are: a project with the example as
 # its program uses mems::mems from find_package, FetchContent and add_subdirectory, in C and in C++.
+# find_package finds what cmake --install has left, and what make install has.
 # shellcheck disable=SC2317 # the functions are called by check
 set -u
 
@@ -11,7 +12,7 @@ trap 'rm -rf "$work"' EXIT
 # This is a build of its own: the other variants have the same.
 [ -z "${VARIANT:-}${RUN:-}" ] || skip=1
 # Not even make knows of its flags there.
-unset MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES CFLAGS CXXFLAGS LDFLAGS DESTDIR CMAKE_PREFIX_PATH
+unset MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES CFLAGS CXXFLAGS LDFLAGS DESTDIR CMAKE_PREFIX_PATH PREFIX prefix
 
 here=$PWD
 home=$work/home
@@ -114,6 +115,62 @@ adds_its_folder()
 		quietly cmake --install "$work/folder/build" && [ -s "$work/all/include/mems.h" ]
 }
 
+# ---- After make install --------------------------------------------------------------------------
+
+# A clean tree, as make makes it.
+made()
+{
+	rm -rf "$home"
+	quietly make -s install PREFIX="$home"
+}
+
+finds_what_make_installed()
+{
+	made && rm -rf "$work/find/build" "$work/cxx/build" && finds_it && finds_it_for_cxx
+}
+
+# finds_at FOLDER: the project, configured already, finds the package below this folder.
+finds_at()
+{
+	consumes find -Umems_DIR -DCMAKE_PREFIX_PATH="$1"
+}
+
+# The tree lies elsewhere than it was told, and its directories have names of their own.
+finds_a_tree_that_was_moved()
+{
+	for directories in lib/x86:include 'li b:in $clude/x'; do
+		rm -rf "$work/root"
+		quietly make -s install DESTDIR="$work/root" PREFIX=/opt/x libdir="/opt/x/${directories%:*}" \
+			includedir="/opt/x/${directories#*:}" && mv "$work/root/opt/x" "$work/root/moved" &&
+			consumes find -Dmems_DIR="$work/root/moved/${directories%:*}/cmake/mems" || return
+	done
+}
+
+# As /lib is, on many systems.
+finds_it_behind_a_link()
+{
+	made && mkdir "$work/link" && ln -s "$home/lib" "$work/link/lib" &&
+		finds_at "$work/link"
+}
+
+finds_the_shared_one_of_make()
+{
+	made && quietly make -s install-shared PREFIX="$home" && finds_at "$home" &&
+		readelf -d "$work/find/build/program" | grep -q "NEEDED.*\[libmems\.so\.$major\]"
+}
+
+make_refuses_what_cmake_refuses()
+{
+	made && finds_no_other_version && echo "find_package(mems $major.999 REQUIRED)" |
+		consumer later C && ! consumes later >"$work/said" &&
+		tr -s "\n " " " <"$work/said" | grep -q "compatible with requested version"
+}
+
+takes_its_package_away()
+{
+	made && quietly make -s uninstall PREFIX="$home" && [ ! -e "$home/lib/cmake/mems" ]
+}
+
 is_short()
 {
 	[ "$(wc -l <CMakeLists.txt)" -le 60 ]
@@ -127,4 +184,12 @@ check_with cmake "find_package refuses another major version" finds_no_other_ver
 check_with cmake "FetchContent takes it from a folder" fetches_it
 check_with cmake "add_subdirectory takes it" adds_its_folder
 check_with cmake "find_package finds the shared library" finds_the_shared_one
+check_with cmake "find_package finds what make installed" finds_what_make_installed
+check_with cmake "find_package finds a tree that was moved" finds_a_tree_that_was_moved
+check_with cmake "find_package finds it behind a link" finds_it_behind_a_link
+check_with cmake "find_package finds the shared library that make installed" \
+	finds_the_shared_one_of_make
+check_with cmake "find_package refuses other versions of what make installed" \
+	make_refuses_what_cmake_refuses
+check_with cmake "make uninstall removes the package" takes_its_package_away
 exit $status

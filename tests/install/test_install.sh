@@ -34,6 +34,8 @@ expected()
 		done
 		echo "644 $4/man5/mems-image.5"
 		echo "644 $2/libmems.a"
+		echo "644 $2/cmake/mems/mems-config.cmake"
+		echo "644 $2/cmake/mems/mems-config-version.cmake"
 		echo "644 $2/mems/mems-gdb.py"
 		echo "755 $2/mems/preload.so"
 		echo "755 $2/mems/recorder.so"
