@@ -270,6 +270,8 @@ enum {
 #define LINK (UINT32_MAX - 4095)
 /* The most that is reserved without a limit where reserving is expensive. */
 #define EXPENSIVE_HEAP_BYTES ((size_t)1 << 30)
+/* The number of a call may be so large. */
+#define MAX_CALL (UINT64_MAX >> 6)
 /* The most that MEMS_HISTORY may be. */
 #define MAX_EVENTS ((size_t)1 << 24)
 #define NONE SIZE_MAX
@@ -368,7 +370,7 @@ struct live_block {
 	uint32_t site;       /* of the call that took it */
 	uint32_t id;         /* in a recording */
 	uint64_t slack : 6;  /* bytes of its last granule that were not asked for */
-	uint64_t call : 58;  /* the number of that call */
+	uint64_t call : 58;  /* the number of that call; 0: it is of an image */
 };
 
 /* Who made calls: a label and the address they return to. */
@@ -386,7 +388,7 @@ struct event {
 	uint64_t call;
 	uint32_t site;
 	uint32_t granule, granules;   /* the block after the call; of a freed one, before it */
-	uint32_t before, before_granules; /* of a resized one, before it */
+	uint32_t before, before_granules; /* of a resized one, before it; else 0 */
 	uint8_t kind;                 /* an enum mems_event_kind */
 	uint8_t slack;
 };
@@ -472,6 +474,7 @@ static struct heap {
 	_Atomic size_t top;          /* granules mapped */
 	size_t fast_top;             /* top while the fast paths may be used, else 0 */
 	size_t noted_top;            /* top while those of history may, else 0 */
+	size_t noted_bins;           /* FAST_BINS while they may, of quick fit, else 0 */
 	size_t fast_sizes;           /* SMALL_SIZES while that of first fit may, else 0 */
 	size_t fast_bins;            /* FAST_BINS while that of quick fit may, else 0 */
 	unsigned shift;              /* log2 of the bytes in a granule */
@@ -887,6 +890,7 @@ static void fast_top_update(void)
 	                      !heap.is_watched;
 	heap.fast_top = is_plain && !heap.journal.is_on ? heap.top : 0;
 	heap.noted_top = is_plain && heap.journal.is_on && heap.journal.record == NULL ? heap.top : 0;
+	heap.noted_bins = heap.noted_top != 0 && heap.is_quick ? FAST_BINS : 0;
 	heap.fast_sizes = heap.fast_top != 0 && !heap.is_quick ? SMALL_SIZES : 0;
 	heap.fast_bins = heap.fast_top != 0 && heap.is_quick ? FAST_BINS : 0;
 }
@@ -3495,13 +3499,10 @@ static inline struct site *site_at(uint32_t index)
 	return (struct site *)(void *)heap.journal.sites.memory + index;
 }
 
-/* Neighbours are in neighbouring buckets, the leaves here and there. */
 static inline uint32_t *bucket_of(size_t granule)
 {
-	const unsigned shift = heap.journal.bucket_shift;
-	const uint32_t leaf_hash = (uint32_t)leaf_of(granule) * UINT32_C(0x9E3779B1) >> shift;
-	uint32_t *buckets = (uint32_t *)(void *)heap.journal.buckets.memory;
-	return &buckets[((uint32_t)granule + leaf_hash) & (UINT32_MAX >> shift)];
+	const uint32_t hash = (uint32_t)granule * UINT32_C(0x9E3779B1) >> heap.journal.bucket_shift;
+	return (uint32_t *)(void *)heap.journal.buckets.memory + hash;
 }
 
 /* The link to the entry of a live block: 0 where the journal does not know it. */
@@ -3543,7 +3544,7 @@ static inline uint32_t live_add(size_t granule, uint32_t site, uint64_t call, si
 	journal->unused = block->next != 0 ? block->next : index + 1;
 	block->site = site;
 	block->slack = slack & 63;
-	block->call = call & (UINT64_MAX >> 6);
+	block->call = call & MAX_CALL;
 	live_place(index, granule);
 	return index;
 }
@@ -3589,30 +3590,39 @@ static size_t live_bytes(const struct live_block *block)
 	return (segment_size(block->granule) << heap.shift) - block->slack;
 }
 
-/* Notes who makes calls for the first time. Nobody, where there is no room for that. */
-static NOINLINE uint32_t site_add(uint32_t *bucket, const char *label, const void *caller)
+static inline uint32_t *site_bucket(const char *label, const void *caller)
 {
-	struct mapping *sites = &heap.journal.sites;
-	const uint32_t index = heap.journal.site_count;
-	if (index >= sites->bytes / sizeof(struct site) && !mapping_fit(sites, 2 * sites->bytes))
-		return 0;
-	*site_at(index) = (struct site){ .next = *bucket, .label = label, .caller = caller };
-	*bucket = index;
-	heap.journal.site_count++;
-	return index;
+	const uint32_t sum = (uint32_t)(uintptr_t)caller + (uint32_t)(uintptr_t)label;
+	return &heap.journal.site_buckets[sum * UINT32_C(0x9E3779B1) / (UINT32_MAX / SITE_BUCKETS + 1)];
 }
 
-/* The site of a call that this thread makes. */
-static inline uint32_t site_of(const void *caller)
+/* The site of a call that this thread makes; 0 where it is the first one. */
+static ALWAYS_INLINE uint32_t site_find(const void *caller)
 {
 	const char *label = asker.label;
 	caller = asker.caller != NULL ? asker.caller : caller;
-	const uintptr_t hash = (uintptr_t)caller + ((uintptr_t)label >> 3);
-	uint32_t *bucket = &heap.journal.site_buckets[hash % SITE_BUCKETS];
-	uint32_t index = *bucket;
+	uint32_t index = *site_bucket(label, caller);
 	while (index != 0 && (site_at(index)->caller != caller || site_at(index)->label != label))
 		index = site_at(index)->next;
-	return LIKELY(index != 0) ? index : site_add(bucket, label, caller);
+	return index;
+}
+
+/* The same, which is noted if it is new. The first one, which is nobody's, where there is no room. */
+static uint32_t site_of(const void *caller)
+{
+	struct journal *journal = &heap.journal;
+	struct mapping *sites = &journal->sites;
+	const uint32_t found = journal->event_slots != 0 ? site_find(caller) : 0;
+	const uint32_t index = journal->site_count;
+	if (found != 0 || journal->event_slots == 0 ||
+	    (index >= sites->bytes / sizeof(struct site) && !mapping_fit(sites, 2 * sites->bytes)))
+		return found;
+	caller = asker.caller != NULL ? asker.caller : caller;
+	uint32_t *bucket = site_bucket(asker.label, caller);
+	*site_at(index) = (struct site){ .next = *bucket, .label = asker.label, .caller = caller };
+	*bucket = index;
+	journal->site_count++;
+	return index;
 }
 
 /* How many events are remembered. */
@@ -3761,58 +3771,56 @@ static void record_mistake(const char *function, const void *v_ptr)
 		record_print("e %s %" PRIuPTR "\n", function + strlen("mems_"), (uintptr_t)v_ptr);
 }
 
-static ALWAYS_INLINE void event_add(struct event event)
+/* Notes a call as an event. Of one that resized a block, before is still to be noted. */
+static ALWAYS_INLINE struct event *event_add(enum mems_event_kind kind, size_t granule,
+                                             size_t granules, size_t slack, uint32_t site)
 {
 	struct journal *journal = &heap.journal;
-	journal->events[journal->next_event] = event;
+	struct event *event = &journal->events[journal->next_event];
+	*event = (struct event){
+		.call = journal->calls, .kind = (uint8_t)kind, .slack = (uint8_t)slack, .site = site,
+		.granule = (uint32_t)granule, .granules = (uint32_t)granules };
 	if (UNLIKELY(++journal->next_event == journal->event_slots)) {
 		journal->has_wrapped = true;
 		journal->next_event = 0;
 	}
+	return event;
 }
 
 /* Notes a call that took a block. There is room for it. Returns its entry. */
-static ALWAYS_INLINE uint32_t take_note(size_t granule, size_t granules, size_t size,
-                                        const void *caller)
+static ALWAYS_INLINE uint32_t take_note(size_t granule, size_t granules, size_t size, uint32_t site)
 {
-	const uint64_t call = ++heap.journal.calls;
 	const size_t slack = (granules << heap.shift) - size;
-	const bool has_history = heap.journal.event_slots != 0;
-	const uint32_t site = has_history ? site_of(caller) : 0;
-	if (has_history)
-		event_add((struct event){
-			.call = call, .kind = MEMS_TAKEN, .site = site, .granule = (uint32_t)granule,
-			.granules = (uint32_t)granules, .slack = (uint8_t)slack });
-	return live_add(granule, site, call, slack);
+	heap.journal.calls++;
+	if (LIKELY(heap.journal.event_slots != 0))
+		event_add(MEMS_TAKEN, granule, granules, slack, site);
+	return live_add(granule, site, heap.journal.calls, slack);
 }
 
 /* Notes a call that frees a block. Returns its entry, for live_forget. */
-static ALWAYS_INLINE uint32_t free_note(size_t granule, size_t granules, const void *caller)
+static ALWAYS_INLINE uint32_t free_note(size_t granule, size_t granules, uint32_t site)
 {
-	const uint64_t call = ++heap.journal.calls;
 	const uint32_t index = live_remove(granule);
-	if (heap.journal.event_slots != 0)
-		event_add((struct event){
-			.call = call, .kind = MEMS_FREED, .site = site_of(caller),
-			.granule = (uint32_t)granule, .granules = (uint32_t)granules,
-			.slack = entry_at(index)->slack });
+	heap.journal.calls++;
+	if (LIKELY(heap.journal.event_slots != 0))
+		event_add(MEMS_FREED, granule, granules, entry_at(index)->slack, site);
 	return index;
 }
 
-static uint32_t resize_note(const struct call *call)
+/* Notes a call that gave a block another size. Returns its entry. */
+static uint32_t resize_note(const struct call *call, uint32_t site)
 {
-	const uint64_t number = ++heap.journal.calls;
 	const size_t granules = granules_of(call->size);
 	const size_t slack = (granules << heap.shift) - call->size;
 	const uint32_t index = live_remove(call->from);
+	heap.journal.calls++;
 	entry_at(index)->slack = slack & 63;
 	live_place(index, call->to);
-	if (heap.journal.event_slots != 0)
-		event_add((struct event){
-			.call = number, .kind = MEMS_RESIZED, .site = site_of(call->caller),
-			.granule = (uint32_t)call->to, .granules = (uint32_t)granules,
-			.before = (uint32_t)call->from, .before_granules = (uint32_t)call->granules,
-			.slack = (uint8_t)slack });
+	if (heap.journal.event_slots != 0) {
+		struct event *event = event_add(MEMS_RESIZED, call->to, granules, slack, site);
+		event->before = (uint32_t)call->from;
+		event->before_granules = (uint32_t)call->granules;
+	}
 	return index;
 }
 
@@ -3824,11 +3832,11 @@ static NOINLINE void journal_write(const struct call *call)
 	if (call->kind == 'g')
 		heap.journal.calls++;
 	else if (is_free)
-		index = free_note(call->from, call->granules, call->caller);
+		index = free_note(call->from, call->granules, site_of(call->caller));
 	else if (call->kind == 'r')
-		index = resize_note(call);
+		index = resize_note(call, site_of(call->caller));
 	else
-		index = take_note(call->to, granules_of(call->size), call->size, call->caller);
+		index = take_note(call->to, granules_of(call->size), call->size, site_of(call->caller));
 	if (heap.journal.record != NULL && index != 0 && is_new)
 		entry_at(index)->id = heap.journal.next_id++;
 	if (heap.journal.record != NULL)
@@ -5403,18 +5411,29 @@ static NOINLINE void *malloc_farther(size_t granules, size_t leaf)
 	return granule != NONE ? block_virtual(granule) : malloc_general(granules << heap.shift, NULL);
 }
 
+/* With history on, and one thread: where there is more to do than change a bin, but not for the OS. */
+static NOINLINE void *malloc_noted_beyond(size_t size, const void *caller)
+{
+	size_t granule = NONE;
+	if (heap.noted_top != 0 && size != 0 && heap.journal.unused < heap.journal.entries)
+		granule = block_take_existing(granules_of(size), FOR_MALLOC);
+	if (granule == NONE)
+		return malloc_general(size, caller);
+	take_note(granule, granules_of(size), size, site_of(caller));
+	return block_virtual(granule);
+}
+
 /* With history on, and one thread: as mems_malloc, and noted. */
 static NOINLINE void *malloc_noted(size_t size, const void *caller)
 {
-	const size_t granules = granules_of(size);
-	if (UNLIKELY(heap.noted_top == 0 || size == 0 || heap.journal.unused >= heap.journal.entries))
-		return malloc_general(size, caller);
-	size_t granule = heap.is_quick && granules <= FAST_BINS ? fast_bin_pop(granules) : NONE;
+	const size_t index = (size - 1) >> heap.shift;
+	if (UNLIKELY(index >= heap.noted_bins || heap.journal.unused >= heap.journal.entries))
+		return malloc_noted_beyond(size, caller);
+	const uint32_t site = site_find(caller);
+	const size_t granule = LIKELY(site != 0) ? fast_bin_pop(index + 1) : NONE;
 	if (UNLIKELY(granule == NONE))
-		granule = block_take_existing(granules, FOR_MALLOC);
-	if (UNLIKELY(granule == NONE))
-		return malloc_general(size, caller);
-	take_note(granule, granules, size, caller);
+		return malloc_noted_beyond(size, caller);
+	take_note(granule, index + 1, size, site);
 	return block_virtual(granule);
 }
 
@@ -5747,6 +5766,13 @@ static NOINLINE void free_beyond(size_t granule)
 	block_release(granule, leaf_read(leaf_of(granule)));
 }
 
+/* With history on, and one thread: where there is more to do than change a bin, but not for the OS. */
+static NOINLINE void free_noted_beyond(size_t granule, const void *caller)
+{
+	live_forget(free_note(granule, segment_size(granule), site_of(caller)));
+	free_beyond(granule);
+}
+
 /* With history on, and one thread: as mems_free, and noted. */
 static NOINLINE void free_noted(void *v_ptr, const void *caller)
 {
@@ -5757,9 +5783,14 @@ static NOINLINE void free_noted(void *v_ptr, const void *caller)
 		return;
 	}
 	const uint64_t near = starts_after(granule);
-	const size_t size = near != 0 ? lowest_bit(near) + 1 : segment_size(granule);
-	live_forget(free_note(granule, size, caller));
-	if (near == 0 || !heap.is_quick || !fast_bin_push(granule, size))
+	const size_t size = near != 0 ? lowest_bit(near) + 1 : 0;
+	const uint32_t site = site_find(caller);
+	if (UNLIKELY(heap.noted_bins == 0 || near == 0 || site == 0)) {
+		free_noted_beyond(granule, caller);
+		return;
+	}
+	live_forget(free_note(granule, size, site));
+	if (!fast_bin_push(granule, size))
 		free_beyond(granule);
 }
 
