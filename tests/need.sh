@@ -110,12 +110,12 @@ for package in "$@"; do
 done
 [ -n "$missing" ] || exit 0
 
-echo "The tests need what this machine lacks, Debian's packages$missing."
+echo "The tests need Debian packages that this machine lacks:$missing."
 if [ -n "$is_optional" ] && [ "${NEED:-}" != install ]; then
 	exit 1
 fi
 if ! command -v apt-get >/dev/null; then
-	echo "There is no apt-get here: please install them by hand." >&2
+	echo "There is no apt-get here. Please install them in another way." >&2
 	exit 1
 fi
 command="apt-get install --no-install-recommends$missing"
@@ -126,7 +126,7 @@ if [ "$(id -u)" -ne 0 ]; then
 	}
 	command="sudo $command"
 fi
-echo "Installing them now: $command"
+echo "Installing them now, with what they depend on: $command"
 # Who reads this can still say no.
 if [ -t 0 ] && [ -t 1 ]; then
 	echo "In five seconds; Ctrl-C to leave the machine as it is."
@@ -134,10 +134,9 @@ if [ -t 0 ] && [ -t 1 ]; then
 fi
 # shellcheck disable=SC2086 # a list of words
 install_packages $missing >/dev/null 2>&1 || {
-	echo "Fetching the lists of packages first (apt-get update)."
-	as_root apt-get -q update >/dev/null 2>&1
+	echo "Fetching the lists of packages first: apt-get update"
 	# shellcheck disable=SC2086
-	install_packages $missing
+	{ as_root apt-get -q update; install_packages $missing; } >build/need.log 2>&1 || cat build/need.log
 }
 
 for package in $missing; do
@@ -146,3 +145,4 @@ for package in $missing; do
 		exit 1
 	}
 done
+echo "Installed:$missing."

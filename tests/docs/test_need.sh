@@ -50,6 +50,12 @@ installs_what_is_optional_when_told()
 	NEED=install need --optional a-tool && grep -q 'install .*a-tool$' "$work/calls"
 }
 
+# What apt-get says is shown where it fails, and only there.
+says_no_more_than_that()
+{
+	need a-tool && [ "$(wc -l <"$work/said")" -eq 3 ] && tail -n 1 "$work/said" | grep -q '^Installed: a-tool\.$'
+}
+
 says_that_it_could_not()
 {
 	: >"$work/broken"
@@ -60,6 +66,7 @@ says_that_it_could_not()
 }
 
 check "need.sh says what it installs, and how" says_what_it_installs
+check "need.sh says when it is done" says_no_more_than_that
 check "need.sh leaves out what is optional" leaves_out_what_is_optional
 check "need.sh installs what is optional when it is told to" installs_what_is_optional_when_told
 check "need.sh says that a package could not be had" says_that_it_could_not

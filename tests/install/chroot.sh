@@ -2,6 +2,9 @@
 # Builds the tarball of a release where there is nothing but Debian's essential packages, gcc and
 # make, and no network: library, example and programs, installed, used and removed again. Says that
 # it is skipped, and why, where no such system can be made.
+#
+# With TESTS=1 in the environment that system has apt as well, and "make test" runs there last, as on
+# the machine of a newcomer. That takes as long as the tests do.
 set -eu
 
 unset MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES CFLAGS CPPFLAGS LDFLAGS LDLIBS CC RUN
@@ -22,16 +25,25 @@ package=$(basename "$tarball" .tar.gz)
 work=$(mktemp -d)
 trap 'rm -rf --one-file-system "$work"' EXIT
 root=$work/root
+enter=chroot
 suite=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)
 
 # With a time limit, for a network that never answers.
-timeout 1200 mmdebstrap --variant=essential --include=gcc,libc6-dev,make "${suite:-stable}" "$root" \
+timeout 1200 mmdebstrap --variant="$([ -n "${TESTS:-}" ] && echo apt || echo essential)" \
+	--include=gcc,libc6-dev,make "${suite:-stable}" "$root" \
 	>"$work/log" 2>&1 || skip "mmdebstrap: $(grep '^E:' "$work/log" | tail -n 1)"
+
+# As in a container: with processes and devices, terminals among them.
+enter_with_devices()
+{
+	unshare --mount sh -euc 'mount -t proc proc "$1/proc"; mount --rbind /dev "$1/dev"
+		exec chroot "$@"' sh "$@"
+}
 
 # inside COMMAND: in the folder that was unpacked.
 inside()
 {
-	chroot "$root" env -i PATH=/usr/local/bin:/usr/bin:/bin HOME=/root LC_ALL=C \
+	$enter "$root" env -i PATH=/usr/local/bin:/usr/bin:/bin HOME=/root LC_ALL=C \
 		sh -euc "cd /root/$package; $1" >"$work/said" 2>"$work/errors" && return
 	cat "$work/said" "$work/errors" >&2
 	echo "$tarball: failed in a system of its own: $1" >&2
@@ -55,3 +67,10 @@ inside 'find /usr/local ! -type d ! -type l'
 }
 inside 'find . ! -type d | sed "s|^./||" | LC_ALL=C sort | diff MANIFEST -'
 echo "$tarball builds and runs with gcc and make alone"
+
+[ -z "${TESTS:-}" ] || {
+	enter=enter_with_devices
+	cp /etc/resolv.conf "$root/etc"
+	inside 'PATH=$PATH:/usr/sbin:/sbin; make test 2>&1'
+	grep -v '^cc ' "$work/said"
+}

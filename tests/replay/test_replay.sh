@@ -459,7 +459,7 @@ answers_leave_standard_output()
 		tail -n 1 "$work/all" | grep -q '}}$' && grep -q '^a 0 5 -> 1000$' "$work/err"
 }
 
-if command -v script >/dev/null; then
+if script -qec true /dev/null >/dev/null 2>&1 </dev/null; then
 	try 'calls that are typed are answered' calls_are_answered
 	try 'wrong lines are named, and the next is read' wrong_lines_are_named
 	try 'calls that fail are named, and the next is made' failing_calls_are_named
@@ -467,7 +467,7 @@ if command -v script >/dev/null; then
 	try 'help lists the lines' help_lists_the_lines
 	try 'answers leave standard output to a file' answers_leave_standard_output
 else
-	echo "note: there is no script here: what is typed on a terminal is not tested"
+	echo "note: script(1) or its terminals are missing here: what is typed is not tested"
 fi
 
 # ---- The heap fails ----------------------------------------------------------------------------
