@@ -69,6 +69,15 @@ shared()
 		readelf -d "$work/program" | grep -q "NEEDED.*\[libmems\.so\.$major\]"
 }
 
+# An archive for optimising at link time; make install leaves its index alone.
+archive_is_optimised_when_linked()
+{
+	make -s variant=lto CFLAGS='-O1 -flto' build/lto/libmems.a >"$work/log" || return
+	runs gcc -O1 -flto example.c "$PWD/build/lto/libmems.a" &&
+		! make -n variant=lto CFLAGS='-O1 -flto' install PREFIX="$work/lto" | grep -e '--strip-debug' &&
+		make -n variant=lto CFLAGS=-O1 install PREFIX="$work/lto" | grep -q -e '--strip-debug'
+}
+
 # ---- The shared library --------------------------------------------------------------------------
 
 major=$(sed -n 's/^#define MEMS_VERSION_MAJOR //p' mems.h)
@@ -165,6 +174,7 @@ for compiler in gcc clang; do
 	check_with $compiler "$compiler optimises program and library as one" \
 		runs $compiler -O1 -flto example.c mems.c
 done
+check_with gcc "gcc optimises the archive with the program" archive_is_optimised_when_linked
 check_with musl-tools "musl-gcc builds a program" runs musl-gcc example.c mems.c
 check_with musl-tools "musl-gcc builds a static program" runs musl-gcc -static example.c mems.c
 exit $status
