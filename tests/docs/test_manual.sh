@@ -75,8 +75,10 @@ header_words()
 	awk '/^#define MEMS_VERSION/ { print $2 }
 		/^(enum|struct) .*\{$/ { kind = $1; next }
 		/^}/ { kind = "" }
+		comment { if (!sub(/.*\*\//, "")) next; comment = 0 }
 		kind != "" {
-			sub(/\/\*.*/, "")
+			gsub(/\/\*.*\*\//, "")
+			comment = sub(/\/\*.*/, "")
 			n = split($0, word, /[ \t,;*]+/)
 			for (i = n; i > 0; i--)
 				if (word[i] ~ /^[A-Za-z_]+$/) { print word[i]; break }
