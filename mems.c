@@ -720,26 +720,30 @@ static inline unsigned longest_run(uint64_t bits)
 	return length;
 }
 
-/* The first of the 64 bytes at line, from index on, up to 64, that is at least value; 64 if there is
- * none. */
-static inline unsigned bytes_find(const uint8_t line[64], unsigned from, unsigned value)
+/* Bit i is set where the byte i of the 64 at line is at least value. */
+static inline uint64_t bytes_at_least(const uint8_t line[64], unsigned value)
 {
+	uint64_t found = 0;
 #ifdef __SSE2__
 	const __m128i least = _mm_set1_epi8((char)value);
-	uint64_t found = 0;
 	UNROLL for (unsigned i = 0; i < 4; i++) {
 		__m128i bytes = _mm_load_si128((const __m128i *)(const void *)(line + 16 * i));
 		__m128i is_enough = _mm_cmpeq_epi8(_mm_max_epu8(bytes, least), bytes);
 		found |= (uint64_t)(unsigned)_mm_movemask_epi8(is_enough) << (16 * i);
 	}
-	if (from < 64)
-		found &= UINT64_MAX << from;
-	return from < 64 && found != 0 ? lowest_bit(found) : 64;
 #else
-	while (from < 64 && line[from] < value)
-		from++;
-	return from;
+	for (unsigned i = 0; i < 64; i++)
+		found |= (uint64_t)(line[i] >= value) << i;
 #endif
+	return found;
+}
+
+/* The first of the 64 bytes at line, from index on, up to 64, that is at least value; 64 if there is
+ * none. */
+static inline unsigned bytes_find(const uint8_t line[64], unsigned from, unsigned value)
+{
+	const uint64_t found = from < 64 ? bytes_at_least(line, value) & UINT64_MAX << from : 0;
+	return found != 0 ? lowest_bit(found) : 64;
 }
 
 static inline unsigned bytes_max(const uint8_t line[64])
@@ -1593,13 +1597,20 @@ static inline bool is_filled(size_t granule, size_t size)
 	return leaf_of(granule + size - 1) - leaf_of(granule) <= FILLED_LEAVES + 1;
 }
 
-/* A segment of any size has become a PROCESS, or is none any more. */
+static inline void word_flip(atomic_word *word, uint64_t mask)
+{
+	word_store(word, word_load(word) ^ mask);
+}
+
+/* More than 64 granules, of which all are live, or none: the segment has become a PROCESS, or is none
+ * any more. */
 static NOINLINE void live_change_far(size_t granule, size_t size, bool value)
 {
 	const size_t end = granule + size - 1;
 	const size_t first = leaf_of(granule);
 	const size_t last = leaf_of(end);
-	word_ends_change(table_words(LIVE) + 1, granule, end, value);
+	word_flip(live_at(first), UINT64_MAX << (granule % 64));
+	word_flip(live_at(last), UINT64_MAX >> (63 - end % 64));
 	if (is_filled(granule, size))
 		words_fill(table_words(LIVE) + 1, first + 1, last, value);
 	else
@@ -1646,8 +1657,8 @@ static ALWAYS_INLINE void live_flip(size_t granule, size_t size)
 {
 	atomic_word *word = live_at(leaf_of(granule));
 	const struct live_bits bits = live_bits_of(granule, size);
-	word_store(word, word_load(word) ^ bits.low);
-	word_store(word + 1, word_load(word + 1) ^ bits.high);
+	word_flip(word, bits.low);
+	word_flip(word + 1, bits.high);
 }
 
 static ALWAYS_INLINE void live_change(size_t granule, size_t size, bool value)
@@ -1734,11 +1745,19 @@ static inline uint64_t starts_up_to(size_t granule)
 	return (leaf_starts(leaf) << (63 - bit)) | (leaf_starts(leaf - 1) >> bit >> 1);
 }
 
+/* Bit i is set where leaf + i has a start, for 64 leaves. */
+static inline uint64_t leaves_with_start(size_t leaf)
+{
+	const atomic_word *words = &summary(0)[leaf / 64];
+	const unsigned bit = leaf % 64;
+	return word_load(words) >> bit | word_load(words + 1) << 1 << (63 - bit);
+}
+
 /* Where the first segment of a later leaf starts; never beyond top. */
 static NOINLINE size_t start_beyond(size_t leaf)
 {
 	const size_t next = leaf + 1;
-	const uint64_t leaves = word_load(&summary(0)[next / 64]) >> (next % 64);
+	const uint64_t leaves = leaves_with_start(next);
 	const size_t far = LIKELY(leaves != 0) ? next + lowest_bit(leaves) : leaf_next(leaf);
 	return min_size(far * 64 + lowest_bit(leaf_starts(far) | bit_of(63)), top_load());
 }
@@ -1746,7 +1765,9 @@ static NOINLINE size_t start_beyond(size_t leaf)
 /* Where the last segment of an earlier leaf starts. */
 static NOINLINE size_t start_before(size_t leaf)
 {
-	const size_t far = leaf_previous(leaf);
+	const uint64_t earlier = word_load(&summary(0)[leaf / 64]) & (bit_of(leaf) - 1);
+	const size_t far = LIKELY(earlier != 0) ? round_down(leaf, 64) + highest_bit(earlier)
+	                                        : leaf_previous(leaf);
 	return far * 64 + highest_bit(leaf_starts(far) | 1);
 }
 
@@ -2037,11 +2058,13 @@ static inline size_t leaf_from(size_t leaf, unsigned size)
 static struct hole group_find_large(size_t leaf, size_t size)
 {
 	const size_t first = round_down(leaf, GROUP_LEAVES);
-	unsigned entry = leaf % GROUP_LEAVES;
-	for (; (entry = bytes_find(leaf_max() + first, entry, LARGE)) < GROUP_LEAVES; entry++) {
-		const struct hole last = hole_at(leaf_last_hole(first + entry));
+	uint64_t large = bytes_at_least(leaf_max() + first, LARGE) & UINT64_MAX << (leaf % GROUP_LEAVES);
+	for (; large != 0; large &= large - 1) {
+		const struct hole last = hole_at(leaf_last_hole(first + lowest_bit(large)));
 		if (last.size >= size)
 			return last;
+		if (last.size < LARGE)
+			leaf_refresh(first + lowest_bit(large));
 	}
 	return no_hole;
 }
@@ -2051,15 +2074,14 @@ static NOINLINE struct hole hole_find_large(size_t size, size_t leaf)
 {
 	const int32_t least = tree_entry_of(size);
 	size_t group = leaf / GROUP_LEAVES;
-	struct hole hole = no_hole;
-	if (tree(0)[group] >= least)
-		hole = group_find_large(leaf, size);
-	while (hole.start == NONE && (group = group_from(group + 1, least)) != NONE) {
-		hole = group_find_large(group * GROUP_LEAVES, size);
-		if (hole.start == NONE)
-			group_refresh(group);
+	while ((group = group_from(group, least)) != NONE) {
+		const size_t first = max_size(leaf, group * GROUP_LEAVES);
+		const struct hole hole = group_find_large(first, size);
+		if (hole.start != NONE)
+			return hole;
+		group_refresh(group++);
 	}
-	return hole;
+	return no_hole;
 }
 
 /* The first HOLE of at least size granules that starts in the leaf. */
@@ -2413,11 +2435,11 @@ static NOINLINE void pages_touch(size_t start, size_t stop)
 	uint64_t *touched = table_bits(TOUCHED);
 	const size_t page = os_page_of(start);
 	const size_t end = os_page_of(stop - 1) + 1;
+	if (bits_find_clear(touched, page, end) == end)
+		return;
 	const size_t used = clamp(heap.high_page, page, end);
 	const size_t again = used - page - bits_count(touched, page, used);
 	const size_t new = end - used; /* no page from high_page on is touched */
-	if (again + new == 0)
-		return;
 	bits_set(touched, page, end, true);
 	heap.touched_pages += again + new;
 	heap.high_page = max_size(heap.high_page, end);
@@ -2426,13 +2448,13 @@ static NOINLINE void pages_touch(size_t start, size_t stop)
 
 /* How many pages at the two ends of a coalesced HOLE, of which the granules up to stop are taken, were
  * counted in purged_pages: they reach out of the HOLE, and are not touched. */
-static size_t purged_at_ends(struct hole hole, size_t stop)
+static size_t purged_at_ends(size_t start, size_t end, size_t stop)
 {
-	const size_t first = os_page_of(hole.start);
+	const size_t first = os_page_of(start);
 	const size_t last = os_page_of(stop - 1);
-	const bool is_first_out = first < os_page_from(hole.start);
-	const bool is_last_out = last >= os_page_of(hole.start + hole.size);
-	return (size_t)(is_first_out && !is_touched(hole.start)) +
+	const bool is_first_out = first < os_page_from(start);
+	const bool is_last_out = last >= os_page_of(end);
+	return (size_t)(is_first_out && !is_touched(start)) +
 	       (size_t)(is_last_out && !is_touched(stop - 1) && !(is_first_out && first == last));
 }
 
@@ -2446,7 +2468,7 @@ static inline void pages_touch_in_hole(struct hole hole, size_t stop)
 	if (is_short && is_touched(hole.start) && is_touched(stop - 1))
 		return;
 	if (UNLIKELY(heap.purged_pages != 0))
-		heap.purged_pages -= purged_at_ends(hole, stop);
+		heap.purged_pages -= purged_at_ends(hole.start, hole.start + hole.size, stop);
 	pages_touch(hole.start, stop);
 }
 
@@ -2566,7 +2588,8 @@ static inline void hole_shrink(struct hole hole, size_t rest)
 
 /* [ ------- hole ------- ]  =>  [ taken ][ hole? ]
  * Takes so many granules, of which the first become live. */
-static NOINLINE void hole_split(struct hole hole, size_t taken, size_t live, enum purpose purpose)
+static ALWAYS_INLINE void hole_split_inline(struct hole hole, size_t taken, size_t live,
+                                            enum purpose purpose)
 {
 	const size_t rest = hole.start + taken;
 	ASSERT(taken <= hole.size && live <= taken, "no more is taken than there is");
@@ -2579,15 +2602,20 @@ static NOINLINE void hole_split(struct hole hole, size_t taken, size_t live, enu
 	if (purpose != FOR_CALLOC)
 		pages_touch_in_hole(hole, rest);
 	else if (UNLIKELY(heap.purged_pages != 0))
-		heap.purged_pages -= purged_at_ends(hole, rest);
+		heap.purged_pages -= purged_at_ends(hole.start, hole.start + hole.size, rest);
 	heap.coalesced_granules -= taken;
 	mem_mark_undefined(hole.start, taken);
 }
 
-/* Takes a block from the first HOLE that is large enough. */
-static size_t block_take_from(struct hole hole, size_t size, enum purpose purpose)
+static NOINLINE void hole_split(struct hole hole, size_t taken, size_t live, enum purpose purpose)
 {
-	hole_split(hole, size, size, purpose);
+	hole_split_inline(hole, taken, live, purpose);
+}
+
+/* Takes a block from the first HOLE that is large enough. */
+static NOINLINE size_t block_take_from(struct hole hole, size_t size, enum purpose purpose)
+{
+	hole_split_inline(hole, size, size, purpose);
 	search_start_raise(size, leaf_of(hole.start + size));
 	count_taken(size);
 	leaf_assert(leaf_of(hole.start));
@@ -5587,10 +5615,13 @@ static NOINLINE void *calloc_general(size_t count, size_t size, const void *call
 void *mems_calloc(size_t count, size_t size)
 {
 	size_t bytes;
-	if (!__builtin_mul_overflow(count, size, &bytes) && bytes != 0 && is_fast() && heap.is_quick) {
-		const size_t granule = cache_get(granules_of(bytes));
+	if (!__builtin_mul_overflow(count, size, &bytes) && bytes != 0 && is_fast()) {
+		const size_t granules = granules_of(bytes);
+		const size_t high_page = heap.high_page;
+		const size_t granule = block_take_existing(granules, FOR_CALLOC);
 		if (LIKELY(granule != NONE)) {
-			granules_zero((struct range){ granule, granule + granules_of(bytes) });
+			granules_zero(calloc_prepare(granule, granule + granules, high_page));
+			mem_mark_defined(granule, granules);
 			return block_virtual(granule);
 		}
 	}
