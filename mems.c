@@ -2629,8 +2629,8 @@ static ALWAYS_INLINE void coalesce_inline(size_t granule, size_t next)
 {
 	const bool is_first = is_border(granule) || is_live_near(granule - 1);
 	const size_t previous = is_first ? granule : segment_previous(granule);
-	const bool joins_left = !is_first && is_coalesced(previous);
-	const bool joins_right = is_coalesced(next) && !is_border(next);
+	const bool joins_left = !is_first && (!heap.is_quick || is_coalesced(previous));
+	const bool joins_right = !is_border(next) && is_coalesced(next);
 	const size_t start = joins_left ? previous : granule;
 	const size_t end = joins_right ? segment_next(next) : next;
 	if (joins_right) {
@@ -2684,14 +2684,15 @@ static ALWAYS_INLINE bool leaf_coalesce(size_t granule, struct leaf_bits bits, b
 		return false;
 	const size_t end = LIKELY(ends != 0) ? leaf * 64 + lowest_bit(ends) : start_beyond(leaf);
 	const unsigned start = highest_bit((before & -joins_left) | (this & (joins_left - 1)));
-	const size_t size = end - leaf * 64 - start;
+	const size_t whole = end - leaf * 64 - start;
+	const size_t size = may_leave ? whole : (uint8_t)whole; /* in a leaf: less is to be compared */
 	const size_t freed = lowest_bit(next) - granule % 64;
 	leaf_write(leaf, (struct leaf_bits){
 		bits.starts ^ joins_right ^ joins_left << (granule % 64), bits.live & ~(next - this) });
 	count_freed(freed);
 	mem_mark_noaccess(granule, freed);
-	search_start_lower(size, leaf);
 	hole_enter(leaf * 64 + start, size);
+	search_start_lower(size, leaf);
 	leaf_assert(leaf);
 	return true;
 }
