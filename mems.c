@@ -2073,15 +2073,14 @@ static struct hole group_find_large(size_t leaf, size_t size)
 static NOINLINE struct hole hole_find_large(size_t size, size_t leaf)
 {
 	const int32_t least = tree_entry_of(size);
-	size_t group = leaf / GROUP_LEAVES;
-	while ((group = group_from(group, least)) != NONE) {
-		const size_t first = max_size(leaf, group * GROUP_LEAVES);
-		const struct hole hole = group_find_large(first, size);
+	for (size_t group = leaf / GROUP_LEAVES;; group++) {
+		if (tree(0)[group] < least && (group = group_from(group + 1, least)) == NONE)
+			return no_hole;
+		const struct hole hole = group_find_large(max_size(leaf, group * GROUP_LEAVES), size);
 		if (hole.start != NONE)
 			return hole;
-		group_refresh(group++);
+		group_refresh(group);
 	}
-	return no_hole;
 }
 
 /* The first HOLE of at least size granules that starts in the leaf. */
