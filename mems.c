@@ -83,9 +83,9 @@
  *   I16  the tables fill the reservation after the heap, one after another, as large as the limit
  *        asks for, and writable as far as the heap needs
  *   I17  live is set for all granules of PROCESS segments and for top, but for the leaves between
- *        the first and the last of a PROCESS if there are more than FILLED_LEAVES of them: for
- *        these a bit in live_leaves is, unless they lie in the whole regions between the first and
- *        the last of more than FILLED_GROUPS whole groups: for those a bit in live_regions
+ *        the first and the last of a PROCESS: for these a bit in live_leaves is, unless they lie in
+ *        the whole regions between the first and the last of more than FILLED_GROUPS whole groups:
+ *        for those a bit in live_regions
  *   I18  while a recording or history is on, the journal knows every block, and of which size it is
  *
  * Costs, worst case unless said otherwise
@@ -222,8 +222,7 @@ enum {
 	CLASSED_SIZES = 257,    /* the last class begins before this size */
 	STALE_GROUPS = 64,      /* groups whose entries may be too large at one time */
 	SMALL_SIZES = 32,       /* blocks of up to so many granules take the fast path of first fit */
-	FILLED_LEAVES = 8,      /* so many leaves inside a PROCESS have their live bits set, */
-	FILLED_GROUPS = 128,    /* so many groups the bits of their leaves; beyond, of their regions */
+	FILLED_GROUPS = 128,    /* so many groups inside a PROCESS have bits in live_leaves */
 
 	CACHE_LINE = 64,        /* bytes; what threads that write keep apart from those that read */
 	LOCK_SPINS = 256,       /* looks at the lock before a thread goes to sleep */
@@ -1572,7 +1571,7 @@ static inline void word_ends_change(atomic_word *words, size_t first, size_t las
 }
 
 /* The leaves from first to last lie in the middle of one PROCESS, or do no more. */
-static NOINLINE void live_middle_change(size_t first, size_t last, bool value)
+static NOINLINE void live_leaves_change(size_t first, size_t last, bool value)
 {
 	atomic_word *leaves = table_words(LIVE_LEAVES);
 	atomic_word *regions = table_words(LIVE_REGIONS);
@@ -1591,10 +1590,20 @@ static NOINLINE void live_middle_change(size_t first, size_t last, bool value)
 	words_fill(regions, from / 64 / 64 + 1, (to / 64 - 1) / 64, value);
 }
 
-/* Whether the leaves between that of the first and that of the last granule are filled. */
-static inline bool is_filled(size_t granule, size_t size)
+/* The leaves after first, up to before last, lie in the middle of one PROCESS, or do no more. Most
+ * often they have one word, and there are none more often than can be foretold. */
+static ALWAYS_INLINE void live_middle_change(size_t first, size_t last, bool value)
 {
-	return leaf_of(granule + size - 1) - leaf_of(granule) <= FILLED_LEAVES + 1;
+	if (LIKELY((first + 1) / 64 == last / 64))
+		word_change(table_words(LIVE_LEAVES) + last / 64, bit_of(last) - bit_of(first + 1), value);
+	else
+		live_leaves_change(first + 1, last - 1, value);
+}
+
+/* Whether no leaf lies in the middle of a PROCESS. */
+static inline bool has_no_middle(size_t granule, size_t end)
+{
+	return leaf_of(end - 1) - leaf_of(granule) <= 1;
 }
 
 static inline void word_flip(atomic_word *word, uint64_t mask)
@@ -1607,14 +1616,9 @@ static inline void word_flip(atomic_word *word, uint64_t mask)
 static NOINLINE void live_change_far(size_t granule, size_t size, bool value)
 {
 	const size_t end = granule + size - 1;
-	const size_t first = leaf_of(granule);
-	const size_t last = leaf_of(end);
-	word_flip(live_at(first), UINT64_MAX << (granule % 64));
-	word_flip(live_at(last), UINT64_MAX >> (63 - end % 64));
-	if (is_filled(granule, size))
-		words_fill(table_words(LIVE) + 1, first + 1, last, value);
-	else
-		live_middle_change(first + 1, last - 1, value);
+	word_flip(live_at(leaf_of(granule)), UINT64_MAX << (granule % 64));
+	word_flip(live_at(leaf_of(end)), UINT64_MAX >> (63 - end % 64));
+	live_middle_change(leaf_of(granule), leaf_of(end), value);
 }
 
 /* low_masks[n]: n bits, from the lowest on. */
@@ -1672,7 +1676,7 @@ static ALWAYS_INLINE void live_change(size_t granule, size_t size, bool value)
 /* [ PROCESS ][ PROCESS ]  =>  [ ------ PROCESS ------ ] */
 static void live_join(size_t granule, size_t middle, size_t end)
 {
-	if (is_filled(granule, end - granule))
+	if (has_no_middle(granule, end))
 		return;
 	live_change(granule, middle - granule, false);
 	live_change(middle, end - middle, false);
@@ -1682,7 +1686,7 @@ static void live_join(size_t granule, size_t middle, size_t end)
 /* [ ------ PROCESS ------ ]  =>  [ PROCESS ][ PROCESS ] */
 static void live_split(size_t granule, size_t middle, size_t end)
 {
-	if (is_filled(granule, end - granule))
+	if (has_no_middle(granule, end))
 		return;
 	live_change(granule, end - granule, false);
 	live_change(granule, middle - granule, true);
@@ -4378,7 +4382,7 @@ static void check_live_leaf(struct findings *findings, size_t granule, size_t ne
 {
 	const size_t first = leaf_of(granule);
 	const size_t last = leaf_of(next - 1);
-	const bool is_far = is_process && last - first > FILLED_LEAVES + 1;
+	const bool is_far = is_process && last - first > 1;
 	const size_t first_group = (first + 1) / 64 + 1; /* of those that lie wholly between */
 	const size_t last_group = (last - 1) / 64;
 	const bool has_regions = is_far && last_group >= first_group + FILLED_GROUPS + 1;
@@ -5150,10 +5154,8 @@ static inline void build_end(struct build *build, size_t next)
 		build->holes += next - beyond;
 		return;
 	}
-	if (next < beyond + 64)
-		word_change(live_at(leaf_of(next)), bit_of(next) - 1, true);
-	else
-		live_change_far(build->last, next - build->last, true);
+	word_change(live_at(leaf_of(next - 1)), UINT64_MAX >> (63 - (next - 1) % 64), true);
+	live_middle_change(leaf_of(build->last), leaf_of(next - 1), true);
 	if (next >= beyond + 64 || !is_touched(next - 1))
 		pages_touch(beyond, next);
 }
