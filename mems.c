@@ -475,7 +475,8 @@ static struct heap {
 	size_t noted_top;            /* top while those of history may, else 0 */
 	size_t noted_bins;           /* FAST_BINS while they may, of quick fit, else 0 */
 	size_t fast_sizes;           /* SMALL_SIZES while that of first fit may, else 0 */
-	size_t fast_bins;            /* FAST_BINS while that of quick fit may, else 0 */
+	size_t quick_top;            /* top while those of quick fit may, else 0, */
+	size_t quick_bins;           /* and FAST_BINS */
 	unsigned shift;              /* log2 of the bytes in a granule */
 	unsigned page_log2;          /* log2 of the granules in a page */
 	unsigned os_page_log2;       /* log2 of the granules in an OS page */
@@ -895,7 +896,8 @@ static void fast_top_update(void)
 	heap.noted_top = is_plain && heap.journal.is_on && heap.journal.record == NULL ? heap.top : 0;
 	heap.noted_bins = heap.noted_top != 0 && heap.is_quick ? FAST_BINS : 0;
 	heap.fast_sizes = heap.fast_top != 0 && !heap.is_quick ? SMALL_SIZES : 0;
-	heap.fast_bins = heap.fast_top != 0 && heap.is_quick ? FAST_BINS : 0;
+	heap.quick_top = heap.is_quick ? heap.fast_top : 0;
+	heap.quick_bins = heap.quick_top != 0 ? FAST_BINS : 0;
 }
 
 /* Between the two, code of the program runs and nothing changes the heap. */
@@ -1559,6 +1561,11 @@ static inline void words_fill(atomic_word *words, size_t first, size_t end, bool
 		word_store(words + i, value ? UINT64_MAX : 0);
 }
 
+static inline void word_flip(atomic_word *word, uint64_t mask)
+{
+	word_store(word, word_load(word) ^ mask);
+}
+
 /* The bits from first to last in the words of these two. */
 static inline void word_ends_change(atomic_word *words, size_t first, size_t last, bool value)
 {
@@ -1595,7 +1602,7 @@ static NOINLINE void live_leaves_change(size_t first, size_t last, bool value)
 static ALWAYS_INLINE void live_middle_change(size_t first, size_t last, bool value)
 {
 	if (LIKELY((first + 1) / 64 == last / 64))
-		word_change(table_words(LIVE_LEAVES) + last / 64, bit_of(last) - bit_of(first + 1), value);
+		word_flip(table_words(LIVE_LEAVES) + last / 64, bit_of(last) - bit_of(first + 1));
 	else
 		live_leaves_change(first + 1, last - 1, value);
 }
@@ -1604,11 +1611,6 @@ static ALWAYS_INLINE void live_middle_change(size_t first, size_t last, bool val
 static inline bool has_no_middle(size_t granule, size_t end)
 {
 	return leaf_of(end - 1) - leaf_of(granule) <= 1;
-}
-
-static inline void word_flip(atomic_word *word, uint64_t mask)
-{
-	word_store(word, word_load(word) ^ mask);
 }
 
 /* More than 64 granules, of which all are live, or none: the segment has become a PROCESS, or is none
@@ -1656,12 +1658,12 @@ static ALWAYS_INLINE void live_change_near(size_t granule, size_t size, bool val
 	word_change(live_at(leaf + 1), bits.high, value);
 }
 
-/* At most 64 granules, of which all are live, or none. */
-static ALWAYS_INLINE void live_flip(size_t granule, size_t size)
+/* At most 64 granules, of which all are live, or none. live: of their first leaf. */
+static ALWAYS_INLINE void live_flip(size_t granule, size_t size, uint64_t live)
 {
 	atomic_word *word = live_at(leaf_of(granule));
 	const struct live_bits bits = live_bits_of(granule, size);
-	word_flip(word, bits.low);
+	word_store(word, live ^ bits.low);
 	word_flip(word + 1, bits.high);
 }
 
@@ -1733,12 +1735,12 @@ static inline bool is_coalesced(size_t granule)
 	return (leaf_holes(leaf_of(granule)) & bit_of(granule)) != 0;
 }
 
-/* The 64 granules after this one: bit i is set where a segment starts at granule + 1 + i. */
-static ALWAYS_INLINE uint64_t starts_after(size_t granule)
+/* The 64 granules after this one: bit i is set where a segment starts at granule + 1 + i. starts: of
+ * its leaf. */
+static ALWAYS_INLINE uint64_t starts_after(size_t granule, uint64_t starts)
 {
-	const size_t leaf = leaf_of(granule);
-	const unsigned bit = granule % 64;
-	return (leaf_starts(leaf) >> bit >> 1) | (leaf_starts(leaf + 1) << (63 - bit));
+	const uint64_t next = leaf_starts(leaf_of(granule) + 1);
+	return (starts >> (granule % 64) >> 1) | (next << (63 - granule % 64));
 }
 
 /* This granule and the 63 before: bit i is set where a segment starts at granule - 63 + i. */
@@ -1778,7 +1780,7 @@ static NOINLINE size_t start_before(size_t leaf)
 /* Where the segment after the one at granule starts; top for the last. */
 static ALWAYS_INLINE size_t segment_next(size_t granule)
 {
-	const uint64_t near = starts_after(granule);
+	const uint64_t near = starts_after(granule, leaf_starts(leaf_of(granule)));
 	return near != 0 ? granule + 1 + lowest_bit(near) : start_beyond(leaf_of(granule));
 }
 
@@ -3280,15 +3282,9 @@ static size_t block_take(size_t size, enum purpose purpose)
 	return granule != NONE ? granule : block_take_in(hole_obtain(size, purpose), size, purpose);
 }
 
-/* Makes a PROCESS a HOLE by the policy. */
-static ALWAYS_INLINE void block_release(size_t granule, struct leaf_bits bits)
+/* Quick fit: makes a PROCESS of so many granules a HOLE, cached where it can be. */
+static ALWAYS_INLINE void block_cache(size_t granule, size_t size)
 {
-	if (!heap.is_quick) {
-		if (!is_inner(granule, bits) || !leaf_coalesce(granule, bits, true))
-			block_coalesce(granule);
-		return;
-	}
-	const size_t size = segment_size(granule);
 	if (UNLIKELY(!cache_put(granule, size))) {
 		block_coalesce(granule);
 		return;
@@ -3296,6 +3292,15 @@ static ALWAYS_INLINE void block_release(size_t granule, struct leaf_bits bits)
 	live_change(granule, size, false);
 	count_freed(size);
 	leaf_assert(leaf_of(granule));
+}
+
+/* Makes a PROCESS a HOLE by the policy. */
+static ALWAYS_INLINE void block_release(size_t granule, struct leaf_bits bits)
+{
+	if (heap.is_quick)
+		block_cache(granule, segment_size(granule));
+	else if (!is_inner(granule, bits) || !leaf_coalesce(granule, bits, true))
+		block_coalesce(granule);
 }
 
 /* [ this ---------- ][ hole? ]  =>  [ this ][ ---- hole ---- ] */
@@ -5506,14 +5511,14 @@ void *mems_malloc(size_t size)
 	if (UNLIKELY(!is_alone()))
 		return malloc_general(size, CALLER);
 	const size_t index = (size - 1) >> heap.shift;
-	if (index >= heap.fast_bins)
+	if (index >= heap.quick_bins)
 		return malloc_first(size, CALLER);
 	const uint32_t top = bins()->tops[index];
 	const size_t granule = slots()[top];
 	if (UNLIKELY(granule >= LINK))
 		return malloc_beyond(size);
 	bins()->tops[index] = top - 1;
-	live_flip(granule, index + 1);
+	live_flip(granule, index + 1, leaf_live(leaf_of(granule)));
 	count_taken(index + 1);
 	leaf_assert(leaf_of(granule));
 	if (UNLIKELY(heap.purged_pages != 0))
@@ -5614,20 +5619,31 @@ static NOINLINE void *calloc_general(size_t count, size_t size, const void *call
 	return block_result(granule, error);
 }
 
+/* Without asking the OS; NONE where no HOLE is large enough. */
+static size_t calloc_existing(size_t size)
+{
+	struct range rest;
+	const size_t high_page = heap.high_page;
+	size_t granule = heap.is_quick ? cache_get(size) : NONE;
+	if (granule != NONE) {
+		rest = (struct range){ granule, granule + size };
+	} else {
+		granule = block_take_existing(size, FOR_CALLOC);
+		if (granule == NONE)
+			return NONE;
+		rest = calloc_prepare(granule, granule + size, high_page);
+	}
+	granules_zero(rest);
+	mem_mark_defined(granule, size);
+	return granule;
+}
+
 void *mems_calloc(size_t count, size_t size)
 {
-	size_t bytes;
-	if (!__builtin_mul_overflow(count, size, &bytes) && bytes != 0 && is_fast()) {
-		const size_t granules = granules_of(bytes);
-		const size_t high_page = heap.high_page;
-		const size_t granule = block_take_existing(granules, FOR_CALLOC);
-		if (LIKELY(granule != NONE)) {
-			granules_zero(calloc_prepare(granule, granule + granules, high_page));
-			mem_mark_defined(granule, granules);
-			return block_virtual(granule);
-		}
-	}
-	return calloc_general(count, size, CALLER);
+	size_t bytes, granule = NONE;
+	if (!__builtin_mul_overflow(count, size, &bytes) && bytes != 0 && is_fast())
+		granule = calloc_existing(granules_of(bytes));
+	return LIKELY(granule != NONE) ? block_virtual(granule) : calloc_general(count, size, CALLER);
 }
 
 /* Copies a large block, piece by piece, to one that was not in memory, and gives the whole pages of
@@ -5846,6 +5862,12 @@ static NOINLINE void free_first(void *v_ptr, const void *caller)
 		free_beyond(granule);
 }
 
+/* Quick fit: a block whose end is in no leaf near its start. */
+static NOINLINE void free_far(size_t granule)
+{
+	block_cache(granule, start_beyond(leaf_of(granule)) - granule);
+}
+
 /* Quick fit: to the top of the bin. */
 void mems_free(void *v_ptr)
 {
@@ -5854,24 +5876,28 @@ void mems_free(void *v_ptr)
 		free_general(v_ptr, CALLER);
 		return;
 	}
-	if (heap.fast_bins == 0) {
+	if (granule >= heap.quick_top) {
 		free_first(v_ptr, CALLER);
 		return;
 	}
-	if (UNLIKELY(granule >= heap.fast_top || heap.look_due < 0 || granule == heap.root ||
-	             !is_block(granule, leaf_read(leaf_of(granule))))) {
+	const struct leaf_bits bits = leaf_read(leaf_of(granule));
+	if (UNLIKELY(heap.look_due < 0 || granule == heap.root || !is_block(granule, bits))) {
 		free_general(v_ptr, CALLER);
 		return;
 	}
-	const uint64_t near = starts_after(granule);
-	const size_t size = near != 0 ? lowest_bit(near) + 1 : 0;
-	uint32_t *top = &bins()->tops[size - (near != 0)];
-	if (UNLIKELY(near == 0 || *top % CHUNK_SLOTS == 0)) {
+	const uint64_t near = starts_after(granule, bits.starts);
+	if (near == 0) {
+		free_far(granule);
+		return;
+	}
+	const size_t size = lowest_bit(near) + 1;
+	uint32_t *top = &bins()->tops[size - 1];
+	if (UNLIKELY(*top % CHUNK_SLOTS == 0)) {
 		free_beyond(granule);
 		return;
 	}
 	slots()[++*top] = (uint32_t)granule;
-	live_flip(granule, size);
+	live_flip(granule, size, bits.live);
 	count_freed(size);
 	leaf_assert(leaf_of(granule));
 }
@@ -5938,7 +5964,7 @@ static ALWAYS_INLINE bool is_range_whole(size_t offset, size_t size)
 	if (LIKELY(more == 0))
 		return last >= offset; /* it may have wrapped */
 	if (LIKELY(more < 64))
-		return (starts_after(granule) & (bit_of(more) - 1)) == 0;
+		return (starts_after(granule, leaf_starts(leaf_of(granule))) & (bit_of(more) - 1)) == 0;
 	return last > offset && segment_next(granule) > granule + more;
 }
 
