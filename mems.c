@@ -2854,27 +2854,27 @@ static ALWAYS_INLINE size_t cache_get(size_t size)
 }
 
 /* The same for at most FAST_BINS granules, where there is no more to do than to change a few words;
- * NONE, or false, where there is. */
+ * NONE, or false, where there is. live: the bits of the leaf. */
 static ALWAYS_INLINE size_t fast_bin_pop(size_t size)
 {
 	const uint32_t top = bins()->tops[size - 1];
 	const size_t granule = slots()[top];
-	if (UNLIKELY(granule >= LINK || heap.purged_pages != 0))
+	if (UNLIKELY(granule >= LINK))
 		return NONE;
 	bins()->tops[size - 1] = top - 1;
-	live_flip(granule, size);
+	live_flip(granule, size, leaf_live(leaf_of(granule)));
 	count_taken(size);
 	leaf_assert(leaf_of(granule));
 	return granule;
 }
 
-static ALWAYS_INLINE bool fast_bin_push(size_t granule, size_t size)
+static ALWAYS_INLINE bool fast_bin_push(size_t granule, size_t size, uint64_t live)
 {
 	uint32_t *top = &bins()->tops[size - 1];
 	if (UNLIKELY(*top % CHUNK_SLOTS == 0))
 		return false;
 	slots()[++*top] = (uint32_t)granule;
-	live_flip(granule, size);
+	live_flip(granule, size, live);
 	count_freed(size);
 	leaf_assert(leaf_of(granule));
 	return true;
@@ -5468,6 +5468,8 @@ static NOINLINE void *malloc_noted(size_t size, const void *caller)
 	const size_t granule = LIKELY(site != 0) ? fast_bin_pop(index + 1) : NONE;
 	if (UNLIKELY(granule == NONE))
 		return malloc_noted_beyond(size, caller);
+	if (UNLIKELY(heap.purged_pages != 0))
+		cached_pages_touch(granule, granule + index + 1);
 	take_note(granule, index + 1, size, site);
 	return block_virtual(granule);
 }
@@ -5513,14 +5515,9 @@ void *mems_malloc(size_t size)
 	const size_t index = (size - 1) >> heap.shift;
 	if (index >= heap.quick_bins)
 		return malloc_first(size, CALLER);
-	const uint32_t top = bins()->tops[index];
-	const size_t granule = slots()[top];
-	if (UNLIKELY(granule >= LINK))
+	const size_t granule = fast_bin_pop(index + 1);
+	if (UNLIKELY(granule == NONE))
 		return malloc_beyond(size);
-	bins()->tops[index] = top - 1;
-	live_flip(granule, index + 1, leaf_live(leaf_of(granule)));
-	count_taken(index + 1);
-	leaf_assert(leaf_of(granule));
 	if (UNLIKELY(heap.purged_pages != 0))
 		return malloc_purged(granule, index + 1);
 	return block_virtual(granule);
@@ -5826,12 +5823,16 @@ static NOINLINE void free_noted_beyond(size_t granule, const void *caller)
 static NOINLINE void free_noted(void *v_ptr, const void *caller)
 {
 	const size_t granule = granule_of(v_ptr);
-	if (UNLIKELY(granule >= heap.noted_top || heap.look_due < 0 || granule == heap.root ||
-	             !is_block(granule, leaf_read(leaf_of(granule))))) {
+	if (UNLIKELY(granule >= heap.noted_top || heap.look_due < 0 || granule == heap.root)) {
 		free_general(v_ptr, caller);
 		return;
 	}
-	const uint64_t near = starts_after(granule);
+	const struct leaf_bits bits = leaf_read(leaf_of(granule));
+	if (UNLIKELY(!is_block(granule, bits))) {
+		free_general(v_ptr, caller);
+		return;
+	}
+	const uint64_t near = starts_after(granule, bits.starts);
 	const size_t size = near != 0 ? lowest_bit(near) + 1 : 0;
 	const uint32_t site = site_find(caller);
 	if (UNLIKELY(heap.noted_bins == 0 || near == 0 || site == 0)) {
@@ -5839,7 +5840,7 @@ static NOINLINE void free_noted(void *v_ptr, const void *caller)
 		return;
 	}
 	live_forget(free_note(granule, size, site));
-	if (!fast_bin_push(granule, size))
+	if (!fast_bin_push(granule, size, bits.live))
 		free_beyond(granule);
 }
 
@@ -5890,16 +5891,8 @@ void mems_free(void *v_ptr)
 		free_far(granule);
 		return;
 	}
-	const size_t size = lowest_bit(near) + 1;
-	uint32_t *top = &bins()->tops[size - 1];
-	if (UNLIKELY(*top % CHUNK_SLOTS == 0)) {
+	if (UNLIKELY(!fast_bin_push(granule, lowest_bit(near) + 1, bits.live)))
 		free_beyond(granule);
-		return;
-	}
-	slots()[++*top] = (uint32_t)granule;
-	live_flip(granule, size, bits.live);
-	count_freed(size);
-	leaf_assert(leaf_of(granule));
 }
 
 size_t mems_usable_size(const void *v_ptr)
