@@ -409,7 +409,7 @@ struct journal {
 	FILE *record;            /* where calls are recorded, the caller's; else NULL */
 	uint32_t next_id;        /* of a recording */
 	uint64_t calls;          /* so far */
-	struct event *events;    /* a ring; NULL while history is off, and before the first block */
+	struct mapping events;   /* struct event, a ring; none while history is off */
 	size_t event_slots;      /* 0: history is off */
 	size_t next_event;       /* the slot of the next one */
 	bool has_wrapped;        /* all slots have been used */
@@ -3510,6 +3510,7 @@ const void *mems_set_caller(const void *caller)
 /* Makes a mapping at least so large; false where the OS refuses it. */
 static bool mapping_fit(struct mapping *mapping, size_t bytes)
 {
+	bytes = round_up(bytes, os_page_bytes());
 	if (bytes <= mapping->bytes)
 		return true;
 	char *memory = mapping->bytes == 0 ? os_mmap(NULL, bytes, PROT_READ | PROT_WRITE, 0)
@@ -3534,6 +3535,11 @@ static inline struct live_block *entry_at(uint32_t index)
 static inline struct site *site_at(uint32_t index)
 {
 	return (struct site *)(void *)heap.journal.sites.memory + index;
+}
+
+static inline struct event *event_at(size_t slot)
+{
+	return (struct event *)(void *)heap.journal.events.memory + slot;
 }
 
 static inline uint32_t *bucket_of(size_t granule)
@@ -3621,12 +3627,6 @@ static bool live_grow(void)
 	return true;
 }
 
-/* Bytes that were asked for. */
-static size_t live_bytes(const struct live_block *block)
-{
-	return (segment_size(block->granule) << heap.shift) - block->slack;
-}
-
 static inline uint32_t *site_bucket(const char *label, const void *caller)
 {
 	const uint32_t sum = (uint32_t)(uintptr_t)caller + (uint32_t)(uintptr_t)label;
@@ -3644,21 +3644,19 @@ static ALWAYS_INLINE uint32_t site_find(const void *caller)
 	return index;
 }
 
-/* The same, which is noted if it is new. The first one, which is nobody's, where there is no room. */
+/* The same, which is noted if it is new. Nobody's, where there is no room or no history. */
 static uint32_t site_of(const void *caller)
 {
 	struct journal *journal = &heap.journal;
-	struct mapping *sites = &journal->sites;
 	const uint32_t found = journal->event_slots != 0 ? site_find(caller) : 0;
 	const uint32_t index = journal->site_count;
 	if (found != 0 || journal->event_slots == 0 ||
-	    (index >= sites->bytes / sizeof(struct site) && !mapping_fit(sites, 2 * sites->bytes)))
+	    !mapping_fit(&journal->sites, round_up((index + 1) * sizeof(struct site), COMMIT_STEP)))
 		return found;
 	caller = asker.caller != NULL ? asker.caller : caller;
 	uint32_t *bucket = site_bucket(asker.label, caller);
 	*site_at(index) = (struct site){ .next = *bucket, .label = asker.label, .caller = caller };
-	*bucket = index;
-	journal->site_count++;
+	*bucket = journal->site_count++;
 	return index;
 }
 
@@ -3673,7 +3671,7 @@ static const struct event *event_back(size_t back)
 {
 	const struct journal *journal = &heap.journal;
 	const size_t wrap = back < journal->next_event ? 0 : journal->event_slots;
-	return &journal->events[journal->next_event + wrap - 1 - back];
+	return event_at(journal->next_event + wrap - 1 - back);
 }
 
 static bool event_covers(const struct event *event, size_t granule)
@@ -3709,52 +3707,33 @@ static void text_add(char text[MESSAGE_BYTES], const char *format, ...)
 	va_end(arguments);
 }
 
+/* The taking of the block that holds a granule, as an event; its call is 0 where none is known. */
+static struct event taking_of(size_t granule)
+{
+	const struct live_block *block = is_live(granule) ? live_at_granule(segment_of(granule)) : NULL;
+	if (block == NULL)
+		return (struct event){ 0 };
+	return (struct event){
+		.call = block->call, .site = block->site, .kind = MEMS_TAKEN, .granule = block->granule,
+		.granules = (uint32_t)segment_size(block->granule), .slack = block->slack & 63,
+	};
+}
+
 /* Adds who took the granule, or who freed it. */
 static void origin_add(char text[MESSAGE_BYTES], size_t granule)
 {
 	const bool is_taken = is_live(granule);
-	const struct live_block *block = is_taken ? live_at_granule(segment_of(granule)) : NULL;
-	uint64_t call = is_taken && block != NULL ? block->call : 0;
-	uint32_t site = block != NULL ? block->site : 0;
-	char label[LABEL_TEXT];
 	const size_t count = is_taken ? 0 : event_count();
-	for (size_t i = 0; i < count && call == 0; i++) {
-		if (event_covers(event_back(i), granule)) {
-			call = event_back(i)->call;
-			site = event_back(i)->site;
-		}
-	}
-	if (call == 0 || heap.journal.event_slots == 0)
+	struct event origin = taking_of(granule);
+	char label[LABEL_TEXT];
+	for (size_t i = 0; i < count && origin.call == 0; i++)
+		if (event_covers(event_back(i), granule))
+			origin = *event_back(i);
+	if (origin.call == 0 || heap.journal.event_slots == 0)
 		return;
-	text_add(text, ", %s by call %" PRIu64, is_taken ? "taken" : "freed", call);
-	if (site_at(site)->label != NULL)
-		text_add(text, " (%s)", label_escape(label, site_at(site)->label, false));
-}
-
-/* Says what is at an address, in one line that begins with the function that was called, unless that
- * is NULL. The lock is held. */
-static void address_describe(char text[MESSAGE_BYTES], const char *function, const void *v_ptr)
-{
-	const size_t offset = (uintptr_t)v_ptr - (uintptr_t)heap.base;
-	const bool is_physical = offset_of(v_ptr) == NONE && offset < heap.top << heap.shift;
-	const uintptr_t address = is_physical ? heap.start + offset : (uintptr_t)v_ptr;
-	struct mems_segment segment;
-	text[0] = '\0';
-	text_add(text, "%s%s", function != NULL ? function : "", function != NULL ? "(" : "");
-	text_add(text, is_physical ? "0x%" PRIxPTR : "%" PRIuPTR, (uintptr_t)v_ptr);
-	text_add(text, function != NULL ? "): " : ": ");
-	if (!segment_find((const void *)address, &segment)) {
-		text_add(text, heap.is_started ? "outside the heap" : "there is no heap");
-		return;
-	}
-	const bool is_free = segment.type == MEMS_HOLE;
-	if (is_physical)
-		text_add(text, "the physical address of %" PRIuPTR ", ", address);
-	text_add(text, "%s %s[%" PRIuPTR ":%" PRIuPTR "]", is_free || is_physical ? "in" : "inside",
-	         type_name(segment.type), segment.start, segment.end);
-	if (is_free && !is_physical)
-		text_add(text, ", freed before or never given out");
-	origin_add(text, (address - heap.start) >> heap.shift);
+	text_add(text, ", %s by call %" PRIu64, is_taken ? "taken" : "freed", origin.call);
+	if (site_at(origin.site)->label != NULL)
+		text_add(text, " (%s)", label_escape(label, site_at(origin.site)->label, false));
 }
 
 /* Writes one line. What the stream does at that moment must not change the heap; in a child that it
@@ -3813,7 +3792,7 @@ static ALWAYS_INLINE struct event *event_add(enum mems_event_kind kind, size_t g
                                              size_t granules, size_t slack, uint32_t site)
 {
 	struct journal *journal = &heap.journal;
-	struct event *event = &journal->events[journal->next_event];
+	struct event *event = event_at(journal->next_event);
 	*event = (struct event){
 		.call = journal->calls, .kind = (uint8_t)kind, .slack = (uint8_t)slack, .site = site,
 		.granule = (uint32_t)granule, .granules = (uint32_t)granules };
@@ -3889,24 +3868,14 @@ static inline void journal_note(const struct call *call)
 		journal_write(call);
 }
 
-static size_t events_bytes(void)
-{
-	return round_up(heap.journal.event_slots * sizeof(struct event), os_page_bytes());
-}
-
-/* Makes room for what the first call needs, and for more blocks. False where the OS refuses it. */
+/* Makes room for more blocks, and for what the first one needs. False where the OS refuses it. */
 static NOINLINE bool journal_grow(void)
 {
 	struct journal *journal = &heap.journal;
-	if (journal->event_slots != 0 && !mapping_fit(&journal->sites, COMMIT_STEP))
-		return false;
-	if (journal->event_slots != 0 && journal->events == NULL) {
-		journal->events = os_mmap(NULL, events_bytes(), PROT_READ | PROT_WRITE, 0);
-		journal->site_count = 1;
-		if (journal->events == NULL)
-			return false;
-	}
-	return live_grow();
+	return (journal->event_slots == 0 ||
+	        (mapping_fit(&journal->sites, COMMIT_STEP) &&
+	         mapping_fit(&journal->events, journal->event_slots * sizeof(struct event)))) &&
+	       live_grow();
 }
 
 /* Whether there is memory for what a call adds. */
@@ -3919,6 +3888,7 @@ static void journal_begin(void)
 {
 	heap.journal.event_slots = option_value(MEMS_HISTORY);
 	heap.journal.is_on = heap.journal.event_slots != 0;
+	heap.journal.site_count = 1;
 }
 
 /* The blocks of an image: no call took them. False where there is no memory. */
@@ -3940,11 +3910,10 @@ static bool journal_adopt(void)
 static void journal_end(void)
 {
 	struct journal *journal = &heap.journal;
-	if (journal->events != NULL)
-		os_unmap(journal->events, events_bytes());
 	mapping_free(&journal->blocks);
 	mapping_free(&journal->buckets);
 	mapping_free(&journal->sites);
+	mapping_free(&journal->events);
 	*journal = (struct journal){ .calls = journal->calls };
 	fast_top_update();
 }
@@ -3979,38 +3948,15 @@ static int record_change(FILE *out)
 
 int mems_record(FILE *out)
 {
-	if (out != NULL && !heap.is_started) {
-		errno = EINVAL;
-		return -1;
+	int error = EINVAL;
+	if (out == NULL || heap.is_started) {
+		lock_take();
+		error = record_change(out);
+		lock_give();
 	}
-	lock_take();
-	const int error = record_change(out);
-	lock_give();
-	if (error == 0)
-		return 0;
-	errno = error;
-	return -1;
-}
-
-static struct mems_event event_describe(const struct event *event)
-{
-	return (struct mems_event){
-		.call = event->call,
-		.kind = event->kind,
-		.label = site_at(event->site)->label,
-		.caller = site_at(event->site)->caller,
-		.start = (uintptr_t)block_virtual(event->granule),
-		.size = ((size_t)event->granules << heap.shift) - event->slack,
-	};
-}
-
-/* The taking of a block that is live, as an event. */
-static struct event live_event(const struct live_block *block)
-{
-	return (struct event){
-		.call = block->call, .site = block->site, .kind = MEMS_TAKEN, .granule = block->granule,
-		.granules = (uint32_t)segment_size(block->granule), .slack = block->slack & 63,
-	};
+	if (error != 0)
+		errno = error;
+	return error != 0 ? -1 : 0;
 }
 
 /* What mems_history has found so far. */
@@ -4022,27 +3968,28 @@ struct found {
 static void found_add(struct found *found, const struct event *event)
 {
 	if (found->count < found->room)
-		found->events[found->count] = event_describe(event);
+		found->events[found->count] = (struct mems_event){
+			.call = event->call, .kind = event->kind, .label = site_at(event->site)->label,
+			.caller = site_at(event->site)->caller,
+			.start = (uintptr_t)block_virtual(event->granule),
+			.size = ((size_t)event->granules << heap.shift) - event->slack };
 	found->count++;
 }
 
-/* What is known of a granule, by the numbers of the calls. */
+/* What is known of a granule. A block is shown at its taking as it is now. */
 static void granule_history(struct found *found, size_t granule)
 {
-	const struct live_block *block = is_live(granule) ? live_at_granule(segment_of(granule)) : NULL;
-	const struct event taking = block != NULL ? live_event(block) : (struct event){ 0 };
-	const size_t count = event_count();
-	bool is_due = taking.call != 0;
-	for (size_t i = 0; i < count; i++) {
+	struct event taking = taking_of(granule);
+	for (size_t i = 0; i < event_count(); i++) {
 		const struct event *event = event_back(i);
-		if (is_due && event->call <= taking.call) {
+		if (event->call == taking.call) {
 			found_add(found, &taking);
-			is_due = false;
-		}
-		if (event_covers(event, granule) && event->call != taking.call)
+			taking.call = 0;
+		} else if (event_covers(event, granule)) {
 			found_add(found, event);
+		}
 	}
-	if (is_due)
+	if (taking.call != 0)
 		found_add(found, &taking);
 }
 
@@ -4057,10 +4004,9 @@ size_t mems_history(const void *v_ptr, struct mems_event *events, size_t count)
 	return found.count;
 }
 
-/* Counts the live blocks of each site. Returns how many there are in all. */
-static struct site sites_count(void)
+/* Counts the live blocks of each site. */
+static void sites_count(void)
 {
-	struct site all = { 0 };
 	for (uint32_t i = 0; i < heap.journal.site_count; i++) {
 		struct site *site = site_at(i);
 		site->order = i;
@@ -4071,15 +4017,11 @@ static struct site sites_count(void)
 		const struct live_block *block = entry_at(i);
 		if (!is_entry_used(i))
 			continue;
-		const size_t bytes = live_bytes(block);
 		struct site *site = site_at(block->site);
 		site->first_call = min_u64(site->first_call, block->call);
 		site->blocks++;
-		site->bytes += bytes;
-		all.blocks++;
-		all.bytes += bytes;
+		site->bytes += (segment_size(block->granule) << heap.shift) - block->slack;
 	}
-	return all;
 }
 
 /* Whether a site is printed before another. */
@@ -4107,12 +4049,15 @@ static void sites_sort(void)
 static void live_print(FILE *out)
 {
 	char label[LABEL_TEXT];
-	const struct site all = sites_count();
+	size_t bytes = 0, blocks = 0;
+	sites_count();
 	sites_sort();
 	for (uint32_t i = 0; i < heap.journal.site_count; i++) {
 		const struct site *site = site_at(site_at(i)->order);
 		if (site->blocks == 0)
 			break;
+		bytes += site->bytes;
+		blocks += site->blocks;
 		fprintf(out, "%zu bytes in %zu block%s", site->bytes, site->blocks,
 		        site->blocks == 1 ? "" : "s");
 		if (site->first_call == 0)
@@ -4123,7 +4068,7 @@ static void live_print(FILE *out)
 			fprintf(out, " (%s)", label_escape(label, site->label, false));
 		fprintf(out, ", from 0x%" PRIxPTR "\n", (uintptr_t)site->caller);
 	}
-	fprintf(out, "Live bytes: %zu\nLive blocks: %zu\n", all.bytes, all.blocks);
+	fprintf(out, "Live bytes: %zu\nLive blocks: %zu\n", bytes, blocks);
 }
 
 int mems_fprint_live(FILE *out)
@@ -4138,19 +4083,6 @@ int mems_fprint_live(FILE *out)
 	const bool is_written = fflush(out) == 0 && !ferror(out);
 	printer_leave(out);
 	if (!is_written)
-		return -1;
-	errno = error;
-	return 0;
-}
-
-int mems_explain(const void *address, FILE *out)
-{
-	const int error = errno;
-	char text[MESSAGE_BYTES];
-	lock_take();
-	address_describe(text, NULL, address);
-	lock_give();
-	if (fprintf(out, "%s\n", text) < 0 || fflush(out) != 0)
 		return -1;
 	errno = error;
 	return 0;
@@ -4212,6 +4144,32 @@ static void report_tell(const struct misuse_report *report)
 	errno = report->error;
 }
 
+/* Says what is at an address, in one line that begins with the function that was called, unless that
+ * is NULL. The lock is held. */
+static void address_describe(char text[MESSAGE_BYTES], const char *function, const void *v_ptr)
+{
+	const size_t offset = (uintptr_t)v_ptr - (uintptr_t)heap.base;
+	const bool is_physical = offset_of(v_ptr) == NONE && offset < heap.top << heap.shift;
+	const uintptr_t address = is_physical ? heap.start + offset : (uintptr_t)v_ptr;
+	struct mems_segment segment;
+	text[0] = '\0';
+	text_add(text, "%s%s", function != NULL ? function : "", function != NULL ? "(" : "");
+	text_add(text, is_physical ? "0x%" PRIxPTR : "%" PRIuPTR, (uintptr_t)v_ptr);
+	text_add(text, function != NULL ? "): " : ": ");
+	if (!segment_find((const void *)address, &segment)) {
+		text_add(text, heap.is_started ? "outside the heap" : "there is no heap");
+		return;
+	}
+	const bool is_free = segment.type == MEMS_HOLE;
+	if (is_physical)
+		text_add(text, "the physical address of %" PRIuPTR ", ", address);
+	text_add(text, "%s %s[%" PRIuPTR ":%" PRIuPTR "]", is_free || is_physical ? "in" : "inside",
+	         type_name(segment.type), segment.start, segment.end);
+	if (is_free && !is_physical)
+		text_add(text, ", freed before or never given out");
+	origin_add(text, (address - heap.start) >> heap.shift);
+}
+
 /* Says what is at v_ptr instead of a block. The lock is held. */
 static NOINLINE void misuse_describe(struct misuse_report *report, const char *function,
                                      const void *v_ptr)
@@ -4220,6 +4178,19 @@ static NOINLINE void misuse_describe(struct misuse_report *report, const char *f
 	report->v_ptr = v_ptr;
 	address_describe(report->message, function, v_ptr);
 	record_mistake(function, v_ptr);
+}
+
+int mems_explain(const void *address, FILE *out)
+{
+	const int error = errno;
+	char text[MESSAGE_BYTES];
+	lock_take();
+	address_describe(text, NULL, address);
+	lock_give();
+	if (fprintf(out, "%s\n", text) < 0 || fflush(out) != 0)
+		return -1;
+	errno = error;
+	return 0;
 }
 
 /* There is no heap: says so. call: the function and its arguments. */
@@ -6114,12 +6085,10 @@ static size_t table_resident_bytes(const struct table *table)
 static size_t journal_resident_bytes(void)
 {
 	const struct journal *journal = &heap.journal;
-	size_t bytes = resident_bytes(journal->blocks.memory, journal->blocks.bytes) +
-	               resident_bytes(journal->buckets.memory, journal->buckets.bytes) +
-	               resident_bytes(journal->sites.memory, journal->sites.bytes);
-	if (journal->events != NULL)
-		bytes += resident_bytes((char *)journal->events, events_bytes());
-	return bytes;
+	return resident_bytes(journal->blocks.memory, journal->blocks.bytes) +
+	       resident_bytes(journal->buckets.memory, journal->buckets.bytes) +
+	       resident_bytes(journal->sites.memory, journal->sites.bytes) +
+	       resident_bytes(journal->events.memory, journal->events.bytes);
 }
 
 static size_t metadata_bytes(void)

@@ -319,7 +319,7 @@ static void blocks_place(void)
 static bool arrays_copy(const struct look *look, const struct journal *found)
 {
 	const size_t sites = found->site_count;
-	copies.events = array_copy(look, found->events, found->event_slots, sizeof(struct event));
+	copies.events = array_copy(look, found->events.memory, found->event_slots, sizeof(struct event));
 	copies.blocks = array_copy(look, found->blocks.memory, found->entries,
 	                           sizeof(struct live_block));
 	copies.sites = array_copy(look, found->sites.memory, sites, sizeof(struct site));
@@ -343,7 +343,7 @@ static void journal_take(const struct look *look, const struct journal *found)
 	}
 	labels_copy(look, copies.sites, found->site_count);
 	heap.journal = (struct journal){
-		.is_on = true, .calls = found->calls, .events = copies.events,
+		.is_on = true, .calls = found->calls, .events = { .memory = copies.events },
 		.event_slots = found->event_slots, .next_event = found->next_event,
 		.has_wrapped = found->has_wrapped, .blocks = { .memory = copies.blocks },
 		.entries = found->entries, .buckets = { .memory = copies.buckets },
