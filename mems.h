@@ -34,7 +34,8 @@
  *   (EBUSY), no memory (ENOMEM).
  * Misuse: mems_free, mems_realloc and mems_usable_size of an address that is not the start of a
  *   live block change nothing, set errno to EINVAL and report one line (mems_set_error_handler). So
- *   does every allocation without a heap, with EPERM: mems_init is missing.
+ *   does every allocation without a heap, with EPERM: mems_init is missing. docs/mistakes.md says
+ *   what to do about each.
  * A program that interposes mmap, munmap, mprotect, madvise or mincore may call MeMS there: while a
  *   request of MeMS is under way, its thread gets ENOMEM for an allocation and EBUSY for mems_free.
  * Threads: every function may be called from any thread at any time, except mems_init, mems_load,

@@ -14,7 +14,7 @@
 set -u
 
 long='test asan test32 check test-browser scale bench tsan stress fuzz coverage lint'
-long="$long test-programs test-platforms"
+long="$long test-programs test-platforms dist-check dist-chroot"
 
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT

@@ -28,6 +28,18 @@ shows_the_handler()
 	sed -n '/^static void fault_explain/,/^}/p' docs/mistakes.md | diff "$work/handler" - && [ -s "$work/handler" ]
 }
 
+# Each report in the list of functions has a row that says what to do.
+has_every_report()
+{
+	sed -n '/^## Misuse/,$s/^mems: [a-z_]*([0-9a-fx]*): //p' docs/functions.md |
+		sed 's/[0-9\[,].*//; s/ $//' >"$work/reports"
+	[ "$(wc -l <"$work/reports")" -ge 5 ] || return
+	while read -r report; do
+		grep -q "^| .*\`$report.* |$" docs/mistakes.md || { echo "no row for: $report"; return 1; }
+	done <"$work/reports"
+}
+
+check 'each report of misuse has a row' has_every_report
 check 'a double free as the page shows it' is_shown double-free 1
 check 'a stale address as the page shows it' is_shown stale 1
 check 'a virtual address used as a pointer as the page shows it' is_shown pointer 1
