@@ -55,6 +55,7 @@ class Comparison {
 			'<span><svg width="34" height="10" aria-hidden="true"><path d="M0 5H34" ' +
 			`stroke="var(--${policy})" stroke-width="3" stroke-dasharray="${DASHES[policy]}"/></svg> ` +
 			`${POLICY_NAMES[policy]}</span>`).join('');
+		this.find('quick-key').hidden = !policies.some(p => p === 'quick_fit' || p === 'recorded');
 		this.find('differs-key').textContent = `≠ lies elsewhere than under ` +
 			`${POLICY_NAMES[policies[0]]}`;
 	}

@@ -68,7 +68,7 @@ class Player {
 		const words = text.trim().split(/[\s,();=]+/).filter(word => word);
 		const verb = /^\d+$/.test(words[0]) ? 'a' : VERBS[words.shift()];
 		if (!verb)
-			throw new Error('That is none of the calls below.');
+			throw new Error('That is none of the calls above.');
 		if (verb === 'c' && words.length === 2)
 			words.splice(0, 2, String(Player.sizeOf(words[0]) * Player.sizeOf(words[1])));
 		if (verb === 'w' && words.length >= 2)

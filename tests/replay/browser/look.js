@@ -77,9 +77,9 @@ const TEXTS = `(() => {
 			where: e.tagName + '.' + e.className});
 	}
 	for (const e of document.querySelectorAll('input, select')) {
-		const style = getComputedStyle(e);
+		const style = getComputedStyle(e, e.value || !e.placeholder ? null : '::placeholder');
 		if (e.checkVisibility() && e.type !== 'range' && e.type !== 'checkbox')
-			found.push({text: e.value, size: parseFloat(style.fontSize), where: e.id,
+			found.push({text: e.value || e.placeholder, size: parseFloat(style.fontSize), where: e.id,
 				contrast: Math.min(...backgrounds(e).map(b => contrast(rgb(style.color), b)))});
 	}
 	return found;
@@ -92,7 +92,7 @@ const UNNAMED = `[...document.querySelectorAll('button, input, select, a, summar
 
 /* Words that are cut off, though they need not be. */
 const CUT = `[...document.querySelectorAll('#controls *, nav *, #prompt *, #play-panel *, ' +
-	'#step p, .legend *, th, td')].filter(e => e.checkVisibility() && e.clientWidth > 0 &&
+	'#step p, .legend *, #list button, th, td')].filter(e => e.checkVisibility() && e.clientWidth > 0 &&
 	e.scrollWidth > e.clientWidth + 1 && !/INPUT|SELECT|PRE/.test(e.tagName) &&
 	getComputedStyle(e).display !== 'inline').map(e => e.outerHTML.slice(0, 90))`;
 
@@ -122,6 +122,8 @@ async function testView(pages, name, width, scheme) {
 	}
 	assert.deepStrictEqual(await suite.get(UNNAMED), [], 'controls without a name');
 	assert.deepStrictEqual(await suite.get(CUT), [], 'words that are cut off');
+	assert.strictEqual(await suite.get(`new Set([...document.querySelectorAll('nav button')].map(b =>
+		b.getBoundingClientRect().top)).size`), 1, 'the four ways stand in a line');
 	assert.ok(await suite.get('document.documentElement.scrollWidth <= innerWidth'),
 		'the page is not wider than the screen');
 	const png = await suite.browser.picture();
