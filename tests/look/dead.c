@@ -3,6 +3,8 @@
  *
  * dead POLICY ALIGNMENT SEED CALLS FILE: makes random calls, writes the chains to FILE, what is
  *     live and explained to FILE.live and FILE.explained, an image to FILE.image, and aborts.
+ * dead POLICY ALIGNMENT SEED CALLS FILE NUMBER: the same, after it has changed the last byte of a
+ *     block, and written to FILE.changed of which.
  * dead POLICY ALIGNMENT SEED 0 FILE: writes a line to FILE and makes calls until it is killed.
  * dead big: a heap of 1 GiB with 1,000,000 blocks, then aborts.
  *
@@ -103,6 +105,25 @@ static void answers_write(const char *path)
 		exit(2);
 }
 
+/* number: of how many live blocks the contents stay, before one that is changed. */
+static void block_change(const char *path, unsigned long number)
+{
+	char name[1000];
+	struct mems_segment segment;
+	size_t slot = 0;
+	snprintf(name, sizeof(name), "%s.changed", path);
+	FILE *out = fopen(name, "w");
+	while (slot < SLOTS && (blocks[slot] == NULL || number-- != 0))
+		slot++;
+	if (out == NULL || slot == SLOTS || mems_segment_at(blocks[slot], &segment) != 0)
+		exit(2);
+	((unsigned char *)segment.physical)[segment.size - 1] ^= 1;
+	fprintf(out, "changed  PROCESS[%" PRIuPTR ":%" PRIuPTR "], %zu bytes\n", segment.start,
+	        segment.end, segment.size);
+	if (fclose(out) != 0)
+		exit(2);
+}
+
 static void image_write(const char *path)
 {
 	char image[1000];
@@ -118,7 +139,7 @@ int main(int count, char **arguments)
 		big_make();
 		abort();
 	}
-	if (count != 6)
+	if (count != 6 && count != 7)
 		return 2;
 	mems_option(MEMS_POLICY, strcmp(arguments[1], "quick_fit") == 0 ? MEMS_QUICK_FIT
 	                                                                : MEMS_FIRST_FIT);
@@ -133,6 +154,8 @@ int main(int count, char **arguments)
 		chains_write(arguments[5]);
 	for (unsigned long i = 0; calls == 0 || i < calls; i++)
 		call_make();
+	if (count == 7)
+		block_change(arguments[5], strtoul(arguments[6], NULL, 10));
 	chains_write(arguments[5]);
 	answers_write(arguments[5]);
 	image_write(arguments[5]);

@@ -8,6 +8,8 @@ work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
 . tests/check.sh
 
+top=$PWD
+arm64_cc=aarch64-linux-gnu-gcc
 look=$PWD/${LOOK:-sample/mems-look}
 damage=$PWD/${DAMAGE:-build/default/tests/look/damage}
 script=$PWD/sample/look/mems-gdb.py
@@ -105,6 +107,43 @@ tells_the_difference()
 		[ "$(grep -c ^freed there)" -eq "$(grep -c ^taken back)" ] && ! grep -q ^changed there
 }
 
+# Of two runs that differ in one byte that block is shown, whichever it is, and nothing else.
+tells_what_changed()
+{
+	dies quick_fit 8 "$seed" 3000 chains && mv core first.core && mv chains.image first.image
+	for number in 0 1 70 200; do
+		dies quick_fit 8 "$seed" 3000 chains "$number" || return 1
+		for before in first.core first.image; do
+			for after in core chains.image; do
+				"$look" --diff "$before" "$after" >said
+				grep -v ' taken, ' said | cmp - chains.changed &&
+					grep -q '^0 taken, 0 freed, 0 resized, 1 changed, [1-9]' said || return 1
+			done
+		done
+	done
+}
+
+# Core dumps of arm64 are shown on x86-64. The tables are the same there; of the rest of the
+# file only the name of the processor is read.
+shows_another_processor()
+{
+	[ "$(uname -m)" = x86_64 ] || return 0
+	dies first_fit 8 "$seed" 3000 chains &&
+		printf '\267\000' | dd of=core bs=1 seek=18 conv=notrunc 2>/dev/null &&
+		"$look" --print core | cmp - chains && "$look" --live core | cmp - chains.live
+}
+
+# A core dump that an emulator of arm64 wrote, where it and a compiler are.
+shows_arm64()
+{
+	rm -f qemu_*.core
+	"$arm64_cc" -O2 -static -I"$top" -o arm64 "$top/tests/look/dead.c" "$top/mems.c" || return 1
+	(ulimit -c unlimited && qemu-aarch64 ./arm64 quick_fit 8 "$seed" 3000 chains) >said 2>&1
+	mv qemu_*.core arm64.core || return 1
+	"$look" --print arm64.core | cmp - chains && ends_with 0 "$look" --check arm64.core &&
+		"$look" --live arm64.core | cmp - chains.live
+}
+
 # killed POLICY SEED: at some moment; the core dump is shown, sound or not, or refused.
 killed()
 {
@@ -186,6 +225,14 @@ check "a core dump and an image show the chains" shows_the_chains
 check "JSON and a picture of a core dump" writes_json_and_a_picture
 check "questions are answered as the program does" answers
 check "two core dumps are compared" tells_the_difference
+check "a byte that has changed is found" tells_what_changed
+check "core dumps of another processor" shows_another_processor
+if [ -n "$skip" ] || { command -v qemu-aarch64 && command -v "$arm64_cc"; } >/dev/null; then
+	check "core dumps of an emulated arm64" shows_arm64
+else
+	echo "note: core dumps of an emulated arm64: skipped, for qemu-aarch64 or $arm64_cc is not here"
+	skip=1 check "core dumps of an emulated arm64" shows_arm64
+fi
 check "programs killed at random moments" survives_kills
 check "other files are refused" refuses_what_is_no_core
 check "files that are cut off are refused" refuses_what_is_cut_off
