@@ -302,7 +302,7 @@ static void a_misuse_names_the_call(void **state)
 	for (size_t round = 0; round < 20; round++) {
 		for (size_t call = 0; call < CALLS / 20; call++)
 			any_call();
-		for (size_t i = 0; i < 5000; i++) {
+		for (size_t frees = 0; frees < 5000;) {
 			const struct model_event *event = &model.events[random_number() % model.calls];
 			const uintptr_t start = event->event.start;
 			const struct block *block = model_block_at(start);
@@ -314,6 +314,7 @@ static void a_misuse_names_the_call(void **state)
 			call = block != NULL ? block->taken : call;
 			const char *label = model.events[call - 1].event.label;
 			mems_free((void *)start);
+			frees++;
 			snprintf(expected, sizeof expected, ", %s by call %zu%s%s%s",
 			         block != NULL ? "taken" : "freed", call, label != NULL ? " (" : "",
 			         label != NULL ? label : "", label != NULL ? ")" : "");
@@ -543,6 +544,61 @@ static void a_call_is_a_line_of_a_recording(void **state)
 	heap_end();
 }
 
+/* What is at an address, as mems_explain says it. */
+static void assert_explained(void *address, const char *expected)
+{
+	char text[400] = "";
+	FILE *out = fmemopen(text, sizeof text, "w");
+	assert_non_null(out);
+	assert_int_equal(mems_explain(address, out), 0);
+	fclose(out);
+	assert_string_equal(text, expected);
+}
+
+/* Of a loaded heap the blocks are known, and that no call took them. */
+static void blocks_of_an_image_were_taken_by_no_call(void **state)
+{
+	char path[] = "/tmp/mems-history-XXXXXX", *text = NULL;
+	const int file = mkstemp(path);
+	struct mems_event events[4];
+	size_t length;
+	(void)state;
+	assert_true(file >= 0);
+	for (unsigned flags = 0; flags <= MEMS_MAP; flags += MEMS_MAP) {
+		mems_init();
+		for (size_t i = 0; i < 3000; i++)
+			assert_non_null(mems_malloc(100));
+		mems_free((void *)(1000 + 104));
+		assert_int_equal(mems_save(path), 0);
+		mems_finish();
+		assert_int_equal(mems_option(MEMS_HISTORY, 10), 0);
+		assert_int_equal(mems_load(path, flags), 0);
+		assert_sound();
+		assert_int_equal(mems_history((void *)1000, events, 4), 0);
+		assert_explained((void *)1004, "1004: inside PROCESS[1000:1103]\n");
+		mems_set_caller((void *)0x1000);
+		assert_ptr_equal(mems_malloc(50), (void *)1104);
+		mems_free((void *)1000);
+		assert_ptr_equal(mems_realloc((void *)1208, 10), (void *)1208);
+		mems_set_caller(NULL);
+		assert_explained((void *)1104, "1104: inside PROCESS[1104:1159], taken by call 1\n");
+		assert_int_equal(mems_history((void *)1000, events, 4), 1);
+		assert_true(events[0].kind == MEMS_FREED && events[0].call == 2 && events[0].size == 104);
+		assert_int_equal(mems_history((void *)1208, events, 4), 1);
+		assert_true(events[0].kind == MEMS_RESIZED && events[0].call == 3 && events[0].size == 10);
+		FILE *out = open_memstream(&text, &length);
+		assert_int_equal(mems_fprint_live(out), 0);
+		fclose(out);
+		assert_string_equal(text, "311698 bytes in 2998 blocks of an image, from 0x0\n"
+		                    "50 bytes in 1 block, first taken by call 1, from 0x1000\n"
+		                    "Live bytes: 311748\nLive blocks: 2999\n");
+		free(text);
+		heap_end();
+	}
+	close(file);
+	unlink(path);
+}
+
 /* At most 32 bytes a live block, beside the ring, whatever the sizes and the number of blocks. */
 static void history_takes_little_memory(void **state)
 {
@@ -581,6 +637,7 @@ int main(void)
 		cmocka_unit_test_teardown(labels_belong_to_threads, reset),
 		cmocka_unit_test_teardown(a_recording_has_labels_and_mistakes, reset),
 		cmocka_unit_test_teardown(a_call_is_a_line_of_a_recording, reset),
+		cmocka_unit_test_teardown(blocks_of_an_image_were_taken_by_no_call, reset),
 		cmocka_unit_test_teardown(history_takes_little_memory, reset),
 	};
 	return cmocka_run_group_tests_name("history", tests, NULL, NULL);
