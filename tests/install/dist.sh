@@ -10,6 +10,9 @@ unset MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES CFLAGS CPPFLAGS LDFLAGS LDLIBS RU
 
 if [ -e .git ]; then
 	tests/need.sh git
+	others=$(git -c safe.directory="$PWD" ls-files --others --exclude-standard)
+	[ -z "$others" ] ||
+		echo "note: these files are not in the tarball, as git does not track them:" "$others"
 elif [ ! -e MANIFEST ]; then
 	echo 'The tarball is not checked: it is made in a git checkout or an unpacked tarball alone.'
 	exec make -j"$(nproc)" test
