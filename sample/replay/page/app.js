@@ -1006,6 +1006,11 @@ function listenToPlay() {
 		if (button)
 			actOnBlock(button);
 	};
+	$('allocate').onclick = () => act(`malloc ${$('allocate-size').value}`);
+	$('allocate-size').onkeydown = event => {
+		if (event.key === 'Enter')
+			$('allocate').click();
+	};
 	$('undo').onclick = () => { go(player.undo()); keepFocus($('undo'), $('typed')); };
 	$('redo').onclick = () => { go(player.redo()); keepFocus($('redo'), $('typed')); };
 	$('clear').onclick = () => {

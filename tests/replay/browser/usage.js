@@ -539,6 +539,15 @@ async function testPlay() {
 	assert.match(await suite.text('#why'), /beyond the limit of 4,096 bytes/);
 	await suite.click('#clear');
 	assert.strictEqual(await chain(), '');
+	await suite.click('#allocate', '#allocate');
+	await suite.get('document.getElementById("allocate-size").select()');
+	await suite.type('64');
+	await suite.press('Enter');
+	assert.strictEqual(await chain(), 'N P1000-1127 P1128-1255 P1256-1319 H1320-5095', 'by clicks');
+	await suite.get('document.getElementById("allocate-size").value = ""');
+	await suite.click('#allocate');
+	assert.match(await suite.text('#typed-fault'), /The form is: malloc SIZE/);
+	await suite.click('#clear');
 }
 
 async function testContents() {
