@@ -312,8 +312,8 @@ struct bins {
 	uint32_t tops[BINS];        /* slot of the block on top; see "Quick fit" */
 };
 
-/* The arrays of the metadata. Each has one entry for every 2^granules_log2 granules of heap; the
- * last two have a size of their own. */
+/* The arrays of the metadata. Each has one entry for every 2^granules_log2 granules of heap; those of
+ * the bins have a size of their own. */
 enum table_name {
 	LIVE,
 	STARTS,
@@ -322,13 +322,12 @@ enum table_name {
 	NODES,
 	TREE,
 	START_SUMMARY = TREE + TREE_LEVELS,
-	LIVE_LEAVES = START_SUMMARY + SUMMARY_LEVELS, /* bit i: leaf i lies in the middle of a PROCESS */
+	BIN_TABLE = START_SUMMARY + SUMMARY_LEVELS, /* quick fit only; here, where the last summaries, */
+	CHUNKS,         /* which are short, have room for them in their page */
+	LIVE_LEAVES,    /* bit i: leaf i lies in the middle of a PROCESS */
 	LIVE_REGIONS,   /* bit i: region i does */
 	BORDERS,        /* bit i: page i is the first of a main node */
 	TOUCHED,        /* bit i: OS page i may be in memory */
-	CHUNKS,
-	TABLES_OF_HEAP = CHUNKS,
-	BIN_TABLE,
 	TABLES
 };
 
@@ -1283,22 +1282,23 @@ static size_t table_bytes(const struct table *table, size_t granules)
 	return round_up((size_t)entries * table->entry_bytes, CACHE_LINE);
 }
 
-static bool table_is_of_heap(const struct table *table)
+static bool is_table_of_bins(unsigned name)
 {
-	return table->entry_bytes != 0 || table->reserved_bytes == 0;
+	return name == BIN_TABLE || name == CHUNKS;
 }
 
 /* Its share of a reservation for a heap of so many granules. */
-static size_t table_share(const struct table *table, size_t granules)
+static size_t table_share(unsigned name, size_t granules)
 {
-	return table_is_of_heap(table) ? table_bytes(table, granules) : table->reserved_bytes;
+	const struct table *table = &heap.tables[name];
+	return is_table_of_bins(name) ? table->reserved_bytes : table_bytes(table, granules);
 }
 
 static size_t tables_share(size_t granules)
 {
 	size_t bytes = 0;
 	for (unsigned i = 0; i < TABLES; i++)
-		bytes += table_share(&heap.tables[i], granules);
+		bytes += table_share(i, granules);
 	return round_up(bytes, os_page_bytes());
 }
 
@@ -1306,7 +1306,7 @@ static size_t tables_share(size_t granules)
 static void tables_place(char *memory, size_t granules)
 {
 	for (unsigned i = 0; i < TABLES; i++) {
-		heap.tables[i].reserved_bytes = table_share(&heap.tables[i], granules);
+		heap.tables[i].reserved_bytes = table_share(i, granules);
 		heap.tables[i].memory = memory;
 		memory += heap.tables[i].reserved_bytes;
 	}
@@ -1355,12 +1355,14 @@ static void small_tables_commit(void)
 	}
 }
 
-/* Writes to each table that the first call uses: a page that is read first faults in twice. */
-static void tables_touch(void)
+/* Writes to each table that the first call uses, and to the last start of the first node, which often
+ * lies in another page: a page that is read first faults in twice. */
+static void tables_touch(size_t top)
 {
 	for (unsigned i = 0; i < TABLES; i++)
-		if (heap.tables[i].committed_bytes != 0)
+		if (heap.tables[i].committed_bytes != 0 && i != LIVE_LEAVES)
 			*(volatile char *)heap.tables[i].memory = 0;
+	((volatile uint64_t *)(void *)heap.tables[STARTS].memory)[(top >> LEAF_LOG2) + 1] = 0;
 }
 
 /* Makes room in every table for a heap of so many granules. */
@@ -1369,13 +1371,14 @@ static bool tables_commit(size_t granules)
 	const bool is_first = heap.top == 0;
 	if (is_first)
 		small_tables_commit();
-	for (unsigned i = 0; i < TABLES_OF_HEAP; i++) {
-		if (!table_commit(&heap.tables[i], table_bytes(&heap.tables[i], granules)))
+	for (unsigned i = 0; i < TABLES; i++) {
+		struct table *table = &heap.tables[i];
+		if (!is_table_of_bins(i) && !table_commit(table, table_bytes(table, granules)))
 			return false;
 	}
 	if (is_first) {
 		os_use_small_pages(heap.tables[0].memory, tables_share(heap.limit));
-		tables_touch();
+		tables_touch(granules);
 	}
 	return true;
 }
@@ -4277,11 +4280,11 @@ static bool check_extent(struct findings *findings)
 static void check_table(struct findings *findings, unsigned name, const char *next)
 {
 	const struct table *table = &heap.tables[name];
-	const size_t needed = name < TABLES_OF_HEAP ? table_bytes(table, heap.top)
+	const size_t needed = !is_table_of_bins(name) ? table_bytes(table, heap.top)
 	                      : name == CHUNKS ? heap.chunk_count * CHUNK_SLOTS * sizeof(uint32_t)
 	                      : heap.chunk_count != 0 ? sizeof(struct bins) : 0;
 	check(findings, 16, table->memory == next, name);
-	check(findings, 16, name >= TABLES_OF_HEAP ||
+	check(findings, 16, is_table_of_bins(name) ||
 	      table->reserved_bytes == table_bytes(table, heap.limit), name);
 	check(findings, 16, table->committed_bytes <= table->reserved_bytes, name);
 	check(findings, 16, heap.top == 0 || table->committed_bytes >= needed, name);

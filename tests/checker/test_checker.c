@@ -115,7 +115,7 @@ static size_t used_bytes(unsigned name)
 {
 	const struct table *table = &saved.heap.tables[name];
 	const size_t chunk_bytes = CHUNK_SLOTS * sizeof(uint32_t);
-	if (name < TABLES_OF_HEAP)
+	if (!is_table_of_bins(name))
 		return table_bytes(table, saved.heap.top);
 	return min_size(name == CHUNKS ? saved.heap.chunk_count * chunk_bytes : sizeof(struct bins),
 	                table->committed_bytes);
@@ -1219,7 +1219,7 @@ struct field {
 /* Whether it matters: small tables are rounded up to the same size whatever their entries have. */
 static bool is_rounded_up(void)
 {
-	for (unsigned i = 0; i < TABLES_OF_HEAP; i++) {
+	for (unsigned i = 0; i < TABLES; i++) {
 		const struct table *const table = &heap.tables[i];
 		const struct table *const before = &saved.heap.tables[i];
 		const bool differs = table->entry_bytes != before->entry_bytes ||
@@ -1267,7 +1267,9 @@ static void every_bit_of_what_describes_a_table_counts(void **state)
 	(void)state;
 	make_small_heap();
 	tables_save();
-	for (unsigned i = 0; i < TABLES_OF_HEAP; i++) {
+	for (unsigned i = 0; i < TABLES; i++) {
+		if (is_table_of_bins(i))
+			continue;
 		const size_t at_table = offsetof(struct heap, tables) + i * sizeof(struct table);
 		const size_t memory = at_table + offsetof(struct table, memory);
 		const size_t reserved = at_table + offsetof(struct table, reserved_bytes);
@@ -1304,7 +1306,7 @@ static uint64_t answers_of_bins(void)
 static uint64_t answers(unsigned name)
 {
 	uint64_t sum = 0;
-	if (name >= TABLES_OF_HEAP)
+	if (is_table_of_bins(name))
 		return answers_of_bins();
 	for (size_t size = 1; size < 2 * LARGE; size += size < 70 ? 1 : 37)
 		sum = mixed(mixed(sum, hole_first(size).start), hole_after(size, size).start);
@@ -1344,7 +1346,7 @@ static void every_bit_of_the_tables_counts(void **state)
 				unnoticed++;
 			}
 			harmless += !is_noticed;
-			if (is_noticed || name >= TABLES_OF_HEAP)
+			if (is_noticed || is_table_of_bins(name))
 				bytes[bit / CHAR_BIT] ^= (unsigned char)(1U << bit % CHAR_BIT);
 			else
 				tables_restore();
