@@ -714,7 +714,7 @@ function showPolicies() {
 	if (!policies.includes(view.policy))
 		view.policy = policies[0];
 	$('policy').innerHTML = policies.map(policy => `<option value="${policy}">` +
-		`${policy === 'recorded' ? 'quick fit (recorded)' : POLICY_NAMES[policy]}</option>`).join('');
+		`${POLICY_NAMES[policy]}</option>`).join('');
 	$('policy').value = view.policy;
 	$('compare-choice').innerHTML = source.policies.map(policy => '<label class="inline">' +
 		`<input type="checkbox" value="${policy}"${view.compared.includes(policy) ? ' checked' : ''}>` +

@@ -9,7 +9,7 @@ const percent = (part, whole) => whole ? Math.round(part / whole * 100) : 0;
 const escapeHtml = text => String(text).replace(/[&<>"]/g, c => `&#${c.charCodeAt(0)};`);
 
 const POLICY_NAMES = {first_fit: 'first fit', next_fit: 'next fit', best_fit: 'best fit',
-	worst_fit: 'worst fit', quick_fit: 'quick fit', recorded: 'as recorded'};
+	worst_fit: 'worst fit', quick_fit: 'quick fit', recorded: 'recorded quick fit'};
 
 /* A copy of a segment that stays as it is. QUICK is a HOLE that is remembered. */
 function copyOf(segment) {

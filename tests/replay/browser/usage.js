@@ -149,6 +149,14 @@ async function testRemembered() {
 	assert.match(await suite.text('#why'), /bytes that quick fit remembers are merged/);
 	await suite.choose('#policy', 'first_fit');
 	assert.doesNotMatch(await suite.text('#legend'), /remembers/);
+	await suite.click('[data-mode="compare"]');
+	assert.ok(!await suite.isShown('#quick-key'));
+	await suite.click('#compare-choice [value="recorded"]');
+	await suite.get('timeline.go(11)');
+	assert.ok(await suite.isShown('#quick-key'));
+	assert.ok(await suite.get('document.querySelectorAll("[data-policy=recorded] .kept").length') > 0);
+	assert.match(await suite.text('[data-policy=first_fit] .panel-words'),
+		/than under recorded quick fit|they do under recorded quick fit/);
 }
 
 async function testLinks() {
