@@ -605,7 +605,7 @@ function predictFrom(k) {
 	if (source.kind === 'exercise') {
 		$('verdict').hidden = false;
 		$('verdict-text').innerHTML = `<h2>${escapeHtml(source.name)}</h2>` +
-			`${source.text.map(line => `<p>${escapeHtml(line)}</p>`).join('')}`;
+			`<p>${escapeHtml(source.text.join(' '))}</p>`;
 		$('score').textContent = plural(source.count - source.from, 'question');
 		$('next-question').textContent = 'Begin';
 	}

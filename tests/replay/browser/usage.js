@@ -460,6 +460,8 @@ async function testExercises() {
 	assert.strictEqual(names.filter(name => name.startsWith('Exercise')).length, 10);
 	await suite.choose('#source', '2');
 	assert.match(await suite.text('#verdict'), /A HOLE is split[^]*Begin\s*6 questions/);
+	assert.match(await suite.text('#verdict p'), /^The first request .* is a HOLE\. From then on /,
+		'its lines are one text');
 	await suite.click('#next-question', '[data-type="node"]');
 	for (let k = 1; k < 6; k++) {
 		await suite.click('#next-question');
