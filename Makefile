@@ -2,7 +2,7 @@
 #
 # CC, CXX, AR, CFLAGS, CPPFLAGS, LDFLAGS and LDLIBS are yours, in the environment or on the command
 # line; what the build cannot do without is kept apart from them. All objects go to build/, and are
-# made anew when a flag changes.
+# made again when a flag changes.
 
 CFLAGS ?= -O2 -g
 STD ?= c11
@@ -68,7 +68,7 @@ help:
 	@echo 'make test       builds and runs the tests; installs cmocka where it is missing'
 	@echo 'make test-browser'
 	@echo '                tests the page of mems-replay --html in a headless Chromium'
-	@echo 'make pictures   draws the pictures of the README anew'
+	@echo 'make pictures   draws the pictures of the README and docs/ again'
 	@echo 'make asan       the tests under the address and undefined behaviour sanitizers'
 	@echo 'make test32     the tests in a 32-bit build'
 	@echo 'make tsan       the tests of threads under the thread sanitizer'

@@ -32,7 +32,7 @@ below = $(patsubst $(call unspaced,$($1))/%,$2/%,$(patsubst $(call unspaced,$($1
 sed_text = $(subst |,\|,$(subst &,\&,$(subst \,\\,$1)))
 
 # Scripts find the objects that they put under a program in a folder: in this tree, and where they are
-# installed. The trees can be moved, but for libdir where it is not below what bindir is in.
+# installed. The trees can be moved, except libdir if it is not below the folder that bindir is in.
 beside := $$(dirname -- "$$(readlink -f -- "$$0")")
 folder_here := $(beside)/..$(if $(variant),,/build/default)
 folder_there = $(if $(filter $(call unspaced,$(exec_prefix)/bin),$(call unspaced,$(bindir))),$\
@@ -88,7 +88,7 @@ install-shared: install $(shared)
 	$(STRIP) '$(DESTDIR)$(libdir)/$(soname)'
 	ln -sf $(soname) '$(DESTDIR)$(libdir)/libmems.so'
 
-# Takes the files away, and leaves the directories but for its own.
+# Removes the files, and of the directories only those that are its own.
 uninstall:
 	rm -f '$(DESTDIR)$(includedir)/mems.h' '$(DESTDIR)$(libdir)/libmems.a' \
 		'$(DESTDIR)$(libdir)/libmems.so' '$(DESTDIR)$(libdir)/$(soname)' \
@@ -103,7 +103,7 @@ uninstall:
 	rm -f '$(DESTDIR)$(mandir)/man5/mems-image.5'
 	for name in mems $(functions); do rm -f '$(DESTDIR)$(mandir)'/man3/$$name.3; done
 
-# The files that git tracks, as they lie here, but for those that serve the repository alone (their
+# The files that git tracks, as they lie here, except those that serve the repository alone (their
 # names begin with a dot). The list goes with them, as MANIFEST, so that an unpacked tarball can
 # make the same tarball again, byte for byte.
 dist: package := mems-$(version)

@@ -262,7 +262,7 @@ int mems_save(const char *path);
  * been merged for good). If this run has a MEMS_LIMIT too, the lower one applies. Nothing in the
  * file is trusted: what is not sound is refused before any of it becomes a heap. But checksums find
  * accidents, they do not authenticate: whoever can write the file decides on the contents. The
- * peaks start anew. As with mems_init, no other thread may be in MeMS.
+ * peaks start again. As with mems_init, no other thread may be in MeMS.
  * flags: 0 or MEMS_MAP. Returns 0, or -1 with no heap started: EBUSY a heap is started (or in a
  * visitor), EBADMSG the image is not whole or not sound, ENOTSUP an image of another version, byte
  * order, size of a pointer, or with pages smaller than those of the OS, EINVAL unknown flags,
