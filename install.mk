@@ -31,8 +31,8 @@ below = $(patsubst $(call unspaced,$($1))/%,$2/%,$(patsubst $(call unspaced,$($1
 # A text that sed puts in place of another.
 sed_text = $(subst |,\|,$(subst &,\&,$(subst \,\\,$1)))
 
-# Scripts find the objects that they put under a program in a folder: in this tree, and where they are
-# installed. The trees can be moved, except libdir if it is not below the folder that bindir is in.
+# Scripts find the objects that they put under a program in a folder: in this tree, and where they
+# are installed. The trees can be moved, except libdir if it is not below the folder that bindir is in.
 beside := $$(dirname -- "$$(readlink -f -- "$$0")")
 folder_here := $(beside)/..$(if $(variant),,/build/default)
 folder_there = $(if $(filter $(call unspaced,$(exec_prefix)/bin),$(call unspaced,$(bindir))),$\
@@ -50,7 +50,8 @@ mems_pc = s|@prefix@|$(call sed_text,$(call unspaced,$(prefix)))|; \
 # CMake's package lies below libdir, and finds the header from there, so that the tree can be moved.
 # What CMake would read in a text has a backslash.
 cmake_folder = $(libdir)/cmake/mems
-cmake_include = $(shell { realpath -m --relative-to='$(cmake_folder)' '$(includedir)' 2>/dev/null || \
+cmake_include = $(shell { \
+	realpath -m --relative-to='$(cmake_folder)' '$(includedir)' 2>/dev/null || \
 	echo '$(includedir)'; } | sed 's/[\\"$$]/\\&/g')
 mems_cmake = s|@include@|$(call sed_text,$(cmake_include))|; s|@version@|$(version)|
 
