@@ -10,7 +10,8 @@ variant_flags := -fsanitize=$(if $(filter fuzz,$(variant)),address$(comma))undef
 # so that comparisons need not be watched; the lines of a trace are.
 $(build)/mems.o $(build)/tests/fuzz/fuzz_heap.o: \
 	variant_flags += -fsanitize-coverage=inline-8bit-counters,pc-table
-$(build)/sample/replay/trace.o: variant_flags += -fsanitize=fuzzer-no-link
+$(build)/sample/replay/trace.o $(build)/sample/look/core.o $(build)/tests/fuzz/fuzz_core.o: \
+	variant_flags += -fsanitize=fuzzer-no-link
 fuzz_link := -fsanitize=fuzzer
 else
 fuzz_main := $(build)/tests/fuzz/fuzz_main.o
@@ -19,6 +20,7 @@ endif
 fuzz_heap := $(build)/tests/fuzz/fuzz_heap
 fuzz_trace := $(build)/tests/fuzz/fuzz_trace
 fuzz_image := $(build)/tests/fuzz/fuzz_image
+fuzz_core := $(build)/tests/fuzz/fuzz_core
 
 .PHONY: fuzz fuzz-build fuzz-corpus fuzzers
 
@@ -34,13 +36,18 @@ $(fuzz_trace): $(fuzz_trace).o $(fuzz_main) $(build)/sample/replay/trace.o \
 $(fuzz_image): $(fuzz_image).o $(fuzz_main) $(build)/tests/images/image.o $(tested)
 	$(link) $(fuzz_link) $^ $(LDLIBS) -o $@
 
-fuzzers: $(fuzz_heap) $(fuzz_trace) $(fuzz_image)
+# It has look.c and mems.c in it.
+$(fuzz_core): $(fuzz_core).o $(fuzz_main) $(build)/sample/look/core.o
+	$(link) $(fuzz_link) $^ $(LDLIBS) -o $@
+
+fuzzers: $(fuzz_heap) $(fuzz_trace) $(fuzz_image) $(fuzz_core)
 
 # The kept inputs are tests of every build.
 programs: fuzzers
 test: export FUZZ_HEAP = $(fuzz_heap)
 test: export FUZZ_TRACE = $(fuzz_trace)
 test: export FUZZ_IMAGE = $(fuzz_image)
+test: export FUZZ_CORE = $(fuzz_core)
 
 # FUZZ_SECONDS says how long, FUZZ_FLAGS are options of libFuzzer.
 FUZZ_SECONDS ?= 60

@@ -1,14 +1,13 @@
 #!/bin/sh
 # tests/fuzz/fuzz.sh FOLDER SECONDS [OPTION...]: runs the fuzz targets, from the inputs in corpus on.
-# The heap with AddressSanitizer runs for so many seconds, as it was built in FOLDER, and so does what
-# loads images; beside them first the reader of traces, then the heap without AddressSanitizer, from
-# FOLDER-direct. The options go to
-# libFuzzer.
+# The heap with AddressSanitizer runs for so many seconds, as it was built in FOLDER; beside it first
+# the reader of traces, then the heap without AddressSanitizer, from FOLDER-direct, and first what
+# loads images, then what opens core dumps. The options go to libFuzzer.
 # tests/fuzz/fuzz.sh FOLDER merge: puts what earlier runs found into corpus, as few inputs as do
 # (with the libFuzzer of clang 14 or a later one).
 #
 # New inputs go to FOLDER/corpus, those that break something to FOLDER/crashes. Exit 1 if there are
-# any. FOLDER/results has how many of the four runs held and how many did not.
+# any. FOLDER/results has how many of the five runs held and how many did not.
 set -eu
 
 folder=$1
@@ -18,7 +17,11 @@ heap=$folder/tests/fuzz/fuzz_heap
 direct=$folder-direct/tests/fuzz/fuzz_heap
 trace=$folder/tests/fuzz/fuzz_trace
 image=$folder/tests/fuzz/fuzz_image
-mkdir -p "$folder/crashes" "$folder/corpus/heap" "$folder/corpus/trace" "$folder/corpus/image"
+core=$folder/tests/fuzz/fuzz_core
+mkdir -p "$folder/crashes"
+for name in heap trace image core; do
+	mkdir -p "$folder/corpus/$name"
+done
 
 # The model frees much.
 export ASAN_OPTIONS="quarantine_size_mb=8${ASAN_OPTIONS:+:$ASAN_OPTIONS}"
@@ -90,6 +93,7 @@ if [ "$seconds" = merge ]; then
 	merge heap "$direct" "$heap"
 	merge trace "$trace"
 	merge image "$image"
+	merge core "$core"
 	exit
 fi
 
@@ -100,7 +104,10 @@ third=$(((seconds + 2) / 3))
 	fuzz trace "$trace" trace "$third" -max_len=1000 -malloc_limit_mb=1 "$@"
 	fuzz direct "$direct" heap "$((seconds - third))" -max_len=256 -rss_limit_mb=0 "$@"
 } &
-fuzz image "$image" image "$seconds" -only_ascii=0 -max_len=2000 "$@" &
+{
+	fuzz image "$image" image "$((seconds - third))" -only_ascii=0 -max_len=2000 "$@"
+	fuzz core "$core" core "$third" -only_ascii=0 -max_len=400 "$@"
+} &
 fuzz heap "$heap" heap "$seconds" -max_len=256 "$@"
 wait
 
@@ -110,5 +117,6 @@ report heap "$heap"
 report direct "$direct"
 report trace "$trace"
 report image "$image"
+report core "$core"
 echo "$passed $failed" >"$folder/results"
 [ $failed -eq 0 ]

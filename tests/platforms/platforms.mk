@@ -29,10 +29,11 @@ $(lint_folder)/%.tidy: %.c tests/platforms/clang-tidy.yaml $(lint_headers) \
 		-- -std=$(STD) $(include_folders:%=-I%) $(lint_flags) 2>$@.log || { cat $@.log; exit 1; }
 	@mv $@.log $@
 
-# It includes mems.c, which is read by itself. Here calls are not followed into it once more, which
+# They include mems.c, which is read by itself. Here calls are not followed into it once more, which
 # takes a minute.
 lint_flags :=
-$(lint_folder)/tests/checker/test_checker.tidy: lint_flags := -Xclang -analyzer-config -Xclang ipa=none
+$(lint_folder)/tests/checker/test_checker.tidy $(lint_folder)/tests/fuzz/fuzz_core.tidy: \
+	lint_flags := -Xclang -analyzer-config -Xclang ipa=none
 
 # A test that is given NULL or 0 where there should be something ends there, as it should.
 lint_without :=
