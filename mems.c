@@ -3652,6 +3652,7 @@ static uint32_t site_of(const void *caller)
 {
 	struct journal *journal = &heap.journal;
 	const uint32_t found = journal->event_slots != 0 ? site_find(caller) : 0;
+	ASSERT(library.lock != LOCK_FREE, "who may ask the OS holds the lock");
 	const uint32_t index = journal->site_count;
 	if (found != 0 || journal->event_slots == 0 ||
 	    !mapping_fit(&journal->sites, round_up((index + 1) * sizeof(struct site), COMMIT_STEP)))
@@ -5423,12 +5424,12 @@ static NOINLINE void *malloc_farther(size_t granules, size_t leaf)
 /* With history on, and one thread: where there is more to do than change a bin, but not for the OS. */
 static NOINLINE void *malloc_noted_beyond(size_t size, const void *caller)
 {
-	size_t granule = NONE;
-	if (heap.noted_top != 0 && size != 0 && heap.journal.unused < heap.journal.entries)
-		granule = block_take_existing(granules_of(size), FOR_MALLOC);
+	const bool has_room = heap.noted_top != 0 && heap.journal.unused < heap.journal.entries;
+	const uint32_t site = has_room && size != 0 ? site_find(caller) : 0;
+	const size_t granule = site != 0 ? block_take_existing(granules_of(size), FOR_MALLOC) : NONE;
 	if (granule == NONE)
 		return malloc_general(size, caller);
-	take_note(granule, granules_of(size), size, site_of(caller));
+	take_note(granule, granules_of(size), size, site);
 	return block_virtual(granule);
 }
 
@@ -5787,9 +5788,9 @@ static NOINLINE void free_beyond(size_t granule)
 }
 
 /* With history on, and one thread: where there is more to do than change a bin, but not for the OS. */
-static NOINLINE void free_noted_beyond(size_t granule, const void *caller)
+static NOINLINE void free_noted_beyond(size_t granule, uint32_t site)
 {
-	live_forget(free_note(granule, segment_size(granule), site_of(caller)));
+	live_forget(free_note(granule, segment_size(granule), site));
 	free_beyond(granule);
 }
 
@@ -5802,15 +5803,15 @@ static NOINLINE void free_noted(void *v_ptr, const void *caller)
 		return;
 	}
 	const struct leaf_bits bits = leaf_read(leaf_of(granule));
-	if (UNLIKELY(!is_block(granule, bits))) {
+	const uint32_t site = site_find(caller);
+	if (UNLIKELY(!is_block(granule, bits) || site == 0)) {
 		free_general(v_ptr, caller);
 		return;
 	}
 	const uint64_t near = starts_after(granule, bits.starts);
 	const size_t size = near != 0 ? lowest_bit(near) + 1 : 0;
-	const uint32_t site = site_find(caller);
-	if (UNLIKELY(heap.noted_bins == 0 || near == 0 || site == 0)) {
-		free_noted_beyond(granule, caller);
+	if (UNLIKELY(heap.noted_bins == 0 || near == 0)) {
+		free_noted_beyond(granule, site);
 		return;
 	}
 	live_forget(free_note(granule, size, site));

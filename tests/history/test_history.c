@@ -544,6 +544,34 @@ static void a_call_is_a_line_of_a_recording(void **state)
 	heap_end();
 }
 
+/* More sites than fit into what is mapped for them at first. */
+static void there_may_be_many_labels(void **state)
+{
+	enum { LABELS = 5000, BYTES = 8 };
+	static char names[LABELS][BYTES];
+	static void *kept[LABELS];
+	struct mems_event events[2];
+	(void)state;
+	for (unsigned policy = 0; policy < 2; policy++) {
+		heap_begin_with(2 * LABELS, policy == 0 ? MEMS_FIRST_FIT : MEMS_QUICK_FIT);
+		for (int i = 0; i < LABELS; i++) {
+			snprintf(names[i], BYTES, "%d", i);
+			mems_set_label(names[i]);
+			kept[i] = mems_malloc((size_t)i % 900 + 1);
+		}
+		for (int i = 0; i < LABELS; i++) {
+			mems_set_label(names[LABELS - 1 - i]);
+			mems_free(kept[i]);
+		}
+		for (int i = 0; i < LABELS; i++) {
+			assert_true(mems_history(kept[i], events, 2) >= 2);
+			assert_ptr_equal(events[0].label, names[LABELS - 1 - i]);
+			assert_ptr_equal(events[1].label, names[i]);
+		}
+		heap_end();
+	}
+}
+
 /* What is at an address, as mems_explain says it. */
 static void assert_explained(void *address, const char *expected)
 {
@@ -637,6 +665,7 @@ int main(void)
 		cmocka_unit_test_teardown(labels_belong_to_threads, reset),
 		cmocka_unit_test_teardown(a_recording_has_labels_and_mistakes, reset),
 		cmocka_unit_test_teardown(a_call_is_a_line_of_a_recording, reset),
+		cmocka_unit_test_teardown(there_may_be_many_labels, reset),
 		cmocka_unit_test_teardown(blocks_of_an_image_were_taken_by_no_call, reset),
 		cmocka_unit_test_teardown(history_takes_little_memory, reset),
 	};
