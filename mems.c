@@ -78,8 +78,8 @@
  *        root is a live block, or none
  *   I14  a page with a live granule is touched and below high_page, no page from high_page on is
  *        touched, the counts of pages equal the bits, and no more is kept than was ever in use
- *   I15  the bins hold exactly the cached blocks, each in the bin of its size; the flush before is
- *        not ahead of the heap
+ *   I15  the bins hold exactly the cached blocks, each in the bin of its size, and the caches of
+ *        threads are closed; the flush before is not ahead of the heap
  *   I16  the tables fill the reservation after the heap, one after another, as large as the limit
  *        asks for, and writable as far as the heap needs
  *   I17  live is set for all granules of PROCESS segments and for top, but for the leaves between
@@ -121,6 +121,7 @@
 #include <inttypes.h>
 #include <limits.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -247,6 +248,9 @@ enum {
 	FAST_BINS = 64,         /* of these, for blocks whose live bits lie in two words */
 	SHARED_BINS = 128,
 	BINS = DIRECT_BINS + SHARED_BINS,
+	OWN_SIZES = FAST_BINS,  /* of which threads have caches of their own, */
+	OWN_BLOCKS = 62,        /* so many blocks of each size at most, */
+	MOST_CACHES = 64,       /* and so many threads at a time */
 	CACHED_BYTES = 64 << 10, /* larger blocks are coalesced at once */
 	CHUNK_SLOTS = 64,
 	MAX_CHUNKS = 4096,      /* so at most 257,985 blocks are cached, in 1 MiB */
@@ -312,8 +316,20 @@ struct bins {
 	uint32_t tops[BINS];        /* slot of the block on top; see "Quick fit" */
 };
 
+/* What a thread caches for itself: see "Caches of threads". */
+struct thread_cache {
+	_Alignas(CACHE_LINE)
+	atomic_uint busy;           /* its thread changes it without the lock */
+	bool is_owned;              /* by a thread */
+	struct own_stack {
+		_Alignas(CACHE_LINE)
+		uint32_t count;
+		uint32_t blocks[OWN_BLOCKS]; /* granules, the one that was freed last on top */
+	} stacks[OWN_SIZES];        /* for blocks of one granule, of two, ... */
+};
+
 /* The arrays of the metadata. Each has one entry for every 2^granules_log2 granules of heap; those of
- * the bins have a size of their own. */
+ * the bins and of threads have a size of their own. */
 enum table_name {
 	LIVE,
 	STARTS,
@@ -328,6 +344,7 @@ enum table_name {
 	LIVE_REGIONS,   /* bit i: region i does */
 	BORDERS,        /* bit i: page i is the first of a main node */
 	TOUCHED,        /* bit i: OS page i may be in memory */
+	THREAD_CACHES,  /* of quick fit, likewise */
 	TABLES
 };
 
@@ -458,6 +475,7 @@ static struct {
 	_Alignas(CACHE_LINE)
 	atomic_uint lock;            /* an enum lock_state */
 	_Atomic uintptr_t caller_out; /* the thread that holds the lock and may call MeMS again */
+	unsigned generation;         /* of the heap, even and not 0; the one before while there is none */
 	unsigned callouts;           /* how often it does, one within the other */
 	int cancel_state;            /* of its thread, before the first of them */
 	unsigned visitors;           /* of these: visitors at work, printing and checking included */
@@ -476,6 +494,9 @@ static struct heap {
 	size_t fast_sizes;           /* SMALL_SIZES while that of first fit may, else 0 */
 	size_t quick_top;            /* top while those of quick fit may, else 0, */
 	size_t quick_bins;           /* and FAST_BINS */
+	size_t plain_size;           /* live bits of so many granules at most change as two whole words;
+	                                0 while threads may change them without the lock */
+	atomic_uint epoch;           /* the generation while caches of threads are open, else 0 */
 	unsigned shift;              /* log2 of the bytes in a granule */
 	unsigned page_log2;          /* log2 of the granules in a page */
 	unsigned os_page_log2;       /* log2 of the granules in an OS page */
@@ -515,6 +536,12 @@ static struct heap {
 	unsigned flush_shift;        /* how often FLUSH_BYTES has doubled */
 	uint32_t spare_chunk;        /* the first of a list of chunks given back; 0 for none */
 	uint32_t chunk_count;        /* chunks that were ever taken, the unused first one included */
+
+	unsigned cache_count;        /* caches of threads that were ever owned */
+	bool has_key;                /* with which the C library tells when a thread ends: */
+	pthread_key_t key;
+	size_t claimed;              /* the start of the block of which who holds the lock has cleared the
+	                                live bit, or NONE */
 
 	struct journal journal;
 
@@ -656,7 +683,7 @@ static inline void word_store(atomic_word *word, uint64_t value)
 	atomic_store_explicit(word, value, memory_order_relaxed);
 }
 
-static inline void word_change(atomic_word *word, uint64_t mask, bool value)
+static ALWAYS_INLINE void word_change(atomic_word *word, uint64_t mask, bool value)
 {
 	const uint64_t before = word_load(word);
 	word_store(word, value ? before | mask : before & ~mask);
@@ -854,15 +881,21 @@ static inline void lock_take(void)
 		lock_wait();
 }
 
+/* Where there are other threads. */
+static inline void lock_hand_over(void)
+{
+	if (atomic_exchange_explicit(&library.lock, LOCK_FREE, memory_order_release) == LOCK_AWAITED)
+		lock_wake(&library.lock);
+}
+
 static inline void lock_give(void)
 {
 	if (is_calling_out())
 		return;
 	if (is_alone())
 		atomic_store_explicit(&library.lock, LOCK_FREE, memory_order_relaxed);
-	else if (atomic_exchange_explicit(&library.lock, LOCK_FREE, memory_order_release) ==
-	         LOCK_AWAITED)
-		lock_wake(&library.lock);
+	else
+		lock_hand_over();
 }
 
 /* From here to callout_end this thread, which has taken the lock, keeps it while other code runs
@@ -885,6 +918,8 @@ static void callout_end(void)
 	pthread_setcancelstate(cancel_state, NULL);
 }
 
+static void caches_close(void);
+
 /* Call after each change of what it depends on: the fast paths are for a heap where nothing but
  * the bits has to be changed. */
 static void fast_top_update(void)
@@ -897,6 +932,8 @@ static void fast_top_update(void)
 	heap.fast_sizes = heap.fast_top != 0 && !heap.is_quick ? SMALL_SIZES : 0;
 	heap.quick_top = heap.is_quick ? heap.fast_top : 0;
 	heap.quick_bins = heap.quick_top != 0 ? FAST_BINS : 0;
+	if (heap.fast_top == 0)
+		caches_close();
 }
 
 /* Between the two, code of the program runs and nothing changes the heap. */
@@ -1184,6 +1221,22 @@ static int os_publish(int file, int error, const char *temporary, const char *pa
 	return error;
 }
 
+/* Has all threads of the process that run pass a barrier, or prepares for that. False where it cannot
+ * be had, or the C library does not tell whether there are other threads. */
+static bool os_fence(bool is_preparation)
+{
+	bool is_done = false;
+#if defined(HAS_SINGLE_THREADED) && defined(SYS_membarrier)
+	enum { PRIVATE_EXPEDITED = 1 << 3, REGISTER_PRIVATE_EXPEDITED = 1 << 4 };
+	const int command = is_preparation ? REGISTER_PRIVATE_EXPEDITED : PRIVATE_EXPEDITED;
+	const int error = errno;
+	is_done = syscall(SYS_membarrier, command, 0, 0) == 0;
+	errno = error;
+#endif
+	(void)is_preparation;
+	return is_done;
+}
+
 /* Seconds that pass whatever the time of day; 0 where the OS does not tell. */
 static time_t os_seconds(void)
 {
@@ -1267,9 +1320,11 @@ static void tables_describe(void)
 	table_describe(TOUCHED, sizeof(uint64_t), heap.os_page_log2 + 6);
 	table_describe(CHUNKS, 0, 0);
 	table_describe(BIN_TABLE, 0, 0);
+	table_describe(THREAD_CACHES, 0, 0);
 	if (heap.is_quick) {
 		heap.tables[CHUNKS].reserved_bytes = MAX_CHUNKS * CHUNK_SLOTS * sizeof(uint32_t);
 		heap.tables[BIN_TABLE].reserved_bytes = round_up(sizeof(struct bins), CACHE_LINE);
+		heap.tables[THREAD_CACHES].reserved_bytes = MOST_CACHES * sizeof(struct thread_cache);
 	}
 }
 
@@ -1284,7 +1339,7 @@ static size_t table_bytes(const struct table *table, size_t granules)
 
 static bool is_table_of_bins(unsigned name)
 {
-	return name == BIN_TABLE || name == CHUNKS;
+	return name == BIN_TABLE || name == CHUNKS || name == THREAD_CACHES;
 }
 
 /* Its share of a reservation for a heap of so many granules. */
@@ -1360,7 +1415,8 @@ static void small_tables_commit(void)
 static void tables_touch(size_t top)
 {
 	for (unsigned i = 0; i < TABLES; i++)
-		if (heap.tables[i].committed_bytes != 0 && i != LIVE_LEAVES)
+		if (heap.tables[i].committed_bytes != 0 && i != LIVE_LEAVES &&
+		    i != THREAD_CACHES)
 			*(volatile char *)heap.tables[i].memory = 0;
 	((volatile uint64_t *)(void *)heap.tables[STARTS].memory)[(top >> LEAF_LOG2) + 1] = 0;
 }
@@ -1626,6 +1682,40 @@ static NOINLINE void live_change_far(size_t granule, size_t size, bool value)
 	live_middle_change(leaf_of(granule), leaf_of(end), value);
 }
 
+/* Clears bits that are set, or will be at once: see 4. */
+static ALWAYS_INLINE void live_clear(atomic_word *word, uint64_t bits)
+{
+	while (bits != 0) {
+		bits &= ~atomic_fetch_and_explicit(word, ~bits, memory_order_acq_rel);
+		if (UNLIKELY(bits != 0))
+			sched_yield();
+	}
+}
+
+/* live_change while caches are open. The bit of the start is the last one to be set; where it was
+ * claimed, it is clear. */
+static NOINLINE void live_change_shared(size_t granule, size_t size, bool value)
+{
+	const size_t end = granule + size - 1;
+	const size_t first = leaf_of(granule);
+	const size_t last = leaf_of(end);
+	const uint64_t low = bits_from_to(granule, first == last ? end : 63);
+	const uint64_t high = first == last ? 0 : bits_from_to(0, end);
+	if (size == 0)
+		return;
+	if (first != last)
+		live_middle_change(first, last, value);
+	if (value) {
+		atomic_fetch_or_explicit(live_at(last), high, memory_order_relaxed);
+		atomic_fetch_or_explicit(live_at(first), low, memory_order_release);
+	} else {
+		live_clear(live_at(first), granule == heap.claimed ? low & ~bit_of(granule) : low);
+		live_clear(live_at(last), high);
+	}
+	if (value && granule == heap.claimed)
+		heap.claimed = NONE;
+}
+
 /* low_masks[n]: n bits, from the lowest on. */
 #define EIGHT_MASKS(n) \
 	UINT64_MAX >> (64 - (n)), UINT64_MAX >> (63 - (n)), UINT64_MAX >> (62 - (n)), \
@@ -1643,7 +1733,7 @@ struct live_bits {
 
 static ALWAYS_INLINE struct live_bits live_bits_of(size_t granule, size_t size)
 {
-	ASSERT(size >= 1 && size <= 64, "so many granules lie in two words");
+	ASSERT(size <= 64, "so many granules lie in two words");
 	const unsigned bit = granule % 64;
 	const uint64_t mask = low_masks[size];
 	const uint64_t both = mask << bit | mask >> (-bit % 64);
@@ -1672,10 +1762,12 @@ static ALWAYS_INLINE void live_flip(size_t granule, size_t size, uint64_t live)
 
 static ALWAYS_INLINE void live_change(size_t granule, size_t size, bool value)
 {
-	if (size <= 64)
+	if (size <= heap.plain_size)
 		live_change_near(granule, size, value);
-	else
+	else if (LIKELY(heap.plain_size != 0))
 		live_change_far(granule, size, value);
+	else
+		live_change_shared(granule, size, value);
 }
 
 /* [ PROCESS ][ PROCESS ]  =>  [ ------ PROCESS ------ ] */
@@ -1730,6 +1822,12 @@ static bool is_start(size_t granule)
 static inline bool is_hole(size_t granule)
 {
 	return !is_live_near(granule);
+}
+
+/* Whether a PROCESS starts at granule, by the bits of its leaf. */
+static inline bool is_block(size_t granule, struct leaf_bits bits)
+{
+	return (bits.starts & bits.live & bit_of(granule)) != 0;
 }
 
 /* Whether a HOLE starts at granule that placement may use. */
@@ -2266,6 +2364,17 @@ static inline void count_freed(size_t granules)
 	heap.look_due -= (ptrdiff_t)granules;
 }
 
+/* Threads that have no lock read the root. */
+static inline size_t root_load(void)
+{
+	return __atomic_load_n(&heap.root, __ATOMIC_RELAXED);
+}
+
+static inline void root_set(size_t granule)
+{
+	__atomic_store_n(&heap.root, granule, __ATOMIC_RELAXED);
+}
+
 /* Granules in blocks that are free and not coalesced. */
 static size_t cached_granules(void)
 {
@@ -2337,6 +2446,8 @@ static void leaf_assert(size_t leaf)
 	const size_t largest = leaf_largest(leaf);
 	const unsigned entry = leaf_max()[leaf];
 	const bool is_stale = has_stale_slot(leaf) && (stale_slot(leaf)->leaves & bit_of(leaf)) != 0;
+	if (heap.plain_size == 0)
+		return; /* other threads change the live bits */
 	ASSERT((bits.live & ~head) == live, "a segment is live as a whole, or not at all");
 	ASSERT((bits.live & head) == 0 || (bits.live & head) == head, "and so is one from before");
 	ASSERT((holes & ~holes_of(bits)) == 0, "where a coalesced HOLE starts, a HOLE does");
@@ -2595,15 +2706,16 @@ static inline void hole_shrink(struct hole hole, size_t rest)
 }
 
 /* [ ------- hole ------- ]  =>  [ taken ][ hole? ]
- * Takes so many granules, of which the first become live. */
+ * Takes so many granules, of which the first become live: only when the starts are where they belong,
+ * for a thread that finds a live start may free the block. */
 static ALWAYS_INLINE void hole_split_inline(struct hole hole, size_t taken, size_t live,
                                             enum purpose purpose)
 {
 	const size_t rest = hole.start + taken;
 	ASSERT(taken <= hole.size && live <= taken, "no more is taken than there is");
+	start_add(rest);
 	live_change(hole.start, live, true);
 	coalesced_mark(hole.start, false);
-	start_add(rest);
 	if (hole.size > taken)
 		coalesced_mark(rest, true);
 	hole_shrink(hole, rest);
@@ -2742,26 +2854,39 @@ static uint32_t chunk_of(uint32_t slot)
 	return (slot + CHUNK_SLOTS - 1) / CHUNK_SLOTS;
 }
 
-/* A chunk that no bin uses; 0 where there is none, or no memory for it. */
+static size_t chunks_bytes(size_t chunks)
+{
+	return chunks * CHUNK_SLOTS * sizeof(uint32_t);
+}
+
+/* A chunk that no bin uses, of those that are writable; 0 where there is none. */
 static uint32_t chunk_take(void)
 {
-	if (heap.spare_chunk != 0) {
-		const uint32_t chunk = heap.spare_chunk;
+	const uint32_t chunk = heap.spare_chunk;
+	if (chunk != 0) {
 		heap.spare_chunk = *chunk_link(chunk) - LINK;
 		return chunk;
 	}
-	const size_t needed = (heap.chunk_count + 1) * CHUNK_SLOTS * sizeof(uint32_t);
-	return table_commit(&heap.tables[CHUNKS], needed) ? heap.chunk_count++ : 0;
+	const bool has_more = chunks_bytes(heap.chunk_count + 1) <= heap.tables[CHUNKS].committed_bytes;
+	return has_more ? heap.chunk_count++ : 0;
 }
 
-static NOINLINE bool bin_extend(size_t bin)
+/* Puts an empty chunk on top of a bin. False for none. */
+static bool bin_stack(size_t bin, uint32_t chunk)
 {
-	const uint32_t chunk = chunk_take();
 	if (chunk == 0)
 		return false;
 	*chunk_link(chunk) = LINK | chunk_of(bins()->tops[bin]);
 	bins()->tops[bin] = chunk * CHUNK_SLOTS - (CHUNK_SLOTS - 1);
 	return true;
+}
+
+static NOINLINE bool bin_extend(size_t bin)
+{
+	uint32_t chunk = chunk_take();
+	if (chunk == 0 && table_commit(&heap.tables[CHUNKS], chunks_bytes(heap.chunk_count + 1)))
+		chunk = chunk_take();
+	return bin_stack(bin, chunk);
 }
 
 /* Gives the empty top chunk back, if there is one below. */
@@ -2944,6 +3069,7 @@ static bool is_sweep_cheaper(void)
 /* Coalesces all that is cached. */
 static NOINLINE void bins_flush(void)
 {
+	caches_close();
 	if (cached_granules() == 0)
 		return;
 	if (is_sweep_cheaper())
@@ -2968,6 +3094,301 @@ static void flush_before_growth(void)
 		heap.flush_shift++;
 	heap.flush_top = heap.top;
 	bins_flush();
+}
+
+/* ---- Caches of threads: small blocks of quick fit without the lock --------------------------- */
+
+/*
+ * In a process with several threads each has a stack of blocks for each small size. It takes from
+ * the top and frees to it without the lock; who holds the lock fills an empty stack from the bin of
+ * its size, and spills a full one into that. These blocks are HOLEs for all who look, but in no bin,
+ * and the counters have them as taken. Whoever looks at the whole heap, flushes, purges, forks or asks
+ * the OS closes the caches: then no thread is in one, all are empty, and the heap is as without them.
+ * Who takes or frees a small block under the lock opens them again. A process with one thread opens
+ * none, and so stays deterministic. tests/threads/test_protocol.c runs a model of this through all
+ * interleavings.
+ *   1. A thread uses its cache between own_enter and own_leave only, and waits for nobody there.
+ *      own_enter sets busy, then sees whether the epoch is that of the thread; caches_close sets the
+ *      epoch to 0, then waits until no cache is busy: one of them sees the other. The barrier for
+ *      that is in caches_close alone, for all threads (os_fence; without it there are no caches).
+ *      Releasing and acquiring busy, and the epoch, hands over what is in a cache.
+ *   2. While caches are open (plain_size is 0), live bits change by atomic read-modify-write, under
+ *      the lock too: others change other bits of the word. Who holds the lock alone changes the rest.
+ *   3. To free or resize a block a thread *claims* it: it clears the live bit of its start and finds
+ *      that it was set. Of several threads one does; others report a misuse and free nothing. Claiming
+ *      acquires what was released with that bit, the last one to be set: a live block has its starts.
+ *      Nobody changes a block that another thread has claimed, so its size can be read.
+ *   4. A claim may come so late that the bit belongs to the middle of another block by then. That is
+ *      no start, so it is set again. Who clears the bits of that block waits for it (live_clear).
+ *   5. The caches are a table, so they go with the heap; a thread knows by the generation of the heap
+ *      that its own is gone. It asks for one once: at its end its cache is emptied, and destructors
+ *      that still run do without. In a child of fork, caches of threads that are not there have no
+ *      owner.
+ */
+static _Thread_local struct {
+	struct thread_cache *cache; /* of the heap of the generation epoch */
+	unsigned epoch;             /* odd: it has none */
+	unsigned tried;             /* the generation of the heap in which it asked for one */
+} own __attribute__((tls_model("initial-exec"))) = { .epoch = 1 };
+
+static struct thread_cache *thread_caches(void)
+{
+	return (struct thread_cache *)(void *)heap.tables[THREAD_CACHES].memory;
+}
+
+/* Claims a block for who holds the lock, until claim_end. NONE where there is none to be had. */
+static size_t block_claim(size_t granule)
+{
+	if (granule == NONE || heap.plain_size != 0)
+		return granule;
+	const uint64_t others = ~bit_of(granule);
+	if ((atomic_fetch_and_explicit(live_at(leaf_of(granule)), others, memory_order_acq_rel) &
+	     ~others) == 0)
+		return NONE;
+	heap.claimed = granule;
+	return granule;
+}
+
+static void claim_end(bool is_kept)
+{
+	if (heap.claimed != NONE && is_kept)
+		atomic_fetch_or_explicit(live_at(leaf_of(heap.claimed)), bit_of(heap.claimed),
+		                         memory_order_release);
+	heap.claimed = NONE;
+}
+
+/* Lets threads use their caches, unless something speaks against it. The lock is held. */
+static bool caches_open(void)
+{
+	if (atomic_load_explicit(&heap.epoch, memory_order_relaxed) != 0)
+		return true;
+	if (heap.quick_bins == 0 || heap.sweep != 0)
+		return false;
+	heap.plain_size = 0;
+	atomic_store_explicit(&heap.epoch, library.generation, memory_order_release);
+	return true;
+}
+
+/* Waits until its thread has left the cache, which may have a lower priority than this one. */
+static void cache_await(struct thread_cache *cache)
+{
+	const struct timespec pause = { .tv_nsec = 50000 };
+	for (unsigned looks = 0; atomic_load_explicit(&cache->busy, memory_order_acquire); looks++) {
+		if (looks < LOCK_SPINS)
+			continue;
+		callout_begin(); /* no cancellation */
+		nanosleep(&pause, NULL);
+		callout_end();
+	}
+}
+
+/* Moves so many blocks of a stack to their bin, the lowest ones. The lock is held, and no other thread
+ * is in the cache. */
+static void stack_spill(struct own_stack *stack, size_t size, unsigned blocks)
+{
+	for (unsigned i = 0; i < blocks; i++) {
+		const size_t granule = stack->blocks[i];
+		uint32_t *top = &bins()->tops[size - 1];
+		count_freed(size);
+		if (*top % CHUNK_SLOTS != 0 || bin_stack(size - 1, chunk_take()))
+			slots()[++*top] = (uint32_t)granule;
+		else
+			coalesce(granule, granule + size);
+	}
+	stack->count -= blocks;
+	memmove(stack->blocks, stack->blocks + blocks, stack->count * sizeof(*stack->blocks));
+}
+
+static void cache_empty(struct thread_cache *cache)
+{
+	for (size_t size = 1; size <= OWN_SIZES; size++)
+		if (cache->stacks[size - 1].count != 0)
+			stack_spill(&cache->stacks[size - 1], size, cache->stacks[size - 1].count);
+}
+
+/* From here on no thread is in its cache, and all are empty. The lock is held. */
+static NOINLINE void caches_close(void)
+{
+	const int error = errno;
+	if (atomic_load_explicit(&heap.epoch, memory_order_relaxed) == 0)
+		return;
+	atomic_store_explicit(&heap.epoch, 0, memory_order_relaxed);
+	os_fence(false);
+	for (unsigned i = 0; i < heap.cache_count; i++)
+		cache_await(&thread_caches()[i]);
+	heap.plain_size = 64;
+	claim_end(true);
+	for (unsigned i = 0; i < heap.cache_count; i++)
+		cache_empty(&thread_caches()[i]);
+	errno = error;
+}
+
+/* The thread ends. */
+static void cache_end(void *cache)
+{
+	lock_take();
+	if (heap.is_started && own.epoch == library.generation) {
+		cache_empty(cache);
+		((struct thread_cache *)cache)->is_owned = false;
+	}
+	lock_give();
+	own.epoch = 1;
+}
+
+/* A cache for this thread, NULL where there is none. The tables must be writable as a whole, so that
+ * blocks can be put into bins at any time without a request to the OS. The lock is held. */
+static struct thread_cache *cache_find(void)
+{
+	const struct table *chunks = &heap.tables[CHUNKS];
+	const struct table *caches = &heap.tables[THREAD_CACHES];
+	if (chunks->committed_bytes < chunks->reserved_bytes ||
+	    caches->committed_bytes < caches->reserved_bytes)
+		return NULL;
+	heap.has_key = heap.has_key ||
+	               (os_fence(true) && pthread_key_create(&heap.key, cache_end) == 0);
+	if (!heap.is_quick || heap.is_watched || !heap.has_key)
+		return NULL;
+	for (unsigned i = 0; i < MOST_CACHES; i++) {
+		if (thread_caches()[i].is_owned)
+			continue;
+		thread_caches()[i].is_owned = true;
+		heap.cache_count += i == heap.cache_count;
+		return &thread_caches()[i];
+	}
+	return NULL;
+}
+
+/* Gives this thread a cache, once. The C library may allocate memory to note it: so the lock is not
+ * held then. */
+static NOINLINE void cache_begin(void)
+{
+	if (is_calling_out())
+		return;
+	lock_take();
+	struct thread_cache *cache = heap.top == 0 ? NULL : cache_find();
+	own.tried = heap.top == 0 ? 0 : library.generation;
+	lock_give();
+	if (cache == NULL || pthread_setspecific(heap.key, cache) != 0)
+		return;
+	own.cache = cache;
+	own.epoch = library.generation;
+}
+
+/* In a child of fork there are no threads but this one. */
+static void caches_leave(void)
+{
+	for (unsigned i = 0; i < heap.cache_count; i++)
+		thread_caches()[i].is_owned = own.cache == &thread_caches()[i];
+	own.epoch = os_fence(true) ? own.epoch : 1;
+}
+
+/* Whether this thread may use its cache, until own_leave. */
+static ALWAYS_INLINE bool own_enter(void)
+{
+	if (UNLIKELY(own.epoch != atomic_load_explicit(&heap.epoch, memory_order_relaxed))) {
+		if (own.tried != library.generation)
+			cache_begin();
+		return false;
+	}
+	atomic_store_explicit(&own.cache->busy, 1, memory_order_relaxed);
+	atomic_signal_fence(memory_order_seq_cst);
+	if (LIKELY(own.epoch == atomic_load_explicit(&heap.epoch, memory_order_acquire)))
+		return true;
+	atomic_store_explicit(&own.cache->busy, 0, memory_order_release);
+	return false;
+}
+
+static ALWAYS_INLINE void own_leave(void)
+{
+	atomic_store_explicit(&own.cache->busy, 0, memory_order_release);
+}
+
+/* A block of index + 1 granules from the cache; NONE where it has none. */
+static ALWAYS_INLINE size_t own_take(size_t index)
+{
+	size_t granule = NONE;
+	if (index >= OWN_SIZES || !own_enter())
+		return NONE;
+	struct own_stack *stack = &own.cache->stacks[index];
+	if (LIKELY(stack->count != 0)) {
+		granule = stack->blocks[--stack->count];
+		const struct live_bits bits = live_bits_of(granule, index + 1);
+		atomic_word *live = live_at(leaf_of(granule));
+		if (bits.high != 0)
+			atomic_fetch_or_explicit(live + 1, bits.high, memory_order_relaxed);
+		atomic_fetch_or_explicit(live, bits.low, memory_order_release);
+	}
+	own_leave();
+	return granule;
+}
+
+enum given {
+	GIVEN,      /* the block is in the cache */
+	NOT_CACHED, /* it has to be freed under the lock */
+	REFUSED     /* it is no live block */
+};
+
+/* Frees the block at granule to the cache, in which this thread is. */
+static ALWAYS_INLINE enum given own_put(size_t granule)
+{
+	const uint64_t this = bit_of(granule);
+	atomic_word *live = live_at(leaf_of(granule));
+	if (UNLIKELY(!is_block(granule, leaf_read(leaf_of(granule)))) ||
+	    UNLIKELY((atomic_fetch_and_explicit(live, ~this, memory_order_acq_rel) & this) == 0))
+		return REFUSED;
+	const uint64_t near = starts_after(granule, leaf_starts(leaf_of(granule)));
+	const size_t index = near != 0 ? lowest_bit(near) : 0;
+	struct own_stack *stack = &own.cache->stacks[index];
+	if (UNLIKELY(near == 0 || stack->count == OWN_BLOCKS || !is_start(granule))) {
+		atomic_fetch_or_explicit(live, this, memory_order_release);
+		return NOT_CACHED;
+	}
+	const struct live_bits bits = live_bits_of(granule, index + 1);
+	live_clear(live, bits.low & ~this);
+	live_clear(live + 1, bits.high);
+	stack->blocks[stack->count++] = (uint32_t)granule;
+	return GIVEN;
+}
+
+/* Frees the block at granule, if there is one, to the cache. */
+static ALWAYS_INLINE enum given own_give(size_t granule)
+{
+	if (granule >= top_load() || !own_enter())
+		return NOT_CACHED;
+	const enum given given = LIKELY(granule != root_load()) ? own_put(granule) : NOT_CACHED;
+	own_leave();
+	return given;
+}
+
+/* A block of so many granules was taken from a bin, or freed to it, under the lock: where the stack
+ * of its size is empty or full, it gets half of what it can hold. */
+static NOINLINE void own_balance(size_t size)
+{
+	size_t granule;
+	if (size - 1 >= OWN_SIZES || own.epoch != library.generation || !caches_open())
+		return;
+	struct own_stack *stack = &own.cache->stacks[size - 1];
+	if (stack->count == OWN_BLOCKS)
+		stack_spill(stack, size, OWN_BLOCKS / 2);
+	while (stack->count < OWN_BLOCKS / 2 && (granule = bin_pop(size - 1)) != NONE) {
+		count_taken(size);
+		if (UNLIKELY(heap.purged_pages != 0))
+			cached_pages_touch(granule, granule + size);
+		stack->blocks[stack->count++] = (uint32_t)granule;
+	}
+}
+
+/* lock_give after a block of so many granules was taken or freed. */
+static ALWAYS_INLINE void lock_give_after(size_t size)
+{
+	if (is_calling_out())
+		return;
+	if (is_alone()) {
+		atomic_store_explicit(&library.lock, LOCK_FREE, memory_order_relaxed);
+		return;
+	}
+	own_balance(size);
+	lock_hand_over();
 }
 
 /* ---- Purging: free pages go back to the OS ---------------------------------------------------- */
@@ -3003,6 +3424,7 @@ static size_t pages_sweep(size_t most)
 	size_t given = 0;
 	size_t looks = SWEEP_PAGES;
 	unsigned requests = SWEEP_REQUESTS;
+	caches_close();
 	while (given < limit && looks != 0 && requests != 0) {
 		const size_t end = bits_find_last(touched, heap.sweep);
 		size_t first = end;
@@ -3149,6 +3571,7 @@ static NOINLINE struct hole hole_obtain(size_t size, enum purpose purpose)
 		purge_for_growth(heap.top - top);
 		return hole_at(top);
 	}
+	caches_close();
 	if (!is_due && cached_granules() == 0)
 		return no_hole;
 	flush_note(flush_top, flush_shift);
@@ -3240,12 +3663,12 @@ static size_t run_length(size_t size, size_t hole_size)
 static NOINLINE size_t block_take_run(struct hole hole, size_t size, enum purpose purpose)
 {
 	const size_t end = hole.start + size * run_length(size, hole.size);
+	for (size_t rest = hole.start + size; rest != end; rest += size)
+		start_add(rest);
 	hole_split(hole, end - hole.start, size, purpose);
 	search_start_raise(size, leaf_of(end));
 	if (purpose == FOR_CALLOC && end != hole.start + size)
 		pages_touch(hole.start + size, end);
-	for (size_t rest = hole.start + size; rest != end; rest += size)
-		start_add(rest);
 	for (size_t rest = end - size; rest != hole.start; rest -= size) {
 		if (!cache_put(rest, size))
 			coalesce(rest, rest + size);
@@ -3314,8 +3737,10 @@ static void block_shrink(size_t granule, size_t size)
 	if (next == granule + size)
 		return;
 	live_split(granule, granule + size, next);
+	live_change(granule + size, next - granule - size, false);
+	count_freed(next - granule - size);
 	start_add(granule + size);
-	block_coalesce(granule + size);
+	coalesce(granule + size, next);
 }
 
 /* [ this ][ ---- hole ---- ]  =>  [ this ---------- ][ hole? ]      false where there is no room */
@@ -3328,9 +3753,9 @@ static bool block_grow(size_t granule, size_t size)
 	const size_t more = size - (next - granule);
 	if (hole.size < more)
 		return false;
+	start_remove(next);
 	hole_split(hole, more, more, FOR_MALLOC);
 	count_taken(more);
-	start_remove(next);
 	live_join(granule, next, granule + size);
 	leaf_assert(leaf_of(granule));
 	leaf_assert(leaf_of(granule + size));
@@ -3362,11 +3787,11 @@ static size_t block_take_aligned(size_t size, size_t alignment)
 		if (block + size <= hole.start + hole.size)
 			break;
 	}
-	hole_split(hole, block + size - hole.start, block + size - hole.start, FOR_MALLOC);
-	if (block != hole.start) {
-		live_split(hole.start, block, block + size);
+	if (block != hole.start)
 		start_add(block);
-		live_change(hole.start, block - hole.start, false);
+	hole_split(hole, block + size - hole.start, block == hole.start ? size : 0, FOR_MALLOC);
+	if (block != hole.start) {
+		live_change(block, size, true);
 		coalesce(hole.start, block);
 	}
 	count_taken(size);
@@ -3407,12 +3832,6 @@ static inline size_t granule_of(const void *v_ptr)
 	const unsigned width = sizeof(size_t) * CHAR_BIT;
 	const size_t offset = (uintptr_t)v_ptr - heap.start;
 	return offset >> heap.shift | offset << (-heap.shift % width);
-}
-
-/* Whether a PROCESS starts at granule, by the bits of its leaf. */
-static inline bool is_block(size_t granule, struct leaf_bits bits)
-{
-	return (bits.starts & bits.live & bit_of(granule)) != 0;
 }
 
 /* The granule at which the live block v_ptr starts, NONE if none does. */
@@ -4099,6 +4518,7 @@ int mems_fprint_live(FILE *out)
 static void fork_prepare(void)
 {
 	lock_take();
+	caches_close();
 	callout_begin();
 }
 
@@ -4113,6 +4533,7 @@ static void fork_child(void)
 	if (heap.journal.record != NULL)
 		__fpurge(heap.journal.record); /* what is in its buffer the parent will write */
 	record_stop();
+	caches_leave();
 	fork_parent();
 }
 
@@ -4180,6 +4601,7 @@ static NOINLINE void misuse_describe(struct misuse_report *report, const char *f
 {
 	report->error = EINVAL;
 	report->v_ptr = v_ptr;
+	caches_close();
 	address_describe(report->message, function, v_ptr);
 	record_mistake(function, v_ptr);
 }
@@ -4189,6 +4611,7 @@ int mems_explain(const void *address, FILE *out)
 	const int error = errno;
 	char text[MESSAGE_BYTES];
 	lock_take();
+	caches_close();
 	address_describe(text, NULL, address);
 	lock_give();
 	if (fprintf(out, "%s\n", text) < 0 || fflush(out) != 0)
@@ -4283,6 +4706,7 @@ static void check_table(struct findings *findings, unsigned name, const char *ne
 	const struct table *table = &heap.tables[name];
 	const size_t needed = !is_table_of_bins(name) ? table_bytes(table, heap.top)
 	                      : name == CHUNKS ? heap.chunk_count * CHUNK_SLOTS * sizeof(uint32_t)
+	                      : name == THREAD_CACHES ? heap.cache_count * sizeof(struct thread_cache)
 	                      : heap.chunk_count != 0 ? sizeof(struct bins) : 0;
 	check(findings, 16, table->memory == next, name);
 	check(findings, 16, is_table_of_bins(name) ||
@@ -4307,6 +4731,7 @@ static bool check_tables(struct findings *findings)
 	const size_t bytes = (heap.limit << heap.shift) + slack + tables_share(heap.limit);
 	check(findings, 16, heap.reservation_bytes == bytes || heap.reservation_bytes == 2 * bytes, 0);
 	check(findings, 16, heap.chunk_count <= MAX_CHUNKS, heap.chunk_count);
+	check(findings, 16, heap.cache_count <= MOST_CACHES, heap.cache_count);
 	check(findings, 16, heap.chunk_count == 0 || heap.is_quick, heap.chunk_count);
 	check(findings, 16, heap.chunk_count != 0 || !heap.is_quick || heap.top == 0, 0);
 	return findings->count[16] == 0;
@@ -4501,6 +4926,27 @@ static void check_entries(struct findings *findings, struct tally *tally, size_t
 	tally->largest_in_group = 0;
 }
 
+/* I15: a cached block, wherever that is noted. */
+static void check_cached(struct findings *findings, struct cached_tally *tally, size_t granule,
+                         size_t size)
+{
+	const bool is_cached = granule < heap.top && is_start(granule) && is_hole(granule) &&
+	                       !is_coalesced(granule) && check_next(granule) - granule == size;
+	check(findings, 15, is_cached, granule);
+	cached_count(tally, granule, size);
+}
+
+/* I15: no thread has any in its cache, but perhaps in the memory of a process that has ended. */
+static void check_thread_caches(struct findings *findings, struct cached_tally *tally)
+{
+	for (size_t i = 0; i < heap.cache_count * OWN_SIZES; i++) {
+		const struct own_stack *stack = &thread_caches()[i / OWN_SIZES].stacks[i % OWN_SIZES];
+		check(findings, 15, stack->count <= OWN_BLOCKS, i);
+		for (size_t n = 0; n < min_size(stack->count, OWN_BLOCKS); n++)
+			check_cached(findings, tally, stack->blocks[n], i % OWN_SIZES + 1);
+	}
+}
+
 /* I15: one bin, its chunks, each item of them. Returns how many chunks it has. */
 static size_t check_bin(struct findings *findings, size_t bin, struct cached_tally *tally)
 {
@@ -4515,14 +4961,8 @@ static size_t check_bin(struct findings *findings, size_t bin, struct cached_tal
 		if (!is_chunk)
 			break;
 		chunks++;
-		for (uint32_t item = chunk * CHUNK_SLOTS - (CHUNK_SLOTS - 2); item <= slot; item++) {
-			const size_t granule = slots()[item];
-			const bool is_cached = granule < heap.top && is_start(granule) && is_hole(granule) &&
-			                       !is_coalesced(granule) &&
-			                       check_next(granule) - granule == bin_size(bin);
-			check(findings, 15, is_cached, granule);
-			cached_count(tally, granule, bin_size(bin));
-		}
+		for (uint32_t item = chunk * CHUNK_SLOTS - (CHUNK_SLOTS - 2); item <= slot; item++)
+			check_cached(findings, tally, slots()[item], bin_size(bin));
 		slot = (*chunk_link(chunk) - LINK) * CHUNK_SLOTS;
 	}
 	check(findings, 15, bins()->misses[bin] <= RUN_BLOCKS, bin);
@@ -4536,11 +4976,13 @@ static void check_bins(struct findings *findings, const struct tally *found)
 	size_t chunks = 1;
 	for (size_t bin = 0; bin < BINS; bin++)
 		chunks += check_bin(findings, bin, &tally);
+	check_thread_caches(findings, &tally);
 	for (uint32_t chunk = heap.spare_chunk; chunk != 0 && chunks <= heap.chunk_count; chunks++) {
 		check(findings, 15, chunk < heap.chunk_count, chunk);
 		chunk = chunk < heap.chunk_count ? *chunk_link(chunk) - LINK : 0;
 	}
 	check(findings, 15, slots()[0] == LINK, 0);
+	check(findings, 15, heap.plain_size == 64 && heap.claimed == NONE, 0);
 	check(findings, 15, chunks == heap.chunk_count, chunks);
 	check(findings, 15, tally.blocks == found->cached.blocks, found->cached.blocks);
 	check(findings, 15, tally.sum == found->cached.sum && tally.mix == found->cached.mix, 0);
@@ -4724,6 +5166,8 @@ static void heap_start(const size_t options[OPTIONS])
 	heap.is_quick = option_value(MEMS_POLICY) == MEMS_QUICK_FIT;
 	heap.is_watched = has_memory_checker();
 	heap.root = NONE;
+	heap.claimed = NONE;
+	heap.plain_size = 64;
 	heap.look_due = (ptrdiff_t)(LOOK_BYTES >> heap.shift);
 	for (unsigned i = 0; i < STALE_GROUPS; i++)
 		heap.stale[i].group = i;
@@ -4735,10 +5179,13 @@ static void heap_start(const size_t options[OPTIONS])
 /* From here on there is a heap. */
 static void heap_open(void)
 {
+	lock_take(); /* a thread may be about to end */
 	heap.sign = (struct sign){ SIGN_MAGIC, sign_layout(), &heap };
 	heap.is_started = true;
+	library.generation += 2;
 	journal_begin();
 	fast_top_update();
+	lock_give();
 }
 
 static void heap_end(void)
@@ -4748,6 +5195,8 @@ static void heap_end(void)
 		memory_checker_tell(0, heap.top, true);
 	if (heap.reservation != NULL)
 		os_unmap(heap.reservation, heap.reservation_bytes);
+	if (heap.has_key)
+		pthread_key_delete(heap.key);
 	heap = (struct heap){ 0 };
 }
 
@@ -4763,7 +5212,9 @@ void mems_finish(void)
 {
 	if (!heap.is_started || !life_may_change())
 		return;
+	lock_take(); /* a thread may be about to end */
 	heap_end();
+	lock_give();
 }
 
 int mems_option(enum mems_option option, size_t value)
@@ -5362,13 +5813,14 @@ int mems_set_root(void *v_ptr)
 		return -1;
 	}
 	lock_take();
+	caches_close(); /* threads free no root without the lock */
 	const size_t granule = v_ptr != NULL ? block_of(v_ptr) : NONE;
 	if (v_ptr != NULL && granule == NONE)
 		misuse_describe(&report, "mems_set_root", v_ptr);
 	else if (change_error() != 0)
 		error = EBUSY;
 	else if (heap.is_started)
-		heap.root = granule;
+		root_set(granule);
 	lock_give();
 	report_tell(&report);
 	if (error != 0)
@@ -5401,7 +5853,7 @@ static NOINLINE void *malloc_general(size_t size, const void *caller)
 	if (error == 0)
 		granule = block_take(granules_of(size), FOR_MALLOC);
 	journal_note(&(struct call){ 'a', .to = granule, .size = size, .caller = caller });
-	lock_give();
+	lock_give_after(granules_of(size));
 	if (UNLIKELY(error == EPERM))
 		no_heap_tell(EPERM, NULL, "mems_malloc(%zu)", size);
 	return block_result(granule, error);
@@ -5475,6 +5927,13 @@ static NOINLINE void *malloc_first(size_t size, const void *caller)
 	return block_virtual(leaf_split(fit.leaf, fit.bits, fit.holes, index + 1));
 }
 
+/* Other threads may be at work: from the cache of this one. */
+static NOINLINE void *malloc_shared(size_t size, const void *caller)
+{
+	const size_t granule = own_take((size - 1) >> heap.shift);
+	return LIKELY(granule != NONE) ? block_virtual(granule) : malloc_general(size, caller);
+}
+
 /* Where pages under cached blocks were given back. */
 static NOINLINE void *malloc_purged(size_t granule, size_t size)
 {
@@ -5486,7 +5945,7 @@ static NOINLINE void *malloc_purged(size_t granule, size_t size)
 void *mems_malloc(size_t size)
 {
 	if (UNLIKELY(!is_alone()))
-		return malloc_general(size, CALLER);
+		return malloc_shared(size, CALLER);
 	const size_t index = (size - 1) >> heap.shift;
 	if (index >= heap.quick_bins)
 		return malloc_first(size, CALLER);
@@ -5498,7 +5957,7 @@ void *mems_malloc(size_t size)
 	return block_virtual(granule);
 }
 
-static void granules_zero(struct range range)
+static inline void granules_zero(struct range range)
 {
 	if (range.from < range.to)
 		memset(block_physical(range.from), 0, (range.to - range.from) << heap.shift);
@@ -5581,7 +6040,7 @@ static NOINLINE void *calloc_general(size_t count, size_t size, const void *call
 	if (granule != NONE)
 		rest = calloc_prepare(granule, granule + granules, high_page);
 	journal_note(&(struct call){ 'c', .to = granule, .size = bytes, .caller = caller });
-	lock_give();
+	lock_give_after(granules);
 	if (UNLIKELY(error == EPERM))
 		no_heap_tell(EPERM, NULL, "mems_calloc(%zu, %zu)", count, size);
 	if (granule != NONE) {
@@ -5610,11 +6069,24 @@ static size_t calloc_existing(size_t size)
 	return granule;
 }
 
+/* Other threads may be at work: from the cache of this one. */
+static NOINLINE size_t calloc_shared(size_t bytes)
+{
+	const size_t granule = own_take((bytes - 1) >> heap.shift);
+	if (granule != NONE)
+		granules_zero((struct range){ granule, granule + granules_of(bytes) });
+	return granule;
+}
+
 void *mems_calloc(size_t count, size_t size)
 {
 	size_t bytes, granule = NONE;
-	if (!__builtin_mul_overflow(count, size, &bytes) && bytes != 0 && is_fast())
-		granule = calloc_existing(granules_of(bytes));
+	if (!__builtin_mul_overflow(count, size, &bytes) && bytes != 0) {
+		if (UNLIKELY(!is_alone()))
+			granule = calloc_shared(bytes);
+		else if (LIKELY(heap.fast_top != 0))
+			granule = calloc_existing(granules_of(bytes));
+	}
 	return LIKELY(granule != NONE) ? block_virtual(granule) : calloc_general(count, size, CALLER);
 }
 
@@ -5665,11 +6137,11 @@ static size_t block_move(size_t granule, size_t size, bool may_ask_os)
  * is tried anew, as a replay does, which flushes them before the call. */
 static size_t block_enlarge(size_t granule, size_t size, bool may_ask_os)
 {
-	const size_t cached = cached_granules();
+	const size_t coalesced = heap.coalesced_granules;
 	if (block_grow(granule, size))
 		return granule;
 	const size_t to = block_move(granule, size, may_ask_os);
-	if (to != NONE || cached == 0 || cached_granules() != 0)
+	if (to != NONE || coalesced == heap.coalesced_granules)
 		return to;
 	return block_grow(granule, size) ? granule : block_move(granule, size, may_ask_os);
 }
@@ -5693,16 +6165,17 @@ static NOINLINE void *realloc_general(void *v_ptr, size_t size, const void *call
 	size_t to = NONE;
 	int error = 0;
 	lock_take();
-	const size_t granule = block_of(v_ptr);
-	if (granule == NONE)
-		misuse_describe(&report, "mems_realloc", v_ptr);
-	else
+	size_t granule = block_of(v_ptr);
+	if (granule != NONE)
 		error = size_error(size); /* the journal has an entry for the block */
+	if (error == 0 && (granule = block_claim(granule)) == NONE)
+		misuse_describe(&report, "mems_realloc", v_ptr);
 	if (granule != NONE && error == 0) {
 		const size_t before = segment_size(granule);
 		to = block_resize(granule, granules_of(size), true);
+		claim_end(to == NONE || to == granule);
 		if (granule == heap.root && to != NONE)
-			heap.root = to;
+			root_set(to);
 		journal_note(&(struct call){ 'r', granule, to, size, 0, caller, before });
 		if (UNLIKELY(heap.look_due < 0))
 			purge_look(granule, granule);
@@ -5710,6 +6183,34 @@ static NOINLINE void *realloc_general(void *v_ptr, size_t size, const void *call
 	lock_give();
 	report_tell(&report);
 	return report.error != 0 ? NULL : block_result(to, error);
+}
+
+static void misuse_tell(const char *function, const void *v_ptr);
+static void free_general(void *v_ptr, const void *caller);
+
+/* Other threads may be at work: a small block that grows, and not in place, moves through the caches
+ * of this one. */
+static NOINLINE void *realloc_shared(void *v_ptr, size_t size, const void *caller)
+{
+	const size_t granule = !is_alone() && heap.is_quick ? block_of(v_ptr) : NONE;
+	const size_t before = granule == NONE ? 0 : segment_size(granule);
+	const bool is_moved = granule != NONE && before <= OWN_SIZES && granules_of(size) > before &&
+	                      granule != root_load() && !is_coalesced(granule + before);
+	const size_t to = is_moved ? own_take((size - 1) >> heap.shift) : NONE;
+	if (to == NONE)
+		return realloc_general(v_ptr, size, caller);
+	memcpy(block_physical(to), block_physical(granule), before << heap.shift);
+	switch (own_give(granule)) {
+	case GIVEN:
+		break;
+	case REFUSED:
+		free_general(block_virtual(to), caller);
+		misuse_tell("mems_realloc", v_ptr);
+		return NULL;
+	case NOT_CACHED:
+		free_general(v_ptr, caller);
+	}
+	return block_virtual(to);
 }
 
 void *mems_realloc(void *v_ptr, size_t size)
@@ -5727,7 +6228,7 @@ void *mems_realloc(void *v_ptr, size_t size)
 	const size_t granule = may_try ? block_of(v_ptr) : NONE;
 	const bool is_other = granule == NONE || granule == heap.root;
 	const size_t to = is_other ? NONE : block_resize(granule, granules_of(size), false);
-	return to != NONE ? block_virtual(to) : realloc_general(v_ptr, size, CALLER);
+	return to != NONE ? block_virtual(to) : realloc_shared(v_ptr, size, CALLER);
 }
 
 void *mems_aligned_alloc(size_t alignment, size_t size)
@@ -5748,6 +6249,15 @@ void *mems_aligned_alloc(size_t alignment, size_t size)
 	return block_result(granule, error);
 }
 
+static NOINLINE void misuse_tell(const char *function, const void *v_ptr)
+{
+	struct misuse_report report;
+	lock_take();
+	misuse_describe(&report, function, v_ptr);
+	lock_give();
+	report_tell(&report);
+}
+
 static NOINLINE void free_general(void *v_ptr, const void *caller)
 {
 	struct misuse_report report = { 0 };
@@ -5760,25 +6270,41 @@ static NOINLINE void free_general(void *v_ptr, const void *caller)
 		return;
 	}
 	lock_take();
-	const size_t granule = block_of(v_ptr);
-	if (granule == NONE) {
-		misuse_describe(&report, "mems_free", v_ptr);
-	} else if (change_error() != 0) {
+	size_t granule = block_of(v_ptr);
+	size_t next = granule;
+	if (granule != NONE && change_error() != 0) {
 		error = EBUSY;
+	} else if ((granule = block_claim(granule)) == NONE) {
+		misuse_describe(&report, "mems_free", v_ptr);
 	} else {
-		const size_t next = segment_next(granule);
+		next = segment_next(granule);
 		if (granule == heap.root)
-			heap.root = NONE;
+			root_set(NONE);
 		journal_note(&(struct call){ 'f', .from = granule, .caller = caller,
 		                             .granules = next - granule });
 		block_release(granule, leaf_read(leaf_of(granule)));
+		claim_end(false);
 		if (UNLIKELY(heap.look_due < 0))
 			purge_look(granule, next);
 	}
-	lock_give();
+	lock_give_after(next - granule);
 	report_tell(&report);
 	if (error != 0)
 		errno = error;
+}
+
+/* Other threads may be at work: to the cache of this one. */
+static NOINLINE void free_shared(void *v_ptr, const void *caller)
+{
+	switch (own_give(granule_of(v_ptr))) {
+	case GIVEN:
+		break;
+	case REFUSED:
+		misuse_tell("mems_free", v_ptr);
+		break;
+	case NOT_CACHED:
+		free_general(v_ptr, caller);
+	}
 }
 
 /* Where there is more to do than on the fast paths, but not for the OS. */
@@ -5849,7 +6375,7 @@ void mems_free(void *v_ptr)
 {
 	const size_t granule = granule_of(v_ptr);
 	if (UNLIKELY(!is_alone())) {
-		free_general(v_ptr, CALLER);
+		free_shared(v_ptr, CALLER);
 		return;
 	}
 	if (granule >= heap.quick_top) {
@@ -5872,21 +6398,15 @@ void mems_free(void *v_ptr)
 
 size_t mems_usable_size(const void *v_ptr)
 {
-	struct misuse_report report = { 0 };
-	report.error = 0;
 	const size_t granule = block_of(v_ptr);
 	if (LIKELY(granule != NONE))
 		return segment_size(granule) << heap.shift;
-	if (v_ptr == NULL) {
+	if (v_ptr == NULL)
 		errno = heap.is_started ? EINVAL : EPERM;
-	} else if (!heap.is_started) {
+	else if (!heap.is_started)
 		no_heap_tell(EPERM, v_ptr, "mems_usable_size(%" PRIuPTR ")", (uintptr_t)v_ptr);
-	} else {
-		lock_take();
-		misuse_describe(&report, "mems_usable_size", v_ptr);
-		lock_give();
-		report_tell(&report);
-	}
+	else
+		misuse_tell("mems_usable_size", v_ptr);
 	return 0;
 }
 
@@ -6109,6 +6629,7 @@ void mems_get_stats(struct mems_stats *stats)
 	if (!heap.is_started)
 		return;
 	lock_take();
+	caches_close();
 	stats->pages = page_of(heap.top);
 	stats->mapped_bytes = heap.top << heap.shift;
 	stats->process_bytes = process_granules() << heap.shift;
@@ -6232,6 +6753,7 @@ int mems_walk(mems_visitor *visit, void *context)
 int mems_segment_at(const void *v_ptr, struct mems_segment *segment)
 {
 	lock_take();
+	caches_close();
 	const bool is_found = segment_find(v_ptr, segment);
 	lock_give();
 	if (is_found)

@@ -148,7 +148,8 @@ static size_t table_used(unsigned name)
 	const struct table *table = &heap.tables[name];
 	const size_t bytes = name == BIN_TABLE ? (heap.is_quick ? sizeof(struct bins) : 0)
 	                     : name == CHUNKS  ? heap.chunk_count * CHUNK_SLOTS * sizeof(uint32_t)
-	                                       : table_bytes(table, heap.top);
+	                     : name == THREAD_CACHES ? heap.cache_count * sizeof(struct thread_cache)
+	                                             : table_bytes(table, heap.top);
 	return min_size(bytes, table->committed_bytes);
 }
 
@@ -216,6 +217,14 @@ static void check_slots(struct findings *findings)
 		check(findings, 15, bins()->tops[bin] <= (heap.chunk_count - 1) * CHUNK_SLOTS, bin);
 }
 
+/* What its threads had cached for themselves counts as taken: in the chains it is free. */
+static void thread_caches_count(void)
+{
+	for (size_t i = 0; i < heap.cache_count * OWN_SIZES; i++)
+		heap.room_granules += thread_caches()[i / OWN_SIZES].stacks[i % OWN_SIZES].count *
+		                      (i % OWN_SIZES + 1);
+}
+
 /* Whether the chains can be walked. Keeps what the checker says of the rest. */
 static bool chains_check(struct look *look)
 {
@@ -226,6 +235,7 @@ static bool chains_check(struct look *look)
 	check_slots(&findings);
 	if (has_findings(&findings))
 		return fault_of(look, &findings);
+	thread_caches_count();
 	FILE *const out = open_memstream(&look->report, &length);
 	if (out == NULL)
 		return fault(look, "there is no memory for it");
@@ -239,6 +249,9 @@ static void heap_adopt(void)
 {
 	heap.is_watched = false;
 	heap.journal = (struct journal){ 0 };
+	atomic_store(&heap.epoch, 0);
+	heap.plain_size = 64;
+	heap.claimed = NONE;
 	fast_top_update();
 	if (heap.top != 0)
 		return;

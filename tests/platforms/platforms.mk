@@ -32,7 +32,8 @@ $(lint_folder)/%.tidy: %.c tests/platforms/clang-tidy.yaml $(lint_headers) \
 # They include mems.c, which is read by itself. Here calls are not followed into it once more, which
 # takes a minute.
 lint_flags :=
-$(lint_folder)/tests/checker/test_checker.tidy $(lint_folder)/tests/fuzz/fuzz_core.tidy: \
+$(lint_folder)/tests/checker/test_checker.tidy $(lint_folder)/tests/fuzz/fuzz_core.tidy \
+	$(lint_folder)/tests/threads/test_caches.tidy: \
 	lint_flags := -Xclang -analyzer-config -Xclang ipa=none
 
 # A test that is given NULL or 0 where there should be something ends there, as it should.

@@ -1,0 +1,612 @@
+/*
+ * The caches of threads: what quick fit promises holds with them as without, and nothing is lost with
+ * a thread that ends. This file includes the library, to see when caches are open: it is linked
+ * without the library. test_protocol.c shows that the protocol is right; this, that it is kept.
+ */
+#ifndef MEMS_ASSERTIONS
+#define MEMS_ASSERTIONS
+#endif
+#include "mems.c" /* NOLINT(bugprone-suspicious-include): see above */
+
+#include "churn.h"
+#include "support.h"
+
+#include <sys/wait.h>
+
+#if defined(__SANITIZE_THREAD__)
+#define THREAD_SANITIZER 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define THREAD_SANITIZER 1
+#endif
+#endif
+#ifndef THREAD_SANITIZER
+#define THREAD_SANITIZER 0
+#endif
+
+enum {
+	SLOWNESS = THREAD_SANITIZER || ADDRESS_SANITIZER ? 20 : 1,
+	SIZE = 40,
+	BLOCKS = 200
+};
+
+/* Runs a function in a thread, to its end. */
+static void run(void *(*function)(void *), void *context)
+{
+	pthread_t thread;
+	assert_int_equal(pthread_create(&thread, NULL, function, context), 0);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+}
+
+/* Where a memory checker is told of every block there are no caches, nor without membarrier. */
+static bool has_caches(void)
+{
+	return !heap.is_watched && os_fence(true);
+}
+
+static bool are_open(void)
+{
+	return atomic_load(&heap.epoch) != 0;
+}
+
+static unsigned owned_caches(void)
+{
+	unsigned count = 0;
+	for (unsigned i = 0; i < heap.cache_count; i++)
+		count += thread_caches()[i].is_owned;
+	return count;
+}
+
+static size_t blocks_in_caches(void)
+{
+	size_t count = 0;
+	for (unsigned i = 0; i < heap.cache_count; i++)
+		for (unsigned size = 0; size < OWN_SIZES; size++)
+			count += thread_caches()[i].stacks[size].count;
+	return count;
+}
+
+static void *do_nothing(void *context)
+{
+	return context;
+}
+
+/* From here on the process counts as one with several threads. */
+static void become_many(void)
+{
+	run(do_nothing, NULL);
+}
+
+/* Takes blocks and frees them: most are in the cache of this thread then. */
+static void *use_cache(void *context)
+{
+	uintptr_t blocks[BLOCKS];
+	for (unsigned i = 0; i < BLOCKS; i++)
+		blocks[i] = churn_block_take(1 + i * 7 % 500, i);
+	for (unsigned i = 0; i < BLOCKS; i++) {
+		expect(churn_block_is_intact(blocks[i]));
+		mems_free(at(blocks[i]));
+	}
+	return context;
+}
+
+/* ---- When there are caches ---------------------------------------------------------------- */
+
+static void test_one_thread_has_no_cache(void **state)
+{
+	(void)state;
+	use_cache(NULL);
+	assert_int_equal(heap.cache_count, 0);
+	assert_false(are_open());
+}
+
+static void test_small_blocks_stay_in_the_cache(void **state)
+{
+	(void)state;
+	become_many();
+	use_cache(NULL);
+	if (!has_caches())
+		skip();
+	assert_true(are_open());
+	assert_int_equal(owned_caches(), 1);
+	const uintptr_t first = take(SIZE);
+	give_back(first);
+	assert_int_not_equal(own.cache->stacks[SIZE / 8 - 1].count, 0);
+	assert_int_equal(take(SIZE), first);
+	give_back(first);
+}
+
+/* Whoever looks finds no cache, and the next call that takes a small block opens them again. */
+static void test_looking_closes_them(void **state)
+{
+	struct mems_segment segment;
+	(void)state;
+	become_many();
+	if (!has_caches())
+		skip();
+	for (unsigned way = 0; way < 8; way++) {
+		use_cache(NULL);
+		const uintptr_t block = take(SIZE);
+		assert_true(are_open());
+		if (way == 0)
+			free(printed_text());
+		else if (way == 1)
+			assert_sound();
+		else if (way == 2)
+			assert_int_equal(stats_now().process_bytes, SIZE);
+		else if (way == 3)
+			assert_int_equal(mems_segment_at(at(block), &segment), 0);
+		else if (way == 4)
+			assert_fails(EINVAL, (mems_free(at(block + 1)), true));
+		else if (way == 5)
+			assert_int_equal(mems_set_root(at(block)), 0);
+		else if (way == 6)
+			mems_trim();
+		else
+			assert_int_equal(mems_usable_size(at(block + 1)), 0);
+		assert_false(are_open());
+		assert_int_equal(blocks_in_caches(), 0);
+		give_back(block);
+	}
+}
+
+/* With history on each call has to be noted. */
+static void test_history_and_recordings_allow_none(void **state)
+{
+	(void)state;
+	become_many();
+	mems_finish();
+	assert_int_equal(mems_option(MEMS_HISTORY, 100), 0);
+	mems_init();
+	use_cache(NULL);
+	assert_false(are_open());
+	mems_finish();
+	assert_int_equal(mems_option(MEMS_HISTORY, 0), 0);
+	mems_init();
+	FILE *const out = tmpfile();
+	assert_int_equal(mems_record(out), 0);
+	use_cache(NULL);
+	assert_false(are_open());
+	assert_int_equal(mems_record(NULL), 0);
+	use_cache(NULL);
+	assert_int_equal(are_open(), has_caches());
+	fclose(out);
+	assert_sound();
+}
+
+/* ---- Threads that come and go ------------------------------------------------------------- */
+
+static void test_nothing_is_lost_with_a_thread(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < 2000 / SLOWNESS; i++)
+		run(use_cache, NULL);
+	assert_int_equal(blocks_in_caches(), 0);
+	assert_true(owned_caches() <= 1 && heap.cache_count <= 2);
+	assert_int_equal(stats_now().process_bytes, 0);
+	assert_sound();
+	mems_trim();
+	assert_int_equal(stats_now().hole_segments, stats_now().main_nodes);
+	assert_int_equal(expect_failures, 0);
+}
+
+/* A destructor that runs before that of MeMS, and after it: the C library calls it four times as long
+ * as it sets its value again. */
+static pthread_key_t late_key;
+static _Atomic unsigned late_runs;
+
+static void use_heap_late(void *left)
+{
+	use_cache(NULL);
+	atomic_fetch_add(&late_runs, 1);
+	if (left != (void *)1)
+		pthread_setspecific(late_key, (char *)left - 1);
+}
+
+static void *end_late(void *context)
+{
+	use_cache(NULL);
+	pthread_setspecific(late_key, (void *)(uintptr_t)4);
+	return context;
+}
+
+static void test_destructors_use_the_heap(void **state)
+{
+	(void)state;
+	run(use_cache, NULL); /* the key of MeMS comes first */
+	assert_int_equal(pthread_key_create(&late_key, use_heap_late), 0);
+	for (unsigned i = 0; i < 20; i++)
+		run(end_late, NULL);
+	assert_int_equal(late_runs, 80);
+	assert_true(owned_caches() <= 1);
+	assert_int_equal(stats_now().process_bytes, 0);
+	assert_sound();
+	pthread_key_delete(late_key);
+	assert_int_equal(expect_failures, 0);
+}
+
+static pthread_barrier_t barrier;
+
+static void *meet_and_use_cache(void *context)
+{
+	use_cache(NULL);
+	pthread_barrier_wait(&barrier);
+	use_cache(NULL);
+	pthread_barrier_wait(&barrier);
+	return context;
+}
+
+/* Those beyond MOST_CACHES do without. */
+static void test_more_threads_than_caches(void **state)
+{
+	enum { THREADS = MOST_CACHES + 20 };
+	pthread_t threads[THREADS];
+	(void)state;
+	pthread_barrier_init(&barrier, NULL, THREADS + 1);
+	for (unsigned i = 0; i < THREADS; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, meet_and_use_cache, NULL), 0);
+	pthread_barrier_wait(&barrier);
+	assert_int_equal(owned_caches(), has_caches() ? MOST_CACHES : 0);
+	assert_sound();
+	pthread_barrier_wait(&barrier);
+	for (unsigned i = 0; i < THREADS; i++)
+		pthread_join(threads[i], NULL);
+	assert_int_equal(stats_now().process_bytes, 0);
+	assert_sound();
+	assert_int_equal(expect_failures, 0);
+	pthread_barrier_destroy(&barrier);
+}
+
+/* A thread that outlives heaps does not touch what it had cached in one that is gone. */
+static void *use_heap_after_heap(void *context)
+{
+	for (unsigned i = 0; i < 10; i++) {
+		use_cache(NULL);
+		pthread_barrier_wait(&barrier);
+		pthread_barrier_wait(&barrier);
+	}
+	return context;
+}
+
+static void test_heaps_one_after_another(void **state)
+{
+	pthread_t thread;
+	(void)state;
+	pthread_barrier_init(&barrier, NULL, 2);
+	assert_int_equal(pthread_create(&thread, NULL, use_heap_after_heap, NULL), 0);
+	for (unsigned i = 0; i < 10; i++) {
+		pthread_barrier_wait(&barrier);
+		use_cache(NULL);
+		assert_sound();
+		use_cache(NULL);
+		mems_finish();
+		mems_init();
+		pthread_barrier_wait(&barrier);
+	}
+	pthread_join(thread, NULL);
+	assert_int_equal(stats_now().process_bytes, 0);
+	assert_sound();
+	assert_int_equal(expect_failures, 0);
+	pthread_barrier_destroy(&barrier);
+}
+
+/* A thread may be cancelled wherever it is, but for the middle of MeMS. */
+static void *use_cache_for_ever(void *context)
+{
+	for (;;) {
+		use_cache(NULL);
+		pthread_testcancel();
+	}
+	return context;
+}
+
+static void test_cancellation(void **state)
+{
+	pthread_t threads[3];
+	(void)state;
+	for (unsigned round = 0; round < 60 / SLOWNESS + 1; round++) {
+		for (unsigned i = 0; i < 3; i++)
+			assert_int_equal(pthread_create(&threads[i], NULL, use_cache_for_ever, NULL), 0);
+		usleep(1000 * (round % 5));
+		for (unsigned i = 0; i < 3; i++) {
+			assert_sound();
+			pthread_cancel(threads[i]);
+			pthread_join(threads[i], NULL);
+		}
+		assert_int_equal(stats_now().process_bytes, 0);
+	}
+	assert_true(owned_caches() <= 1);
+	assert_int_equal(expect_failures, 0);
+}
+
+/* ---- Frees at one time -------------------------------------------------------------------- */
+
+enum { MOST_RACERS = 16, RACE_BLOCKS = 500 };
+
+static struct race {
+	unsigned racers, rounds;
+	size_t size;
+	void *blocks[RACE_BLOCKS];
+	_Atomic unsigned done[RACE_BLOCKS], refused[RACE_BLOCKS];
+} race;
+
+/* All free the same blocks: of each one does, and the others are told. */
+static void *free_all(void *context)
+{
+	for (unsigned round = 0; round < race.rounds; round++) {
+		pthread_barrier_wait(&barrier);
+		for (unsigned i = 0; i < RACE_BLOCKS; i++) {
+			errno = UNTOUCHED;
+			mems_free(race.blocks[i]);
+			expect(errno == UNTOUCHED || errno == EINVAL);
+			atomic_fetch_add(errno == EINVAL ? &race.refused[i] : &race.done[i], 1);
+		}
+		pthread_barrier_wait(&barrier);
+	}
+	return context;
+}
+
+static void race_round(void)
+{
+	for (unsigned i = 0; i < RACE_BLOCKS; i++) {
+		race.done[i] = race.refused[i] = 0;
+		race.blocks[i] = at(take(race.size));
+	}
+	pthread_barrier_wait(&barrier);
+	pthread_barrier_wait(&barrier);
+	for (unsigned i = 0; i < RACE_BLOCKS; i++)
+		expect(race.done[i] == 1 && race.refused[i] == race.racers - 1);
+}
+
+static void race_run(unsigned racers, unsigned rounds, size_t size)
+{
+	pthread_t threads[MOST_RACERS];
+	race.racers = racers;
+	race.rounds = rounds;
+	race.size = size;
+	pthread_barrier_init(&barrier, NULL, racers + 1);
+	for (unsigned i = 0; i < racers; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, free_all, NULL), 0);
+	for (unsigned round = 0; round < rounds; round++)
+		race_round();
+	for (unsigned i = 0; i < racers; i++)
+		pthread_join(threads[i], NULL);
+	pthread_barrier_destroy(&barrier);
+	assert_int_equal(expect_failures, 0);
+	assert_int_equal(stats_now().process_bytes, 0);
+	assert_sound();
+}
+
+/* MANY=1000000 in the environment asks for so many, as make stress does. */
+static void test_of_racing_frees_one_wins(void **state)
+{
+	const char *const many = getenv("MANY");
+	const unsigned refused = many != NULL ? (unsigned)strtoul(many, NULL, 10) : 20000 / SLOWNESS;
+	(void)state;
+	mems_set_error_handler(NULL);
+	race_run(2, refused / RACE_BLOCKS + 1, SIZE);
+	race_run(2, refused / 10 / RACE_BLOCKS + 1, 8);
+	race_run(2, refused / 10 / RACE_BLOCKS + 1, 504);
+	race_run(2, refused / 10 / RACE_BLOCKS + 1, 800);
+	race_run(4, refused / 10 / RACE_BLOCKS + 1, SIZE);
+	race_run(MOST_RACERS, refused / 40 / RACE_BLOCKS + 1, 72);
+}
+
+/* Blocks that one takes and another frees or resizes: each is whole when it arrives. */
+static void test_hand_over(void **state)
+{
+	static struct churn churn;
+	(void)state;
+	mems_set_error_handler(NULL);
+	for (unsigned threads = 2; threads <= CHURN_THREADS; threads *= 2) {
+		churn = (struct churn){ .calls_each = 200000 / SLOWNESS / threads, .small_only = 400 };
+		churn_start(&churn, threads, threads);
+		for (unsigned i = 0; i < 20; i++) {
+			struct mems_stats stats = stats_now();
+			expect(stats.process_bytes + stats.hole_bytes == stats.mapped_bytes);
+			expect(mems_check(stderr) == 0);
+			usleep(500);
+		}
+		churn_join(&churn);
+		const struct churn_totals totals = churn_totals(&churn);
+		expect(stats_now().process_bytes == totals.bytes);
+		churn_free(&churn);
+		assert_int_equal(stats_now().process_bytes, 0);
+		assert_int_equal(expect_failures, 0);
+	}
+}
+
+/* The same without a look in between, so that the caches stay open. */
+static _Atomic uintptr_t mailboxes[64];
+
+static void *exchange(void *context)
+{
+	uint64_t random = (uintptr_t)context;
+	for (unsigned i = 0; i < 200000 / SLOWNESS; i++) {
+		const size_t size = 1 + random_below(&random, random_below(&random, 50) == 0 ? 20000 : 520);
+		const uintptr_t block = churn_block_take(size, i);
+		const uintptr_t got = atomic_exchange(&mailboxes[random_below(&random, 64)], block);
+		if (got == 0)
+			continue;
+		churn_block_is_intact(got);
+		mems_free(at(got));
+	}
+	return NULL;
+}
+
+static void test_exchange_without_a_look(void **state)
+{
+	enum { THREADS = 4 };
+	pthread_t threads[THREADS];
+	(void)state;
+	for (uintptr_t i = 0; i < THREADS; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, exchange, (void *)(i + 1)), 0);
+	for (unsigned i = 0; i < THREADS; i++)
+		pthread_join(threads[i], NULL);
+	for (unsigned i = 0; i < 64; i++)
+		mems_free(at(atomic_exchange(&mailboxes[i], 0)));
+	assert_int_equal(stats_now().process_bytes, 0);
+	assert_sound();
+	assert_int_equal(expect_failures, 0);
+}
+
+/* A root is freed by another thread; its address is out at once. */
+static void *free_root(void *context)
+{
+	use_cache(NULL);
+	mems_free(context);
+	return NULL;
+}
+
+static void test_root_freed_by_a_thread(void **state)
+{
+	(void)state;
+	become_many();
+	use_cache(NULL);
+	const uintptr_t block = take(SIZE);
+	assert_int_equal(mems_set_root(at(block)), 0);
+	use_cache(NULL);
+	run(free_root, at(block));
+	assert_null(mems_root());
+	assert_sound();
+}
+
+/* What threads have cached is merged before ENOMEM is given. */
+static void *fill_and_wait(void *context)
+{
+	uintptr_t blocks[OWN_SIZES];
+	for (unsigned i = 0; i < OWN_SIZES; i++) /* of each size the first: it comes alone */
+		blocks[i] = churn_block_take(8 * (i + 1), i);
+	for (unsigned i = 0; i < OWN_SIZES; i++)
+		mems_free(at(blocks[i]));
+	expect(!has_caches() || (blocks_in_caches() > 0 && cached_granules() == 0));
+	pthread_barrier_wait(&barrier);
+	pthread_barrier_wait(&barrier);
+	return context;
+}
+
+static void test_caches_are_emptied_for_want_of_memory(void **state)
+{
+	enum { LIMIT = 64 * 4096 };
+	pthread_t thread;
+	(void)state;
+	mems_finish();
+	assert_int_equal(mems_option(MEMS_LIMIT, LIMIT), 0);
+	mems_init();
+	pthread_barrier_init(&barrier, NULL, 2);
+	give_back(take(LIMIT)); /* one node */
+	assert_int_equal(pthread_create(&thread, NULL, fill_and_wait, NULL), 0);
+	pthread_barrier_wait(&barrier);
+	give_back(take(LIMIT));
+	pthread_barrier_wait(&barrier);
+	pthread_join(thread, NULL);
+	pthread_barrier_destroy(&barrier);
+	assert_int_equal(expect_failures, 0);
+	assert_sound();
+}
+
+static void test_calloc_and_realloc_use_the_cache(void **state)
+{
+	(void)state;
+	become_many();
+	if (!has_caches())
+		skip();
+	use_cache(NULL);
+	const uintptr_t block = take(SIZE);
+	memset(mems_get(at(block)), 1, SIZE);
+	give_back(block);
+	assert_int_equal(address_of(mems_calloc(SIZE / 8, 8)), block);
+	for (unsigned i = 0; i < SIZE; i++)
+		assert_int_equal(*(char *)mems_get(at(block + i)), 0);
+	memset(mems_get(at(block)), 2, SIZE);
+	const uintptr_t wall = take(SIZE); /* so that it has to move */
+	const uint32_t before = own.cache->stacks[2 * SIZE / 8 - 1].count;
+	const uintptr_t moved = address_of(mems_realloc(at(block), 2 * SIZE));
+	assert_true(before > 0 && own.cache->stacks[2 * SIZE / 8 - 1].count == before - 1);
+	for (unsigned i = 0; i < SIZE; i++)
+		assert_int_equal(*(char *)mems_get(at(moved + i)), 2);
+	give_back(moved);
+	give_back(wall);
+	assert_int_equal(stats_now().process_bytes, 0);
+}
+
+/* ---- Processes ---------------------------------------------------------------------------- */
+
+static int use_heap_in_child(void *context)
+{
+	(void)context;
+	expect(mems_check(stderr) == 0);
+	expect(owned_caches() <= 1);
+	for (unsigned i = 0; i < 3 && !THREAD_SANITIZER; i++)
+		run(use_cache, NULL);
+	use_cache(NULL);
+	expect(mems_check(stderr) == 0);
+	return expect_failures != 0;
+}
+
+static void test_fork_inside(void **state)
+{
+	static struct churn churn;
+	(void)state;
+	mems_set_error_handler(NULL);
+	churn = (struct churn){ .calls_each = CHURN_FOR_EVER, .small_only = 300 };
+	churn_start(&churn, 3, 1);
+	for (unsigned i = 0; i < 30; i++) {
+		use_cache(NULL);
+		assert_int_equal(status_of_child(use_heap_in_child, NULL), 0);
+	}
+	churn_stop(&churn);
+	churn_free(&churn);
+	assert_int_equal(expect_failures, 0);
+	assert_sound();
+}
+
+/* The child of vfork borrows the memory of the parent until it executes a program. */
+static void test_vfork_inside(void **state)
+{
+	static struct churn churn;
+	(void)state;
+	mems_set_error_handler(NULL);
+	churn = (struct churn){ .calls_each = CHURN_FOR_EVER, .small_only = 300 };
+	churn_start(&churn, 3, 2);
+	for (unsigned i = 0; i < 30 && !THREAD_SANITIZER; i++) {
+		int status = 0;
+		use_cache(NULL);
+		const pid_t pid = vfork(); /* NOLINT(clang-analyzer-security.insecureAPI.vfork) */
+		if (pid == 0) {
+			execl("/bin/true", "true", (char *)NULL);
+			_exit(1);
+		}
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		assert_int_equal(status, 0);
+		use_cache(NULL);
+	}
+	churn_stop(&churn);
+	churn_free(&churn);
+	assert_int_equal(expect_failures, 0);
+	assert_sound();
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		quick_fit_test(test_one_thread_has_no_cache), /* while there has been one only */
+		quick_fit_test(test_small_blocks_stay_in_the_cache),
+		quick_fit_test(test_looking_closes_them),
+		quick_fit_test(test_history_and_recordings_allow_none),
+		quick_fit_test(test_nothing_is_lost_with_a_thread),
+		quick_fit_test(test_destructors_use_the_heap),
+		quick_fit_test(test_more_threads_than_caches),
+		quick_fit_test(test_heaps_one_after_another),
+		quick_fit_test(test_cancellation),
+		quick_fit_test(test_of_racing_frees_one_wins),
+		quick_fit_test(test_hand_over),
+		quick_fit_test(test_exchange_without_a_look),
+		quick_fit_test(test_root_freed_by_a_thread),
+		quick_fit_test(test_caches_are_emptied_for_want_of_memory),
+		quick_fit_test(test_calloc_and_realloc_use_the_cache),
+		quick_fit_test(test_fork_inside),
+		quick_fit_test(test_vfork_inside),
+	};
+	return run_heap_tests("caches", tests);
+}
