@@ -2,7 +2,7 @@
 # Makes the tarball of a release: it holds what it should and nothing else, builds and passes its
 # tests in another place, and makes the same tarball there. These are all the tests of "make test", so
 # their results are left where that leaves its own, build/default/results. Where no tarball can be made,
-# they run here.
+# they run here. The compiler may not warn of any file.
 set -eu
 
 # What make was told here is no concern of the one there.
@@ -62,7 +62,7 @@ done
 [ ! -d "$root/../shared" ] || ln -s "$(realpath "$root/../shared")" "$work/shared"
 
 state=0
-make -j"$(nproc)" test >"$work/log" 2>&1 || state=$?
+make -j"$(nproc)" all-objects test >"$work/log" 2>&1 || state=$?
 mkdir -p "$root/build/default"
 rm -f "$root/build/default/results"
 [ ! -e build/default/results ] || cp build/default/results "$root/build/default"
@@ -70,6 +70,7 @@ rm -f "$root/build/default/results"
 	cat "$work/log"
 	fail "$tarball" "make test failed in $there"
 }
+! grep -A 5 'warning: ' "$work/log" || fail "$tarball" "the compiler warns in $there"
 sed -n '/^note:/p; / passed.*(/p; $p' "$work/log"
 make -s dist >"$work/log"
 cmp "$tarball" "build/$package.tar.gz" || fail "$tarball" "make dist makes another one in $there"
