@@ -49,7 +49,8 @@ found=$(grep -E '(^|/)\.|^build/|\.(o|a|d|so|gz|orig|rej|swp)$|~$' MANIFEST) &&
 	fail "$tarball" "should not hold $found"
 found=$(find . -type l -o -size +2048k) && [ -n "$found" ] &&
 	fail "$tarball" "holds a link or a large file: $found"
-found=$(grep -rIL . . | grep -v -e '\.png$' -e '^./tests/fuzz/corpus/image/') &&
+found=$(grep -rIL . . | grep -v -e '\.png$' -e '^./tests/fuzz/corpus/image/' \
+	-e '^./tests/fuzz/corpus/core/') &&
 	fail "$tarball" "holds an empty or a binary file: $found"
 here=$(dirname "$(dirname "$tarball")" | sed 's,[^[:alnum:]_/-],\\&,g')
 found=$(grep -rlE -e "(^|[[:space:]\"'\`=:(])$here(/|\$)" .) &&
