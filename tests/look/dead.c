@@ -5,6 +5,8 @@
  *     live and explained to FILE.live and FILE.explained, an image to FILE.image, and aborts.
  * dead POLICY ALIGNMENT SEED CALLS FILE NUMBER: the same, after it has changed the last byte of a
  *     block, and written to FILE.changed of which.
+ * dead threads ALIGNMENT SEED CALLS FILE: the same under quick fit, without history, and with blocks in
+ *     the caches of two threads; writes the chains only.
  * dead POLICY ALIGNMENT SEED 0 FILE: writes a line to FILE and makes calls until it is killed.
  * dead big: a heap of 1 GiB with 1,000,000 blocks, then aborts.
  *
@@ -14,9 +16,12 @@
 #include "mems.h"
 
 #include <inttypes.h>
+#include <pthread.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <unistd.h>
 
 enum { SLOTS = 2000, HISTORY = 500 };
 
@@ -132,6 +137,39 @@ static void image_write(const char *path)
 		exit(2);
 }
 
+/* Takes blocks and frees them, which leaves them in the cache of this thread. */
+static void cache_fill(void)
+{
+	enum { CACHED = 40 };
+	void *cached[CACHED];
+	for (size_t i = 0; i < CACHED; i++)
+		cached[i] = mems_malloc(8 + 8 * (i % 8));
+	for (size_t i = 0; i < CACHED; i++)
+		mems_free(cached[i]);
+}
+
+static void *cache_fill_and_wait(void *barrier)
+{
+	cache_fill();
+	pthread_barrier_wait(barrier);
+	for (;;)
+		pause();
+	return NULL;
+}
+
+static _Noreturn void die_with_caches(const char *path)
+{
+	pthread_barrier_t barrier;
+	pthread_t thread;
+	chains_write(path);
+	pthread_barrier_init(&barrier, NULL, 2);
+	if (pthread_create(&thread, NULL, cache_fill_and_wait, &barrier) != 0)
+		exit(2);
+	pthread_barrier_wait(&barrier);
+	cache_fill();
+	abort();
+}
+
 int main(int count, char **arguments)
 {
 	prctl(PR_SET_DUMPABLE, 1);
@@ -141,11 +179,12 @@ int main(int count, char **arguments)
 	}
 	if (count != 6 && count != 7)
 		return 2;
-	mems_option(MEMS_POLICY, strcmp(arguments[1], "quick_fit") == 0 ? MEMS_QUICK_FIT
-	                                                                : MEMS_FIRST_FIT);
+	const bool has_threads = strcmp(arguments[1], "threads") == 0;
+	const bool is_quick = has_threads || strcmp(arguments[1], "quick_fit") == 0;
+	mems_option(MEMS_POLICY, is_quick ? MEMS_QUICK_FIT : MEMS_FIRST_FIT);
 	if (mems_option(MEMS_ALIGNMENT, (size_t)strtol(arguments[2], NULL, 10)) != 0)
 		return 2;
-	if (mems_option(MEMS_HISTORY, HISTORY) != 0)
+	if (mems_option(MEMS_HISTORY, has_threads ? 0 : HISTORY) != 0)
 		return 2;
 	state = strtoull(arguments[3], NULL, 10);
 	const unsigned long calls = strtoul(arguments[4], NULL, 10);
@@ -154,6 +193,8 @@ int main(int count, char **arguments)
 		chains_write(arguments[5]);
 	for (unsigned long i = 0; calls == 0 || i < calls; i++)
 		call_make();
+	if (has_threads)
+		die_with_caches(arguments[5]);
 	if (count == 7)
 		block_change(arguments[5], strtoul(arguments[6], NULL, 10));
 	chains_write(arguments[5]);

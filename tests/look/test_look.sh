@@ -75,6 +75,14 @@ shows_the_chains()
 	done
 }
 
+# What threads had in their caches is free.
+shows_the_caches_of_threads()
+{
+	for alignment in 1 8 64; do
+		dies threads "$alignment" "$seed" 3000 chains || return 1
+		"$look" --print core | cmp - chains && ends_with 0 "$look" --check core || return 1
+	done
+}
 
 writes_json_and_a_picture()
 {
@@ -224,6 +232,7 @@ gdb_shows()
 check "a core dump and an image show the chains" shows_the_chains
 check "JSON and a picture of a core dump" writes_json_and_a_picture
 check "questions are answered as the program does" answers
+check "blocks in the caches of threads are shown as free" shows_the_caches_of_threads
 check "two core dumps are compared" tells_the_difference
 check "a byte that has changed is found" tells_what_changed
 check "core dumps of another processor" shows_another_processor
