@@ -403,7 +403,7 @@ struct event {
 	uint64_t call;
 	uint32_t site;
 	uint32_t granule, granules;   /* the block after the call; of a freed one, before it */
-	uint32_t before, before_granules; /* of a resized one, before it; else 0 */
+	uint32_t before, before_granules; /* of a resized one, before it; else anything */
 	uint8_t kind;                 /* an enum mems_event_kind */
 	uint8_t slack;
 };
@@ -425,8 +425,9 @@ struct journal {
 	FILE *record;            /* where calls are recorded, the caller's; else NULL */
 	uint32_t next_id;        /* of a recording */
 	uint64_t calls;          /* so far */
-	struct mapping events;   /* struct event, a ring; none while history is off */
+	struct mapping events;   /* struct event, a ring */
 	size_t event_slots;      /* 0: history is off */
+	size_t ring_slots;       /* as many, but one of them that nobody reads while history is off */
 	size_t next_event;       /* the slot of the next one */
 	bool has_wrapped;        /* all slots have been used */
 	struct mapping blocks;   /* struct live_block */
@@ -3904,9 +3905,9 @@ static const char *type_name(enum mems_segment_type type)
 /* ---- Journal: recordings and history --------------------------------------------------------- */
 
 /*
- * While a recording or history is on, every successful call that changes the heap is noted. A table
- * has an entry for each live block, found by a hash of its granule; with history, so has another one
- * for each site of calls, a label and a caller, and the last events are in a ring.
+ * While a recording or history is on, every successful call that changes the heap is an event in a
+ * ring, made at a site: a label and a caller. A table has an entry for each live block, found by a
+ * hash of its granule.
  */
 
 /* What this thread has set for its calls. */
@@ -4066,14 +4067,14 @@ static ALWAYS_INLINE uint32_t site_find(const void *caller)
 	return index;
 }
 
-/* The same, which is noted if it is new. Nobody's, where there is no room or no history. */
+/* The same, which is noted if it is new. The first one, which is nobody's, where there is no room. */
 static uint32_t site_of(const void *caller)
 {
 	struct journal *journal = &heap.journal;
-	const uint32_t found = journal->event_slots != 0 ? site_find(caller) : 0;
+	const uint32_t found = site_find(caller);
 	ASSERT(library.lock != LOCK_FREE, "who may ask the OS holds the lock");
 	const uint32_t index = journal->site_count;
-	if (found != 0 || journal->event_slots == 0 ||
+	if (found != 0 ||
 	    !mapping_fit(&journal->sites, round_up((index + 1) * sizeof(struct site), COMMIT_STEP)))
 		return found;
 	caller = asker.caller != NULL ? asker.caller : caller;
@@ -4100,7 +4101,7 @@ static const struct event *event_back(size_t back)
 static bool event_covers(const struct event *event, size_t granule)
 {
 	return granule - event->granule < event->granules ||
-	       granule - event->before < event->before_granules;
+	       (event->kind == MEMS_RESIZED && granule - event->before < event->before_granules);
 }
 
 enum { LABEL_BYTES = 64, LABEL_TEXT = 3 * LABEL_BYTES + 1 };
@@ -4216,10 +4217,13 @@ static ALWAYS_INLINE struct event *event_add(enum mems_event_kind kind, size_t g
 {
 	struct journal *journal = &heap.journal;
 	struct event *event = event_at(journal->next_event);
-	*event = (struct event){
-		.call = journal->calls, .kind = (uint8_t)kind, .slack = (uint8_t)slack, .site = site,
-		.granule = (uint32_t)granule, .granules = (uint32_t)granules };
-	if (UNLIKELY(++journal->next_event == journal->event_slots)) {
+	event->call = ++journal->calls;
+	event->kind = (uint8_t)kind;
+	event->slack = (uint8_t)slack;
+	event->site = site;
+	event->granule = (uint32_t)granule;
+	event->granules = (uint32_t)granules;
+	if (UNLIKELY(++journal->next_event == journal->ring_slots)) {
 		journal->has_wrapped = true;
 		journal->next_event = 0;
 	}
@@ -4230,9 +4234,7 @@ static ALWAYS_INLINE struct event *event_add(enum mems_event_kind kind, size_t g
 static ALWAYS_INLINE uint32_t take_note(size_t granule, size_t granules, size_t size, uint32_t site)
 {
 	const size_t slack = (granules << heap.shift) - size;
-	heap.journal.calls++;
-	if (LIKELY(heap.journal.event_slots != 0))
-		event_add(MEMS_TAKEN, granule, granules, slack, site);
+	event_add(MEMS_TAKEN, granule, granules, slack, site);
 	return live_add(granule, site, heap.journal.calls, slack);
 }
 
@@ -4240,9 +4242,7 @@ static ALWAYS_INLINE uint32_t take_note(size_t granule, size_t granules, size_t 
 static ALWAYS_INLINE uint32_t free_note(size_t granule, size_t granules, uint32_t site)
 {
 	const uint32_t index = live_remove(granule);
-	heap.journal.calls++;
-	if (LIKELY(heap.journal.event_slots != 0))
-		event_add(MEMS_FREED, granule, granules, entry_at(index)->slack, site);
+	event_add(MEMS_FREED, granule, granules, entry_at(index)->slack, site);
 	return index;
 }
 
@@ -4252,14 +4252,11 @@ static uint32_t resize_note(const struct call *call, uint32_t site)
 	const size_t granules = granules_of(call->size);
 	const size_t slack = (granules << heap.shift) - call->size;
 	const uint32_t index = live_remove(call->from);
-	heap.journal.calls++;
+	struct event *event = event_add(MEMS_RESIZED, call->to, granules, slack, site);
+	event->before = (uint32_t)call->from;
+	event->before_granules = (uint32_t)call->granules;
 	entry_at(index)->slack = slack & 63;
 	live_place(index, call->to);
-	if (heap.journal.event_slots != 0) {
-		struct event *event = event_add(MEMS_RESIZED, call->to, granules, slack, site);
-		event->before = (uint32_t)call->from;
-		event->before_granules = (uint32_t)call->granules;
-	}
 	return index;
 }
 
@@ -4295,10 +4292,10 @@ static inline void journal_note(const struct call *call)
 static NOINLINE bool journal_grow(void)
 {
 	struct journal *journal = &heap.journal;
-	return (journal->event_slots == 0 ||
-	        (mapping_fit(&journal->sites, COMMIT_STEP) &&
-	         mapping_fit(&journal->events, journal->event_slots * sizeof(struct event)))) &&
-	       live_grow();
+	journal->ring_slots = max_size(journal->event_slots, 1);
+	journal->site_count = (uint32_t)max_size(journal->site_count, 1);
+	return mapping_fit(&journal->sites, COMMIT_STEP) &&
+	       mapping_fit(&journal->events, journal->ring_slots * sizeof(struct event)) && live_grow();
 }
 
 /* Whether there is memory for what a call adds. */
@@ -4311,7 +4308,6 @@ static void journal_begin(void)
 {
 	heap.journal.event_slots = option_value(MEMS_HISTORY);
 	heap.journal.is_on = heap.journal.event_slots != 0;
-	heap.journal.site_count = 1;
 }
 
 /* The blocks of an image: no call took them. False where there is no memory. */

@@ -37,8 +37,11 @@ static struct {
 	size_t reserved;     /* bytes that were asked for without access */
 	bool is_dear;        /* each page of them is a page fault, as where they cost memory */
 	int flags;           /* and what it was mapped with */
-	void *kept;          /* what the last refused munmap was to unmap */
-	size_t kept_bytes;
+	struct {             /* what the refused munmaps were to unmap */
+		void *memory;
+		size_t bytes;
+	} kept[8];
+	size_t kept_count;
 } os;
 
 static void os_refuse(enum refusal refusal, size_t index)
@@ -141,9 +144,18 @@ int __wrap_munmap(void *address, size_t bytes)
 		os.unmaps++;
 		return __real_munmap(address, bytes);
 	}
-	os.kept = address;
-	os.kept_bytes = bytes;
+	assert_true(os.kept_count < sizeof os.kept / sizeof os.kept[0]);
+	os.kept[os.kept_count].memory = address;
+	os.kept[os.kept_count++].bytes = bytes;
 	return -1;
+}
+
+static void kept_unmap(void)
+{
+	while (os.kept_count != 0) {
+		os.kept_count--;
+		__real_munmap(os.kept[os.kept_count].memory, os.kept[os.kept_count].bytes);
+	}
 }
 
 int __wrap_mprotect(void *address, size_t bytes, int access)
@@ -411,9 +423,8 @@ static bool run_scenario(const struct scenario *scenario, enum refusal refusal, 
 	const bool is_done = scenario->act();
 	const int error = errno;
 	const bool was_refused = os.refused != 0;
-	const bool has_mapped = os.maps > os.unmaps + (os.kept_bytes != 0) && remembered == 0;
-	if (os.kept_bytes != 0)
-		__real_munmap(os.kept, os.kept_bytes);
+	const bool has_mapped = os.maps > os.unmaps + os.kept_count && remembered == 0;
+	kept_unmap();
 	os_refuse(REFUSE_NONE, 0);
 
 	assert_true(is_done || (was_refused && !scenario->never_fails && !has_mapped));
@@ -507,8 +518,7 @@ static bool end_with_refusal(enum refusal refusal, size_t index)
 	os_refuse(refusal, index);
 	mems_finish();
 	const bool was_refused = os.refused != 0;
-	if (os.kept_bytes != 0)
-		__real_munmap(os.kept, os.kept_bytes);
+	kept_unmap();
 	os_refuse(REFUSE_NONE, 0);
 
 	assert_fails(EPERM, mems_malloc(1) == NULL);
