@@ -44,13 +44,13 @@
  *   a process with one thread (where the C library tells, as glibc does). Under MEMS_QUICK_FIT, if
  *   there are several threads, each has a cache of blocks of up to 64 granules, from which it is
  *   served without the lock: where the kernel has membarrier, without history, a recording or a
- *   memory checker, 64 threads at a time. While a thread walks,
- *   prints or checks the heap, all calls of others that take the lock wait, even those that only
- *   look: a visitor must not wait for them. For an address in a segment that another thread is
- *   freeing, taking, splitting or merging at that moment, either answer may come. After fork,
- *   parent and child each have their own heap and go on, also from a visitor; but a thread must not
- *   call MeMS while it holds a stream (flockfile) where another may fork while a third flushes all
- *   streams. Nothing here is async-signal-safe.
+ *   memory checker, 64 threads at a time. While a thread walks, prints or checks the heap, all
+ *   calls of others that take the lock wait, even those that only look: a visitor must not wait for
+ *   them. For an address in a segment that another thread is freeing, taking, splitting or merging
+ *   at that moment, either answer may come. After fork, parent and child each have their own heap
+ *   and go on, also from a visitor; but a thread must not call MeMS while it holds a stream
+ *   (flockfile) where another may fork while a third flushes all streams. Nothing here is
+ *   async-signal-safe.
  * Stale addresses: a virtual address is refused from the moment its block is freed until the same
  *   address is given out again. A physical address is an ordinary pointer that MeMS cannot guard.
  */
