@@ -238,7 +238,7 @@ enum {
 	MOST_VAIN_SWEEPS = 3,   /* twice as much for each that did, up to so many times */
 	SWEEP_REQUESTS = 64,    /* requests to the OS in one call, */
 	SWEEP_MOST_BYTES = 64 << 20, /* bytes that they give back, */
-	SWEEP_PAGES = 2048,     /* pages that are looked at */
+	SWEEP_LOOKS = 96,       /* pages, or segments of several pages, that are looked at */
 	SPARSE_BYTES = 64 << 10, /* calloc asks what is in memory of a run of pages of this size */
 	MOVE_BYTES = 256 << 10, /* a block of this size is copied in such pieces */
 	IMAGE_BYTES = 256 << 10, /* of an image are written or read at once */
@@ -328,8 +328,8 @@ struct thread_cache {
 	} stacks[OWN_SIZES];        /* for blocks of one granule, of two, ... */
 };
 
-/* The arrays of the metadata. Each has one entry for every 2^granules_log2 granules of heap; those of
- * the bins and of threads have a size of their own. */
+/* The arrays of the metadata. Each has one entry for every 2^granules_log2 granules of heap; those
+ * of the bins and of threads have a size of their own. */
 enum table_name {
 	LIVE,
 	STARTS,
@@ -648,6 +648,20 @@ static size_t bits_find_last(const uint64_t *words, size_t end)
 		end = word_first;
 	}
 	return 0;
+}
+
+/* The least index from least on from which all bits up to before end are set; end if there is
+ * none. */
+static size_t bits_run_first(const uint64_t *words, size_t end, size_t least)
+{
+	while (end > least) {
+		const size_t word_first = round_down(end - 1, 64);
+		const uint64_t clear = ~words[word_first / 64] & bits_from_to(0, end - 1);
+		if (clear != 0)
+			return max_size(word_first + highest_bit(clear) + 1, least);
+		end = word_first;
+	}
+	return max_size(end, least);
 }
 
 static void bits_set(uint64_t *words, size_t from, size_t end, bool value)
@@ -3416,28 +3430,46 @@ static size_t surplus_pages(void)
 	return heap.touched_pages - min_size(heap.touched_pages, os_page_of(process_granules()));
 }
 
+/* The first page that the segment which holds the first granule of this page has as a whole; this page
+ * where that is none before. */
+static size_t segment_first_page(size_t page)
+{
+	return min_size(os_page_from(segment_of(page << heap.os_page_log2)), page);
+}
+
+/* Where the free and touched pages before end begin, after so many looks at most: one a page, or one a
+ * segment that has several. end if there are none. */
+static size_t free_pages_first(size_t end, size_t most, size_t *looks)
+{
+	const uint64_t *touched = table_bits(TOUCHED);
+	const size_t least = bits_run_first(touched, end, end - min_size(end, most));
+	size_t first = end;
+	for (; first > least && *looks != 0 && is_page_free(first - 1); --*looks)
+		first = max_size(segment_first_page(first - 1), least);
+	return first;
+}
+
 /* Gives back at most so many of the free pages below heap.sweep, downwards, as far as one call may
  * go. Returns how many; where the OS refuses, the sweep ends. */
 static size_t pages_sweep(size_t most)
 {
-	const uint64_t *touched = table_bits(TOUCHED);
 	const size_t limit = min_size(most, (size_t)SWEEP_MOST_BYTES / os_pages_bytes(1));
 	size_t given = 0;
-	size_t looks = SWEEP_PAGES;
+	size_t looks = SWEEP_LOOKS;
 	unsigned requests = SWEEP_REQUESTS;
 	caches_close();
 	while (given < limit && looks != 0 && requests != 0) {
-		const size_t end = bits_find_last(touched, heap.sweep);
-		size_t first = end;
-		while (first != 0 && end - first < limit - given && bit_is_set(touched, first - 1) &&
-		       is_page_free(first - 1))
-			first--;
-		heap.sweep = first != end ? first : end - min_size(end, 1);
-		looks -= min_size(looks, end - heap.sweep);
+		const size_t end = bits_find_last(table_bits(TOUCHED), heap.sweep);
+		const size_t at_once = heap.is_quick ? looks : limit; /* each page is looked at there */
+		const size_t first = free_pages_first(end, min_size(limit - given, at_once), &looks);
+		heap.sweep = first;
 		if (end == 0)
 			break;
-		if (first == end)
+		if (first == end) {
+			looks -= looks != 0;
+			heap.sweep = is_live((end - 1) << heap.os_page_log2) ? segment_first_page(end - 1) : end - 1;
 			continue;
+		}
 		if (!pages_purge(first, end)) {
 			heap.sweep = 0;
 			break;
