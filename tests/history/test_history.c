@@ -266,6 +266,20 @@ static void the_list_is_grouped(void **state)
 	heap_end();
 }
 
+static void a_list_that_cannot_be_written_fails(void **state)
+{
+	FILE *full = fopen("/dev/full", "w");
+	(void)state;
+	if (full == NULL)
+		skip();
+	heap_begin(1);
+	assert_non_null(mems_malloc(1));
+	assert_fails(ENOSPC, mems_fprint_live(full) == -1);
+	assert_fails(ENOSPC, mems_explain(NULL, full) == -1);
+	fclose(full);
+	heap_end();
+}
+
 static void without_history_there_are_no_answers(void **state)
 {
 	struct mems_event event;
@@ -656,18 +670,20 @@ int main(void)
 		cmocka_unit_test_teardown(history_equals_the_model, reset),
 		cmocka_unit_test_teardown(the_live_list_equals_the_model, reset),
 		cmocka_unit_test_teardown(the_list_is_grouped, reset),
+		cmocka_unit_test_teardown(a_list_that_cannot_be_written_fails, reset),
 		cmocka_unit_test_teardown(without_history_there_are_no_answers, reset),
 		cmocka_unit_test_teardown(a_misuse_names_the_call, reset),
 		cmocka_unit_test_teardown(messages_go_on_after_the_usual_words, reset),
 		cmocka_unit_test_teardown(a_label_is_kept_across_realloc, reset),
 		cmocka_unit_test_teardown(anything_is_explained, reset),
 		cmocka_unit_test_teardown(a_fault_is_explained_in_its_handler, reset),
-		cmocka_unit_test_teardown(labels_belong_to_threads, reset),
 		cmocka_unit_test_teardown(a_recording_has_labels_and_mistakes, reset),
 		cmocka_unit_test_teardown(a_call_is_a_line_of_a_recording, reset),
 		cmocka_unit_test_teardown(there_may_be_many_labels, reset),
 		cmocka_unit_test_teardown(blocks_of_an_image_were_taken_by_no_call, reset),
 		cmocka_unit_test_teardown(history_takes_little_memory, reset),
+		/* The last one: from then on the process counts as one with threads. */
+		cmocka_unit_test_teardown(labels_belong_to_threads, reset),
 	};
 	return cmocka_run_group_tests_name("history", tests, NULL, NULL);
 }
