@@ -381,7 +381,7 @@ struct mapping {
 /* A block as the journal knows it. */
 struct live_block {
 	uint32_t next;       /* in its bucket; of an unused entry the next unused one, 0 for that behind */
-	uint32_t granule;    /* UINT32_MAX: the block was freed */
+	uint32_t granule;
 	uint32_t site;       /* of the call that took it */
 	uint32_t id;         /* in a recording */
 	uint64_t slack : 6;  /* bytes of its last granule that were not asked for */
@@ -4027,7 +4027,7 @@ static inline void live_place(uint32_t index, size_t granule)
 	*bucket = index;
 }
 
-/* Whether an entry is in use. Those that never were look like one of granule 0. */
+/* Whether an entry is in use: it is in the bucket of its granule. */
 static bool is_entry_used(uint32_t index)
 {
 	return *live_link(entry_at(index)->granule) == index;
@@ -4058,7 +4058,6 @@ static inline uint32_t live_remove(size_t granule)
 
 static inline void live_forget(uint32_t index)
 {
-	entry_at(index)->granule = UINT32_MAX;
 	entry_at(index)->next = heap.journal.unused;
 	heap.journal.unused = index;
 }

@@ -316,13 +316,31 @@ static bool events_are_sound(const struct journal *journal, const struct event *
 	return true;
 }
 
-/* Puts the entries of live blocks into buckets of our own; others, of a call that was not at its
- * end, are left out, and those that were never used, which come after that of granule 0. */
+/* Notes in their field id which entries are in the buckets of the process. */
+static void blocks_mark(uint32_t entries)
+{
+	const uint32_t *buckets = copies.buckets;
+	struct live_block *blocks = copies.blocks;
+	uint32_t steps = entries; /* there are no more, but where links are wrong */
+	for (uint32_t i = 0; i < entries; i++)
+		blocks[i].id = 0;
+	for (uint32_t bucket = 0; bucket < entries; bucket++)
+		for (uint32_t i = buckets[bucket]; i != 0 && i < entries && steps != 0; steps--) {
+			blocks[i].id = 1;
+			i = blocks[i].next;
+		}
+}
+
+/* Puts the entries of live blocks into the buckets anew; others, of a call that was not at its end,
+ * are left out. */
 static void blocks_place(void)
 {
+	blocks_mark(heap.journal.entries);
+	memset(copies.buckets, 0, heap.journal.entries * sizeof(uint32_t));
 	for (uint32_t i = 1; i < heap.journal.entries; i++) {
-		const size_t granule = entry_at(i)->granule;
-		if (granule < heap.top && entry_at(i)->site < heap.journal.site_count &&
+		const struct live_block *block = entry_at(i);
+		const size_t granule = block->granule;
+		if (block->id != 0 && granule < heap.top && block->site < heap.journal.site_count &&
 		    is_block(granule, leaf_read(leaf_of(granule))) && *live_link(granule) == 0)
 			live_place(i, granule);
 	}
@@ -338,7 +356,7 @@ static bool arrays_copy(const struct look *look, const struct journal *found)
 	copies.sites = array_copy(look, found->sites.memory, sites, sizeof(struct site));
 	if (copies.events == NULL || copies.blocks == NULL || copies.sites == NULL)
 		return false;
-	copies.buckets = calloc(found->entries, sizeof(uint32_t));
+	copies.buckets = array_copy(look, found->buckets.memory, found->entries, sizeof(uint32_t));
 	copies.labels = calloc(sites, sizeof(*copies.labels));
 	return copies.buckets != NULL && copies.labels != NULL &&
 	       events_are_sound(found, copies.events);

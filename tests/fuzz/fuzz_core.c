@@ -81,6 +81,7 @@ static void dump_make(void)
 			segment_put(heap.tables[i].memory, heap.tables[i].reserved_bytes,
 			            table_used(i));
 	mapping_put(&journal->blocks, journal->entries * sizeof(struct live_block));
+	mapping_put(&journal->buckets, journal->entries * sizeof(uint32_t));
 	mapping_put(&journal->sites, journal->site_count * sizeof(struct site));
 	mapping_put(&journal->events, journal->event_slots * sizeof(struct event));
 	ElfW(Ehdr) header = {
