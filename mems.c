@@ -5931,7 +5931,7 @@ static NOINLINE void *malloc_noted(size_t size, const void *caller)
 /* Where neither policy has a fast path for the size. */
 static NOINLINE void *malloc_other(size_t size, const void *caller)
 {
-	if (!is_fast())
+	if (heap.fast_top == 0)
 		return malloc_noted(size, caller);
 	if (!heap.is_quick || size == 0)
 		return malloc_beyond(size);
