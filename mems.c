@@ -226,7 +226,8 @@ enum {
 	FILLED_GROUPS = 128,    /* so many groups inside a PROCESS have bits in live_leaves */
 
 	CACHE_LINE = 64,        /* bytes; what threads that write keep apart from those that read */
-	LOCK_SPINS = 256,       /* looks at the lock before a thread goes to sleep */
+	LOCK_PAUSES = 2048,     /* of the processor, before a thread that wants the lock goes to sleep, */
+	LOCK_MOST_PAUSES = 256, /* between two looks at it */
 	COMMIT_STEP = 64 << 10, /* bytes of a table that are made writable at once */
 	WHOLE_TABLE_BYTES = 9 << 20, /* a table that reserves no more is made writable as a whole */
 
@@ -876,12 +877,32 @@ static bool lock_try(void)
 	                                               memory_order_acquire, memory_order_relaxed);
 }
 
-/* Most often the lock is given back before a thread could fall asleep. */
+/* What the processor does while another one has the lock. */
+static inline void pause_briefly(unsigned pauses)
+{
+	for (; pauses != 0; pauses--) {
+#if defined(__x86_64__) || defined(__i386__)
+		__builtin_ia32_pause();
+#elif defined(__aarch64__)
+		__asm__ volatile("yield");
+#else
+		atomic_signal_fence(memory_order_seq_cst);
+#endif
+	}
+}
+
+/* Most often the lock is given back before a thread could fall asleep. Each look takes the line of the
+ * lock away from its holder, and a lock that changes hands moves the lines of the heap too: so looks
+ * become rarer. */
 static NOINLINE void lock_wait(void)
 {
-	for (unsigned i = 0; i < LOCK_SPINS; i++)
+	unsigned pauses = 1;
+	for (unsigned i = 0; i < LOCK_PAUSES; i += pauses) {
 		if (atomic_load_explicit(&library.lock, memory_order_relaxed) == LOCK_FREE && lock_try())
 			return;
+		pauses = pauses < LOCK_MOST_PAUSES ? 2 * pauses : pauses;
+		pause_briefly(pauses);
+	}
 	while (atomic_exchange_explicit(&library.lock, LOCK_AWAITED, memory_order_acquire) != LOCK_FREE)
 		lock_sleep(&library.lock, LOCK_AWAITED);
 }
@@ -3189,7 +3210,7 @@ static void cache_await(struct thread_cache *cache)
 {
 	const struct timespec pause = { .tv_nsec = 50000 };
 	for (unsigned looks = 0; atomic_load_explicit(&cache->busy, memory_order_acquire); looks++) {
-		if (looks < LOCK_SPINS)
+		if (looks < LOCK_PAUSES)
 			continue;
 		callout_begin(); /* no cancellation */
 		nanosleep(&pause, NULL);
