@@ -179,6 +179,7 @@
 #define UNROLL _Pragma("GCC unroll 16")
 #endif
 #define NOINLINE __attribute__((noinline))
+#define COLD __attribute__((noinline, cold)) /* so that callers keep no registers for it */
 #define ALWAYS_INLINE inline __attribute__((always_inline))
 #define LIKELY(condition) __builtin_expect(!!(condition), 1)
 #define UNLIKELY(condition) __builtin_expect(!!(condition), 0)
@@ -1730,7 +1731,7 @@ static ALWAYS_INLINE void live_clear(atomic_word *word, uint64_t bits)
 
 /* live_change while caches are open. The bit of the start is the last one to be set; where it was
  * claimed, it is clear. */
-static NOINLINE void live_change_shared(size_t granule, size_t size, bool value)
+static COLD void live_change_shared(size_t granule, size_t size, bool value)
 {
 	const size_t end = granule + size - 1;
 	const size_t first = leaf_of(granule);
