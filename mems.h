@@ -120,8 +120,7 @@ struct mems_stats {
 	size_t main_nodes;         /* length of the main chain */
 	size_t process_segments;   /* number of PROCESS segments */
 	size_t hole_segments;      /* number of HOLE segments */
-	size_t peak_process_bytes; /* the most that process_bytes has been; under MEMS_QUICK_FIT with
-	                              several threads more than that by what their caches held */
+	size_t peak_process_bytes; /* the highest value that process_bytes had */
 	size_t peak_mapped_bytes;  /* the highest value that mapped_bytes had */
 	size_t metadata_bytes;     /* bookkeeping that is resident in memory, apart from the blocks */
 	size_t resident_hole_bytes; /* whole OS pages inside HOLEs that may be in memory */
