@@ -238,7 +238,7 @@ enum {
 	SWEEP_BYTES = 4 << 10,  /* after so much while a sweep is at work, */
 	LOOK_DIVISOR = 16,      /* after this fraction of what is in use when the last one found little, */
 	MOST_VAIN_SWEEPS = 3,   /* twice as much for each that did, up to so many times */
-	SWEEP_REQUESTS = 64,    /* requests to the OS in one call, */
+	SWEEP_REQUESTS = 63,    /* requests to the OS in one call, which has others too, */
 	SWEEP_MOST_BYTES = 64 << 20, /* bytes that they give back, */
 	SWEEP_LOOKS = 96,       /* pages, or segments of several pages, that are looked at */
 	SPARSE_BYTES = 64 << 10, /* calloc asks what is in memory of a run of pages of this size */
