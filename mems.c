@@ -1545,6 +1545,7 @@ static inline struct leaf_bits leaf_read(size_t leaf)
 
 static inline void leaf_write(size_t leaf, struct leaf_bits bits)
 {
+	ASSERT(heap.plain_size != 0, "nobody else changes live bits");
 	word_store(starts_at(leaf), bits.starts);
 	word_store(live_at(leaf), bits.live);
 }
@@ -1713,6 +1714,7 @@ static inline bool has_no_middle(size_t granule, size_t end)
  * any more. */
 static NOINLINE void live_change_far(size_t granule, size_t size, bool value)
 {
+	ASSERT(heap.plain_size != 0 && size > 64, "nobody else changes live bits");
 	const size_t end = granule + size - 1;
 	word_flip(live_at(leaf_of(granule)), UINT64_MAX << (granule % 64));
 	word_flip(live_at(leaf_of(end)), UINT64_MAX >> (63 - end % 64));
@@ -1782,6 +1784,7 @@ static ALWAYS_INLINE struct live_bits live_bits_of(size_t granule, size_t size)
  * the processor cannot predict. */
 static ALWAYS_INLINE void live_change_near(size_t granule, size_t size, bool value)
 {
+	ASSERT(heap.plain_size != 0, "nobody else changes live bits");
 	const size_t leaf = leaf_of(granule);
 	const struct live_bits bits = live_bits_of(granule, size);
 	word_change(live_at(leaf), bits.low, value);
@@ -1799,12 +1802,12 @@ static ALWAYS_INLINE void live_flip(size_t granule, size_t size, uint64_t live)
 
 static ALWAYS_INLINE void live_change(size_t granule, size_t size, bool value)
 {
-	if (size <= heap.plain_size)
-		live_change_near(granule, size, value);
-	else if (LIKELY(heap.plain_size != 0))
-		live_change_far(granule, size, value);
-	else
+	if (UNLIKELY(heap.plain_size == 0))
 		live_change_shared(granule, size, value);
+	else if (size <= heap.plain_size)
+		live_change_near(granule, size, value);
+	else
+		live_change_far(granule, size, value);
 }
 
 /* [ PROCESS ][ PROCESS ]  =>  [ ------ PROCESS ------ ] */
