@@ -1263,7 +1263,7 @@ static int os_publish(int file, int error, const char *temporary, const char *pa
 static bool os_fence(bool is_preparation)
 {
 	bool is_done = false;
-#if defined(MEMS_THREAD_CACHES) && defined(HAS_SINGLE_THREADED) && defined(SYS_membarrier)
+#if defined(HAS_SINGLE_THREADED) && defined(SYS_membarrier)
 	enum { PRIVATE_EXPEDITED = 1 << 3, REGISTER_PRIVATE_EXPEDITED = 1 << 4 };
 	const int command = is_preparation ? REGISTER_PRIVATE_EXPEDITED : PRIVATE_EXPEDITED;
 	const int error = errno;
@@ -3139,9 +3139,6 @@ static void flush_before_growth(void)
 /* ---- Caches of threads: small blocks of quick fit without the lock --------------------------- */
 
 /*
- * Only where MEMS_THREAD_CACHES is defined: with two threads that really run at one time, make stress
- * has found heaps that were not whole.
- *
  * In a process with several threads each has a stack of blocks for each small size. It takes from
  * the top and frees to it without the lock; who holds the lock fills an empty stack from the bin of
  * its size, and spills a full one into that. These blocks are HOLEs for all who look, but in no bin,

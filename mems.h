@@ -41,7 +41,10 @@
  * Threads: every function may be called from any thread at any time, except mems_init, mems_load,
  *   mems_finish and mems_option: call those only while no other thread is in MeMS. Translations,
  *   and mems_usable_size of a live block, take no lock; all others share one, which is not taken in
- *   a process with one thread (where the C library tells, as glibc does). While a thread walks, prints or checks the heap, all
+ *   a process with one thread (where the C library tells, as glibc does). Under MEMS_QUICK_FIT, if
+ *   there are several threads, each has a cache of blocks of up to 64 granules, from which it is
+ *   served without the lock: where the kernel has membarrier, without history, a recording or a
+ *   memory checker, 64 threads at a time. While a thread walks, prints or checks the heap, all
  *   calls of others that take the lock wait, even those that only look: a visitor must not wait for
  *   them. For an address in a segment that another thread is freeing, taking, splitting or merging
  *   at that moment, either answer may come. After fork, parent and child each have their own heap
@@ -117,7 +120,8 @@ struct mems_stats {
 	size_t main_nodes;         /* length of the main chain */
 	size_t process_segments;   /* number of PROCESS segments */
 	size_t hole_segments;      /* number of HOLE segments */
-	size_t peak_process_bytes; /* the highest value that process_bytes had */
+	size_t peak_process_bytes; /* the most that process_bytes has been; under MEMS_QUICK_FIT with
+	                              several threads more than that by what their caches held */
 	size_t peak_mapped_bytes;  /* the highest value that mapped_bytes had */
 	size_t metadata_bytes;     /* bookkeeping that is resident in memory, apart from the blocks */
 	size_t resident_hole_bytes; /* whole OS pages inside HOLEs that may be in memory */
