@@ -3845,13 +3845,13 @@ static size_t block_take_aligned(size_t size, size_t alignment)
 		if (block + size <= hole.start + hole.size)
 			break;
 	}
-	if (block != hole.start)
-		start_add(block);
-	hole_split(hole, block + size - hole.start, block == hole.start ? size : 0, FOR_MALLOC);
 	if (block != hole.start) {
-		live_change(block, size, true);
-		coalesce(hole.start, block);
+		start_add(block);
+		live_change(block, size, true); /* before any entry is made exact */
 	}
+	hole_split(hole, block + size - hole.start, block == hole.start ? size : 0, FOR_MALLOC);
+	if (block != hole.start)
+		coalesce(hole.start, block);
 	count_taken(size);
 	leaf_assert(leaf_of(block));
 	leaf_assert(leaf_of(block + size));

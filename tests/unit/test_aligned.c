@@ -179,6 +179,22 @@ static void at_alignment_1_the_gap_is_byte_exact(void **state)
 	             "HOLE[1021:5095] <-> NULL\n");
 }
 
+/* The rest of the HOLE lies 64 groups of 32 KiB after the block: so to note that the rest is new, the
+ * library looks anew at the leaf where the block begins, in the middle of the change. */
+static void what_is_looked_at_in_the_middle_is_right(void **state)
+{
+	(void)state;
+	give_back(take(3 * MIB));
+	take(8);
+	const uintptr_t first = take(PAGE);
+	give_back(take(8));
+	give_back(first);
+	assert_true(take_aligned(PAGE, 2 * MIB) == 1000 + PAGE);
+	assert_sound();
+	assert_true(take(PAGE) == 1000 + PAGE + 2 * MIB);
+	assert_sound();
+}
+
 static void aligned_blocks_are_freed_and_resized_like_others(void **state)
 {
 	(void)state;
@@ -208,6 +224,7 @@ int main(void)
 		heap_test(the_start_address_does_not_matter),
 		small_heap_test(at_alignment_1_the_gap_is_byte_exact),
 		small_heap_test(aligned_blocks_are_freed_and_resized_like_others),
+		first_fit_test(what_is_looked_at_in_the_middle_is_right),
 	};
 	return run_heap_tests("aligned_alloc", tests);
 }
