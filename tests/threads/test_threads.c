@@ -15,17 +15,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#if defined(__SANITIZE_THREAD__)
-#define THREAD_SANITIZER 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define THREAD_SANITIZER 1
-#endif
-#endif
-#ifndef THREAD_SANITIZER
-#define THREAD_SANITIZER 0
-#endif
-
 enum {
 	SLOWNESS = THREAD_SANITIZER ? 8 : 1,   /* loops are so many times shorter */
 	WATCHDOG_SECONDS = 120,
