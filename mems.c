@@ -617,11 +617,11 @@ static bool bit_is_set(const uint64_t *words, size_t index)
 	return (words[index / 64] >> (index % 64) & 1) != 0;
 }
 
-/* The first index from `from` to below end whose bit is set; end if there is none. */
-static size_t bits_find(const uint64_t *words, size_t from, size_t end)
+/* The first index from `from` to before end whose bit has this value; end if there is none. */
+static ALWAYS_INLINE size_t bits_find(const uint64_t *words, size_t from, size_t end, bool value)
 {
 	while (from < end) {
-		const uint64_t word = words[from / 64] >> (from % 64);
+		const uint64_t word = (value ? words[from / 64] : ~words[from / 64]) >> (from % 64);
 		if (word != 0)
 			return min_size(from + lowest_bit(word), end);
 		from = round_down(from, 64) + 64;
@@ -629,41 +629,19 @@ static size_t bits_find(const uint64_t *words, size_t from, size_t end)
 	return end;
 }
 
-/* The first index from `from` to below end whose bit is not set; end if there is none. */
-static size_t bits_find_clear(const uint64_t *words, size_t from, size_t end)
+/* The last index from `from` to before end whose bit has this value, plus 1; from if there is none. */
+static ALWAYS_INLINE size_t bits_find_last(const uint64_t *words, size_t from, size_t end,
+                                           bool value)
 {
-	while (from < end && bit_is_set(words, from)) {
-		const uint64_t word = ~words[from / 64] >> (from % 64);
-		from = word != 0 ? from + lowest_bit(word) : round_down(from, 64) + 64;
-	}
-	return min_size(from, end);
-}
-
-/* The last index before end whose bit is set, plus 1; 0 if there is none. */
-static size_t bits_find_last(const uint64_t *words, size_t end)
-{
-	while (end != 0) {
+	while (end > from) {
 		const size_t word_first = round_down(end - 1, 64);
-		const uint64_t word = words[word_first / 64] & bits_from_to(0, end - 1);
+		const uint64_t all = value ? words[word_first / 64] : ~words[word_first / 64];
+		const uint64_t word = all & bits_from_to(0, end - 1);
 		if (word != 0)
-			return word_first + highest_bit(word) + 1;
+			return max_size(word_first + highest_bit(word) + 1, from);
 		end = word_first;
 	}
-	return 0;
-}
-
-/* The least index from least on from which all bits up to before end are set; end if there is
- * none. */
-static size_t bits_run_first(const uint64_t *words, size_t end, size_t least)
-{
-	while (end > least) {
-		const size_t word_first = round_down(end - 1, 64);
-		const uint64_t clear = ~words[word_first / 64] & bits_from_to(0, end - 1);
-		if (clear != 0)
-			return max_size(word_first + highest_bit(clear) + 1, least);
-		end = word_first;
-	}
-	return max_size(end, least);
+	return from;
 }
 
 static void bits_set(uint64_t *words, size_t from, size_t end, bool value)
@@ -752,7 +730,7 @@ static inline unsigned longest_run(uint64_t bits)
 	unsigned length = 0;
 	runs[0] = bits;
 	UNROLL for (unsigned i = 0; i < 6; i++)
-		runs[i + 1] = i == 5 ? runs[i] & runs[i] >> 32 : runs[i] & runs[i] >> (1u << i);
+		runs[i + 1] = runs[i] & runs[i] >> (1u << i);
 	if (runs[6] != 0)
 		return 64;
 	UNROLL for (unsigned i = 6; i-- > 0;) {
@@ -789,22 +767,13 @@ static inline unsigned bytes_find(const uint8_t line[64], unsigned from, unsigne
 	return found != 0 ? lowest_bit(found) : 64;
 }
 
+/* The compiler makes vector instructions of this. */
 static inline unsigned bytes_max(const uint8_t line[64])
 {
-#ifdef __SSE2__
-	const __m128i *bytes = (const __m128i *)(const void *)line;
-	__m128i max = _mm_max_epu8(_mm_max_epu8(bytes[0], bytes[1]), _mm_max_epu8(bytes[2], bytes[3]));
-	max = _mm_max_epu8(max, _mm_srli_si128(max, 8));
-	max = _mm_max_epu8(max, _mm_srli_si128(max, 4));
-	max = _mm_max_epu8(max, _mm_srli_si128(max, 2));
-	max = _mm_max_epu8(max, _mm_srli_si128(max, 1));
-	return (unsigned)_mm_cvtsi128_si32(max) & 0xff;
-#else
-	unsigned largest = 0;
+	uint8_t largest = 0;
 	for (unsigned i = 0; i < 64; i++)
 		largest = line[i] > largest ? line[i] : largest;
 	return largest;
-#endif
 }
 
 /* The first of the 16 sizes at line, from index on, that is at least value; 16 if there is none. */
@@ -1651,74 +1620,56 @@ static inline void coalesced_mark(size_t granule, bool is_coalesced)
 
 /* ---- Live granules: what translation reads (I17) --------------------------------------------- */
 
-/* The words from first to before end, wholly. */
-static inline void words_fill(atomic_word *words, size_t first, size_t end, bool value)
-{
-	for (size_t i = first; i < end; i++)
-		word_store(words + i, value ? UINT64_MAX : 0);
-}
-
 static inline void word_flip(atomic_word *word, uint64_t mask)
 {
 	word_store(word, word_load(word) ^ mask);
 }
 
-/* The bits from first to last in the words of these two. */
-static inline void word_ends_change(atomic_word *words, size_t first, size_t last, bool value)
+/* The bits from first to before end. */
+static inline void words_flip(atomic_word *words, size_t first, size_t end)
 {
-	if (first / 64 == last / 64) {
-		word_change(words + first / 64, bits_from_to(first, last), value);
-		return;
-	}
-	word_change(words + first / 64, bits_from_to(first, 63), value);
-	word_change(words + last / 64, bits_from_to(0, last), value);
+	uint64_t mask = UINT64_MAX << (first % 64);
+	const size_t last = (end - 1) / 64;
+	for (size_t i = first / 64; i < last; i++, mask = UINT64_MAX)
+		word_flip(words + i, mask);
+	word_flip(words + last, mask & UINT64_MAX >> (63 - (end - 1) % 64));
 }
 
-/* The leaves from first to last lie in the middle of one PROCESS, or do no more. */
-static NOINLINE void live_leaves_change(size_t first, size_t last, bool value)
+/* The leaves from first to before end lie in the middle of one PROCESS, or do no more. */
+static NOINLINE void live_leaves_flip(size_t first, size_t end)
 {
 	atomic_word *leaves = table_words(LIVE_LEAVES);
-	atomic_word *regions = table_words(LIVE_REGIONS);
-	const size_t group = first / 64 + 1; /* the groups from here to before last_group are whole */
-	const size_t last_group = last / 64;
-	word_ends_change(leaves, first, last, value);
-	if (last_group < group + FILLED_GROUPS + 1) {
-		words_fill(leaves, group, last_group, value);
+	const size_t group = first / 64 + 1; /* the groups from here to before last are whole */
+	const size_t last = (end - 1) / 64;
+	if (last < group + FILLED_GROUPS + 1) {
+		words_flip(leaves, first, end);
 		return;
 	}
 	const size_t from = round_up(group, 64);
-	const size_t to = round_down(last_group, 64);
-	words_fill(leaves, group, from, value);
-	words_fill(leaves, to, last_group, value);
-	word_ends_change(regions, from / 64, to / 64 - 1, value);
-	words_fill(regions, from / 64 / 64 + 1, (to / 64 - 1) / 64, value);
+	const size_t to = round_down(last, 64);
+	words_flip(leaves, first, from * 64);
+	words_flip(leaves, to * 64, end);
+	words_flip(table_words(LIVE_REGIONS), from / 64, to / 64);
 }
 
 /* The leaves after first, up to before last, lie in the middle of one PROCESS, or do no more. Most
- * often they have one word, and there are none more often than can be foretold. */
-static ALWAYS_INLINE void live_middle_change(size_t first, size_t last, bool value)
+ * often they have one word; whether there are any is a branch that the processor cannot predict. */
+static ALWAYS_INLINE void live_middle_flip(size_t first, size_t last)
 {
 	if (LIKELY((first + 1) / 64 == last / 64))
 		word_flip(table_words(LIVE_LEAVES) + last / 64, bit_of(last) - bit_of(first + 1));
 	else
-		live_leaves_change(first + 1, last - 1, value);
+		live_leaves_flip(first + 1, last);
 }
 
-/* Whether no leaf lies in the middle of a PROCESS. */
-static inline bool has_no_middle(size_t granule, size_t end)
-{
-	return leaf_of(end - 1) - leaf_of(granule) <= 1;
-}
-
-/* More than 64 granules, of which all are live, or none: the segment has become a PROCESS, or is none
- * any more. */
-static NOINLINE void live_change_far(size_t granule, size_t size, bool value)
+/* More than 64 granules, of which all are live, or none. */
+static NOINLINE void live_flip_far(size_t granule, size_t size)
 {
 	ASSERT(heap.plain_size != 0 && size > 64, "nobody else changes live bits");
 	const size_t end = granule + size - 1;
 	word_flip(live_at(leaf_of(granule)), UINT64_MAX << (granule % 64));
 	word_flip(live_at(leaf_of(end)), UINT64_MAX >> (63 - end % 64));
-	live_middle_change(leaf_of(granule), leaf_of(end), value);
+	live_middle_flip(leaf_of(granule), leaf_of(end));
 }
 
 /* Clears bits that are set, or will be at once: see 4. */
@@ -1743,7 +1694,7 @@ static COLD void live_change_shared(size_t granule, size_t size, bool value)
 	if (size == 0)
 		return;
 	if (first != last)
-		live_middle_change(first, last, value);
+		live_middle_flip(first, last);
 	if (value) {
 		atomic_fetch_or_explicit(live_at(last), high, memory_order_relaxed);
 		atomic_fetch_or_explicit(live_at(first), low, memory_order_release);
@@ -1780,54 +1731,40 @@ static ALWAYS_INLINE struct live_bits live_bits_of(size_t granule, size_t size)
 	return (struct live_bits){ both ^ high, high };
 }
 
-/* At most 64 granules. Both words are written: whether the second has to be would be a branch that
- * the processor cannot predict. */
-static ALWAYS_INLINE void live_change_near(size_t granule, size_t size, bool value)
-{
-	ASSERT(heap.plain_size != 0, "nobody else changes live bits");
-	const size_t leaf = leaf_of(granule);
-	const struct live_bits bits = live_bits_of(granule, size);
-	word_change(live_at(leaf), bits.low, value);
-	word_change(live_at(leaf + 1), bits.high, value);
-}
-
-/* At most 64 granules, of which all are live, or none. live: of their first leaf. */
+/* At most 64 granules, of which all are live, or none. live: of their first leaf. Both words are
+ * written: whether the second has to be would be a branch that the processor cannot predict. */
 static ALWAYS_INLINE void live_flip(size_t granule, size_t size, uint64_t live)
 {
+	ASSERT(heap.plain_size != 0, "nobody else changes live bits");
 	atomic_word *word = live_at(leaf_of(granule));
 	const struct live_bits bits = live_bits_of(granule, size);
 	word_store(word, live ^ bits.low);
 	word_flip(word + 1, bits.high);
 }
 
+/* The granules become live, or do no more: all of them change. */
 static ALWAYS_INLINE void live_change(size_t granule, size_t size, bool value)
 {
 	if (UNLIKELY(heap.plain_size == 0))
 		live_change_shared(granule, size, value);
 	else if (size <= heap.plain_size)
-		live_change_near(granule, size, value);
+		live_flip(granule, size, leaf_live(leaf_of(granule)));
 	else
-		live_change_far(granule, size, value);
+		live_flip_far(granule, size);
 }
 
-/* [ PROCESS ][ PROCESS ]  =>  [ ------ PROCESS ------ ] */
-static void live_join(size_t granule, size_t middle, size_t end)
+/* A PROCESS that had so many granules has another size. One with a leaf in its middle, before or after,
+ * is not live meanwhile. */
+static void live_resize(size_t granule, size_t before, size_t after)
 {
-	if (has_no_middle(granule, end))
+	const size_t least = min_size(before, after);
+	const size_t most = max_size(before, after);
+	if (leaf_of(granule + most - 1) - leaf_of(granule) <= 1) {
+		live_change(granule + least, most - least, after > before);
 		return;
-	live_change(granule, middle - granule, false);
-	live_change(middle, end - middle, false);
-	live_change(granule, end - granule, true);
-}
-
-/* [ ------ PROCESS ------ ]  =>  [ PROCESS ][ PROCESS ] */
-static void live_split(size_t granule, size_t middle, size_t end)
-{
-	if (has_no_middle(granule, end))
-		return;
-	live_change(granule, end - granule, false);
-	live_change(granule, middle - granule, true);
-	live_change(middle, end - middle, true);
+	}
+	live_change(granule, before, false);
+	live_change(granule, after, true);
 }
 
 /* Whether the granule is live, of a large PROCESS only if it is near its ends. */
@@ -2514,7 +2451,7 @@ static void node_link(size_t granules)
 	start_add(first + granules);
 	live_change(first + granules, 1, true); /* the segment at top is no HOLE */
 	start_add(first);
-	live_change(first, 1, false);
+	live_change(first, first != 0, false); /* it was top */
 	coalesced_mark(first, true);
 	atomic_store_explicit(&heap.top, first + granules, memory_order_release);
 	heap.coalesced_granules += granules;
@@ -2594,7 +2531,7 @@ static NOINLINE void pages_touch(size_t start, size_t stop)
 	uint64_t *touched = table_bits(TOUCHED);
 	const size_t page = os_page_of(start);
 	const size_t end = os_page_of(stop - 1) + 1;
-	if (bits_find_clear(touched, page, end) == end)
+	if (bits_find(touched, page, end, false) == end)
 		return;
 	const size_t used = clamp(heap.high_page, page, end);
 	const size_t again = used - page - bits_count(touched, page, used);
@@ -3467,7 +3404,7 @@ static size_t segment_first_page(size_t page)
 static size_t free_pages_first(size_t end, size_t most, size_t *looks)
 {
 	const uint64_t *touched = table_bits(TOUCHED);
-	const size_t least = bits_run_first(touched, end, end - min_size(end, most));
+	const size_t least = bits_find_last(touched, end - min_size(end, most), end, false);
 	size_t first = end;
 	for (; first > least && *looks != 0 && is_page_free(first - 1); --*looks)
 		first = max_size(segment_first_page(first - 1), least);
@@ -3484,7 +3421,7 @@ static size_t pages_sweep(size_t most)
 	unsigned requests = SWEEP_REQUESTS;
 	caches_close();
 	while (given < limit && looks != 0 && requests != 0) {
-		const size_t end = bits_find_last(table_bits(TOUCHED), heap.sweep);
+		const size_t end = bits_find_last(table_bits(TOUCHED), 0, heap.sweep, true);
 		const size_t at_once = heap.is_quick ? looks : limit; /* each page is looked at there */
 		const size_t first = free_pages_first(end, min_size(limit - given, at_once), &looks);
 		heap.sweep = first;
@@ -3794,8 +3731,7 @@ static void block_shrink(size_t granule, size_t size)
 	const size_t next = segment_next(granule);
 	if (next == granule + size)
 		return;
-	live_split(granule, granule + size, next);
-	live_change(granule + size, next - granule - size, false);
+	live_resize(granule, next - granule, size);
 	count_freed(next - granule - size);
 	start_add(granule + size);
 	coalesce(granule + size, next);
@@ -3812,9 +3748,9 @@ static bool block_grow(size_t granule, size_t size)
 	if (hole.size < more)
 		return false;
 	start_remove(next);
-	hole_split(hole, more, more, FOR_MALLOC);
+	hole_split(hole, more, 0, FOR_MALLOC);
 	count_taken(more);
-	live_join(granule, next, granule + size);
+	live_resize(granule, next - granule, size);
 	leaf_assert(leaf_of(granule));
 	leaf_assert(leaf_of(granule + size));
 	return true;
@@ -4902,7 +4838,7 @@ static void check_starts(struct findings *findings)
 	check(findings, 8, (leaf_starts(last + 1) | leaf_live(last + 1)) == 0, last + 1);
 	check(findings, 8, !heap.is_quick || leaf_holes(last + 1) == 0, last + 1);
 	check(findings, 8, (leaf_starts(NONE) | leaf_live(NONE)) == 0, NONE);
-	check(findings, 17, bits_find(table_bits(LIVE_LEAVES), last, end) == end, last);
+	check(findings, 17, bits_find(table_bits(LIVE_LEAVES), last, end, true) == end, last);
 	const size_t region = heap.top >> REGION_LOG2;
 	check(findings, 17, (word_load(table_words(LIVE_REGIONS) + region / 64) >> (region % 64)) == 0,
 	      region);
@@ -5638,7 +5574,7 @@ static inline void build_end(struct build *build, size_t next)
 		return;
 	}
 	word_change(live_at(leaf_of(next - 1)), UINT64_MAX >> (63 - (next - 1) % 64), true);
-	live_middle_change(leaf_of(build->last), leaf_of(next - 1), true);
+	live_middle_flip(leaf_of(build->last), leaf_of(next - 1));
 	if (next >= beyond + 64 || !is_touched(next - 1))
 		pages_touch(beyond, next);
 }
@@ -5723,9 +5659,9 @@ static bool is_rest_sound(const struct image *image, const struct build *build)
 /* The first stored pages from this one on, at most so many. */
 static struct range stored_run(const struct image *image, size_t page, size_t most)
 {
-	const size_t from = bits_find(image->stored, page, (size_t)image->header.pages);
+	const size_t from = bits_find(image->stored, page, (size_t)image->header.pages, true);
 	const size_t end = min_size(from + most, (size_t)image->header.pages);
-	return (struct range){ from, bits_find_clear(image->stored, from, end) };
+	return (struct range){ from, bits_find(image->stored, from, end, false) };
 }
 
 /* Whether the contents can be mapped with few requests. */
@@ -5777,7 +5713,7 @@ static int heap_build(const struct image *image)
 	if (pages == 0)
 		return 0;
 	for (size_t page = 0, end; page < pages; page = end) {
-		end = bits_find(image->borders, page + 1, pages);
+		end = bits_find(image->borders, page + 1, pages, true);
 		node_add(page << heap.page_log2, (end - page) << heap.page_log2);
 	}
 	build_end(&build, top);
@@ -6065,10 +6001,10 @@ static struct range calloc_prepare(size_t start, size_t stop, size_t high_page)
 	size_t page = os_page_of(start);
 	struct range rest = used;
 	if (used.to - start >= (size_t)SPARSE_BYTES >> heap.shift ||
-	    bits_find_clear(touched, page, end) != end) {
+	    bits_find(touched, page, end, false) != end) {
 		for (size_t until; page < end && rest.from < used.to; page = until) {
 			const bool is_set = bit_is_set(touched, page);
-			until = is_set ? bits_find_clear(touched, page, end) : bits_find(touched, page, end);
+			until = is_set ? bits_find(touched, page, end, false) : bits_find(touched, page, end, true);
 			rest.to = min_size(until << heap.os_page_log2, used.to);
 			sparse_zero(rest, is_set);
 			rest.from = rest.to;
