@@ -164,6 +164,9 @@
 #ifndef MAP_FIXED_NOREPLACE
 #define MAP_FIXED_NOREPLACE 0x100000
 #endif
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
 /* The kernel's headers are not everywhere beside those of the C library. */
 #ifndef FUTEX_WAIT_PRIVATE
 #define FUTEX_WAIT_PRIVATE 128
@@ -243,7 +246,7 @@ enum {
 	SWEEP_LOOKS = 96,       /* pages, or segments of several pages, that are looked at */
 	SPARSE_BYTES = 64 << 10, /* calloc asks what is in memory of a run of pages of this size */
 	MOVE_BYTES = 256 << 10, /* a block of this size is copied in such pieces */
-	IMAGE_BYTES = 256 << 10, /* of an image are written or read at once */
+	IMAGE_BYTES = 64 << 10, /* of an image are written or read at once */
 	MOST_MAPPINGS = 1000,   /* of an image; one that needs more is copied */
 
 	DIRECT_BINS = 1024,     /* sizes, in granules, that have a bin of their own */
@@ -1095,6 +1098,14 @@ static bool os_commit(char *address, size_t bytes)
 	return is_done;
 }
 
+/* Brings pages into memory, with one request where the OS can do that. */
+static void os_populate(char *address, size_t bytes)
+{
+	const int error = os_begin();
+	madvise(address, bytes, MADV_POPULATE_WRITE);
+	os_end(error);
+}
+
 /* Lets the OS take back whole pages, which read as zero from then on. */
 static bool os_release(char *address, size_t bytes)
 {
@@ -1443,6 +1454,16 @@ static bool tables_commit(size_t granules)
 		tables_touch(granules);
 	}
 	return true;
+}
+
+/* Brings the tables into memory that have most to hold for a heap of so many granules. */
+static void tables_populate(size_t granules)
+{
+	for (unsigned i = LIVE; i <= COALESCED; i++) {
+		const struct table *table = &heap.tables[i];
+		char *const first = (char *)round_down((uintptr_t)table->memory, os_page_bytes());
+		os_populate(first, (size_t)(table->memory - first) + table_bytes(table, granules));
+	}
 }
 
 /* The same for the bins, which come with the first node. */
@@ -2229,11 +2250,13 @@ static size_t leaves_with_starts(void)
 	return leaves;
 }
 
-/* Makes all entries exact, counted from the bits. They are zero. */
-static void tree_build(void)
+/* Makes all entries exact, counted from the bits. */
+static void tree_rebuild(void)
 {
 	const size_t end = leaf_of(heap.top) + 1;
 	size_t entries = group_of(heap.top) + 1;
+	memset(leaf_max(), 0, end);
+	memset(tree(0), 0, entries * sizeof(int32_t));
 	for (size_t leaf = 0; (leaf = leaf_with_start(leaf, end)) < end; leaf++) {
 		const size_t largest = leaf_largest(leaf);
 		int32_t *entry = &tree(0)[leaf / GROUP_LEAVES];
@@ -2246,13 +2269,6 @@ static void tree_build(void)
 			tree(level)[i] = sizes_max(tree(level - 1) + i * FANOUT);
 	}
 	memset(heap.search_start, 0, sizeof(heap.search_start));
-}
-
-static void tree_rebuild(void)
-{
-	memset(leaf_max(), 0, leaf_of(heap.top) + 1);
-	memset(tree(0), 0, (group_of(heap.top) + 1) * sizeof(int32_t));
-	tree_build();
 }
 
 /* ---- Memory checkers: AddressSanitizer and Valgrind are told what the program may use -------- */
@@ -5231,21 +5247,18 @@ mems_error_handler *mems_set_error_handler(mems_error_handler *handler)
 /* ---- Images: a heap that is kept ------------------------------------------------------------- */
 
 /*
- * An image is words of 64 bits, the lowest byte first, and then pages of the heap:
+ * An image is words of 64 bits, and then pages of the heap:
  *
  *   word 0     magic: the bytes 89 4D 65 4D 53 0D 0A 1A
- *        1     kind: bits 0 to 31 the version, 1; bits 32 to 39 the byte order of what is in the
- *              blocks, 1 for the lowest byte first, 2 for the highest; bits 40 to 47 the bytes in a
- *              pointer; else 0
+ *        1     kind: bits 0 to 31 the version, 1; bits 32 to 39 the byte order of all that follows
+ *              the header, 1 for the lowest byte first, 2 for the highest; bits 40 to 47 the bytes in
+ *              a pointer; else 0
  *        2-6   options: policy (0 first fit, 1 quick fit), alignment, start address, page size,
  *              limit
  *        7     root: a virtual address; 0 for none
  *        8-10  pages in the heap, words of chains, pages of contents
- *        11-13 checksums: of all between header and contents; of the contents; of the header with
- *              0 here
- *        14-15 0
- *   borders    bit i of the first word is set where a main node begins with page i, and so on; an
- *              even number of words
+ *        11-16 checksums: of all between header and contents; of the contents; of the words before
+ *   borders    bit i of the first word is set where a main node begins with page i, and so on
  *   stored     likewise: the page is among the contents. Another one is zero
  *   chains     two words for each leaf in which a segment starts, in ascending order: bit i of the
  *              first one is set where a segment starts at granule i of the leaf, bit i of the second
@@ -5254,40 +5267,48 @@ mems_error_handler *mems_set_error_handler(mems_error_handler *handler)
  *   padding    0, up to a multiple of the page size
  *   contents   the stored pages in ascending order
  *
- * A checksum is XXH64 (Y. Collet) of 4096 bytes, or of what is left, with that of the 4096 bytes
- * before as its seed, at first 0. The one over the tables begins to count anew with the chains. A leaf
- * is 64 granules, of as many bytes as the alignment. Stored are the pages in which a PROCESS lies, but
- * for stretches that are zero. What is in a HOLE is written as zero, and cached blocks as if they were
- * coalesced.
+ * In the words of the header the lowest byte is first. A leaf is 64 granules, of as many bytes as the
+ * alignment. Stored are the pages in which a PROCESS lies, but for stretches that are zero. What is in
+ * a HOLE is written as zero, and cached blocks as if they were coalesced.
+ *
+ * A checksum is Fletcher's, of words of 32 bits, the lowest byte first, in two words: the sum of them
+ * all, and the sum of what that was after each of them, both modulo 2^64.
  *
  * Magic, kind and the checksum of the header are the same in every version. Each byte of header and
  * tables is read once, and checked before it is believed.
  */
 #define IMAGE_MAGIC UINT64_C(0x1A0A0D534D654D89)
 
+struct checksum {
+	uint64_t sum, sums;
+};
+
 struct image_header {
 	uint64_t magic, kind;
 	uint64_t options[MEMS_LIMIT + 1];
 	uint64_t root, pages, chain_words, stored_pages;
-	uint64_t tables_sum, contents_sum, header_sum, zero[2];
+	struct checksum tables_sum, contents_sum, header_sum;
 };
 
-enum { HEADER_BYTES = 128, HEADER_WORDS = HEADER_BYTES / 8 };
-static_assert(sizeof(struct image_header) == HEADER_BYTES, "the header is words, without a gap");
+enum {
+	HEADER_BYTES = sizeof(struct image_header),
+	HEADER_WORDS = HEADER_BYTES / 8,
+	SUMMED_BYTES = offsetof(struct image_header, header_sum)
+};
+static_assert(HEADER_BYTES == 17 * 8, "the header is words, without a gap");
 
 /* An image in the making, or that is read. */
 struct image {
 	struct image_header header;
 	int file;
-	uint64_t *words;     /* header and tables, or what is read of them; NULL: not there yet */
-	size_t bytes;        /* that were mapped for them */
-	uint64_t *borders, *stored, *chains; /* parts of the words */
+	struct mapping memory; /* for the tables, or what is read of them, and a piece of contents */
+	uint64_t *borders, *stored, *chains;
 };
 
 /* Words of borders, and as many of stored. */
 static size_t map_words(const struct image_header *header)
 {
-	return (size_t)((header->pages + 127) / 128 * 2);
+	return (size_t)((header->pages + 63) / 64);
 }
 
 static uint64_t image_kind(void)
@@ -5304,61 +5325,45 @@ static uint64_t contents_offset(const struct image_header *header)
 	return (words * sizeof(uint64_t) + page_bytes - 1) & ~(page_bytes - 1);
 }
 
-/* Makes room for so many bytes of words, all zero. */
-static bool image_allocate(struct image *image, size_t bytes)
+/* Makes room for so many bytes, all zero. The header says how large the tables in them are. */
+static bool image_fit(struct image *image, size_t bytes)
 {
-	image->bytes = round_up(bytes, os_page_bytes());
-	image->words = os_mmap(NULL, image->bytes, PROT_READ | PROT_WRITE, MAP_POPULATE);
-	if (image->words == NULL)
+	if (!mapping_fit(&image->memory, bytes))
 		return false;
-	image->borders = image->words + HEADER_WORDS;
+	image->borders = (uint64_t *)(void *)image->memory.memory;
 	image->stored = image->borders + map_words(&image->header);
 	image->chains = image->stored + map_words(&image->header);
 	return true;
 }
 
-static inline uint64_t hash_round(uint64_t lane, uint64_t input)
+/* Goes on with a checksum. Memory that comes next is asked for early: each step waits for the one
+ * before, so the processor does not look far ahead by itself. */
+static struct checksum checksum_add(struct checksum sum, const void *memory, size_t bytes)
 {
-	lane += input * UINT64_C(0xC2B2AE3D27D4EB4F);
-	return (lane << 31 | lane >> 33) * UINT64_C(0x9E3779B185EBCA87);
-}
-
-/* XXH64 of a multiple of 32 bytes, not 0. */
-static uint64_t hash_of(const void *memory, size_t bytes, uint64_t seed)
-{
-	const uint64_t prime_1 = UINT64_C(0x9E3779B185EBCA87), prime_2 = UINT64_C(0xC2B2AE3D27D4EB4F);
-	const uint64_t prime_3 = UINT64_C(0x165667B19E3779F9), prime_4 = UINT64_C(0x85EBCA77C2B2AE63);
-	uint64_t lanes[4] = { seed + prime_1 + prime_2, seed + prime_2, seed, seed - prime_1 };
+	enum { AHEAD = 4096 };
 	const char *next = memory;
-	for (const char *end = next + bytes; next < end; next += sizeof(lanes)) {
-		uint64_t input[4];
-		memcpy(input, next, sizeof(input));
-		UNROLL for (unsigned i = 0; i < 4; i++)
-			lanes[i] = hash_round(lanes[i], le64toh(input[i]));
+	for (const char *end = next + bytes; next < end; next += sizeof(uint64_t)) {
+		uint64_t word;
+		memcpy(&word, next, sizeof(word));
+		__builtin_prefetch(next + AHEAD);
+		sum.sum += (uint32_t)le64toh(word);
+		sum.sums += sum.sum;
+		sum.sum += le64toh(word) >> 32;
+		sum.sums += sum.sum;
 	}
-	uint64_t sum = (lanes[0] << 1 | lanes[0] >> 63) + (lanes[1] << 7 | lanes[1] >> 57) +
-	               (lanes[2] << 12 | lanes[2] >> 52) + (lanes[3] << 18 | lanes[3] >> 46);
-	for (unsigned i = 0; i < 4; i++)
-		sum = (sum ^ hash_round(0, lanes[i])) * prime_1 + prime_4;
-	sum += bytes;
-	sum = (sum ^ sum >> 33) * prime_2;
-	sum = (sum ^ sum >> 29) * prime_3;
-	return sum ^ sum >> 32;
-}
-
-/* Goes on with a checksum. */
-static uint64_t hash_add(const void *memory, size_t bytes, uint64_t sum)
-{
-	enum { STEP = 4096 };
-	for (size_t done = 0; done < bytes; done += STEP)
-		sum = hash_of((const char *)memory + done, min_size(bytes - done, STEP), sum);
 	return sum;
 }
 
-/* From the byte order of this machine to that of the file, and back. */
-static void words_swap(uint64_t *words, size_t count)
+static bool is_same_sum(struct checksum a, struct checksum b)
 {
-	for (size_t i = 0; i < count; i++)
+	return a.sum == b.sum && a.sums == b.sums;
+}
+
+/* From the byte order of this machine to that of the file, and back. */
+static void header_swap(struct image_header *header)
+{
+	uint64_t *words = &header->magic;
+	for (size_t i = 0; i < HEADER_WORDS; i++)
 		words[i] = htole64(words[i]);
 }
 
@@ -5402,47 +5407,53 @@ static size_t page_with_process(size_t page)
 	return granule >= heap.top || is_live(granule) ? page : page_of(stretch_end(granule, heap.top));
 }
 
-/* Copies what is in the PROCESS segments of these pages. Returns whether that is more than zeros. */
-static bool pages_copy(char *to, struct range pages)
+/* The next pages from this one on in each of which a PROCESS lies: a piece. */
+static struct range piece_from(size_t page)
 {
-	const size_t first = pages.from << heap.page_log2;
-	const size_t stop = pages.to << heap.page_log2;
-	const size_t bytes = (stop - first) << heap.shift;
+	const size_t most = max_size(page_of(IMAGE_BYTES >> heap.shift), 1);
+	struct range piece = { page_with_process(page), page_with_process(page) };
+	while (piece.to - piece.from < most && piece.to < page_of(heap.top) &&
+	       page_with_process(piece.to) == piece.to)
+		piece.to++;
+	return piece;
+}
+
+/* What is in the PROCESS segments of a piece, and else zero: copied only where there are HOLEs. */
+static char *piece_contents(struct range piece, char *buffer)
+{
+	const size_t first = piece.from << heap.page_log2;
+	const size_t stop = piece.to << heap.page_log2;
 	for (size_t next, granule = first; granule < stop; granule = next) {
-		char *part = to + ((granule - first) << heap.shift);
+		char *part = buffer + ((granule - first) << heap.shift);
 		next = stretch_end(granule, stop);
+		if (next - granule == stop - first)
+			return block_physical(first);
 		if (is_live(granule))
 			memcpy(part, block_physical(granule), (next - granule) << heap.shift);
 		else
 			memset(part, 0, (next - granule) << heap.shift);
 	}
-	return to[0] != 0 || memcmp(to, to + 1, bytes - 1) != 0;
+	return buffer;
 }
 
-/* Writes the contents through a buffer. Returns 0 or an error number. */
-static int contents_write(struct image *image, char *buffer, size_t piece_pages)
+/* Writes the contents, and notes them. Returns 0 or an error number. */
+static int contents_write(struct image *image, char *buffer)
 {
-	const size_t pages = page_of(heap.top);
 	struct image_header *header = &image->header;
 	uint64_t offset = contents_offset(header);
-	size_t used = 0;
+	struct range piece = piece_from(0);
 	int error = 0;
-	for (struct range piece = { 0, 0 }; piece.to < pages && error == 0;) {
-		piece.from = page_with_process(piece.to);
-		for (piece.to = piece.from; piece.to - piece.from < piece_pages && piece.to < pages &&
-		                            page_with_process(piece.to) == piece.to;)
-			piece.to++;
-		if (piece.from < piece.to && pages_copy(buffer + used, piece)) {
-			bits_set(image->stored, piece.from, piece.to, true);
-			header->stored_pages += piece.to - piece.from;
-			used += (piece.to - piece.from) << heap.page_log2 << heap.shift;
-		}
-		if (used < IMAGE_BYTES && piece.to < pages)
-			continue;
-		header->contents_sum = hash_add(buffer, used, header->contents_sum);
-		error = os_transfer(image->file, buffer, used, offset, true);
-		offset += used;
-		used = 0;
+	for (; error == 0 && piece.from < piece.to; piece = piece_from(piece.to)) {
+		const size_t bytes = (piece.to - piece.from) << heap.page_log2 << heap.shift;
+		char *contents = piece_contents(piece, buffer);
+		const struct checksum sum = checksum_add(header->contents_sum, contents, bytes);
+		if (sum.sum == header->contents_sum.sum)
+			continue; /* all is zero: so few words of 32 bits do not add up to 2^64 */
+		bits_set(image->stored, piece.from, piece.to, true);
+		header->contents_sum = sum;
+		header->stored_pages += piece.to - piece.from;
+		error = os_transfer(image->file, contents, bytes, offset, true);
+		offset += bytes;
 	}
 	return error;
 }
@@ -5452,34 +5463,28 @@ static int image_write(struct image *image)
 {
 	struct image_header *header = &image->header;
 	const size_t page_bytes = page_granules() << heap.shift;
-	const size_t piece_bytes = max_size(SPARSE_BYTES, page_bytes);
-	const size_t words = HEADER_WORDS + 2 * (page_of(heap.top) / 64 + 2) + 4 * leaves_with_starts();
-	const size_t most_bytes = round_up(words * sizeof(uint64_t), page_bytes);
 	header->magic = IMAGE_MAGIC;
 	header->kind = image_kind();
 	for (unsigned option = 0; option <= MEMS_LIMIT; option++)
 		header->options[option] = option_value(option);
 	header->root = heap.root == NONE ? 0 : (uintptr_t)block_virtual(heap.root);
 	header->pages = page_of(heap.top);
-	if (!image_allocate(image, most_bytes + IMAGE_BYTES + piece_bytes))
+	header->chain_words = 4 * leaves_with_starts(); /* at most */
+	const size_t buffer_at = (size_t)contents_offset(header);
+	if (!image_fit(image, buffer_at + max_size(IMAGE_BYTES, page_bytes)))
 		return ENOMEM;
-	for (size_t node = 0; node < heap.node_count; node++)
-		image->borders[page_of(nodes()[node].first) / 64] |= bit_of(page_of(nodes()[node].first));
+	if (heap.top != 0)
+		memcpy(image->borders, table_bits(BORDERS), map_words(header) * sizeof(uint64_t));
 	chains_write(image);
-	const int error = contents_write(image, (char *)image->words + most_bytes,
-	                                 page_of(piece_bytes >> heap.shift));
-	if (error != 0)
-		return error;
-	const size_t bytes = (size_t)contents_offset(header);
-	const size_t map_bytes = (size_t)(image->chains - image->borders) * sizeof(uint64_t);
-	words_swap(image->borders, (bytes - HEADER_BYTES) / sizeof(uint64_t));
-	header->tables_sum = hash_add(image->borders, map_bytes, 0);
-	header->tables_sum =
-		hash_add(image->chains, bytes - HEADER_BYTES - map_bytes, header->tables_sum);
-	words_swap(&header->magic, HEADER_WORDS);
-	header->header_sum = htole64(hash_of(header, HEADER_BYTES, 0));
-	memcpy(image->words, header, HEADER_BYTES);
-	return os_transfer(image->file, image->words, bytes, 0, true);
+	int error = contents_write(image, image->memory.memory + buffer_at);
+	const size_t bytes = (size_t)contents_offset(header) - HEADER_BYTES;
+	header->tables_sum = checksum_add(header->tables_sum, image->borders, bytes);
+	if (error == 0)
+		error = os_transfer(image->file, image->borders, bytes, HEADER_BYTES, true);
+	header_swap(header);
+	const struct checksum sum = checksum_add(header->header_sum, header, SUMMED_BYTES);
+	header->header_sum = (struct checksum){ htole64(sum.sum), htole64(sum.sums) };
+	return error != 0 ? error : os_transfer(image->file, header, HEADER_BYTES, 0, true);
 }
 
 int mems_save(const char *path)
@@ -5495,8 +5500,7 @@ int mems_save(const char *path)
 		image.file = os_create_beside(path, temporary, folder, &error);
 	if (error == 0)
 		error = image_write(&image);
-	if (image.words != NULL)
-		os_unmap(image.words, image.bytes);
+	mapping_free(&image.memory);
 	lock_give();
 	if (image.file >= 0)
 		error = os_publish(image.file, error, temporary, path, folder);
@@ -5528,93 +5532,75 @@ static int header_check(const struct image_header *header, uint64_t file_bytes)
 	return is_sound ? 0 : EBADMSG;
 }
 
-/* Reads header and maps, and checks the header. Returns 0 or an error number. */
+/* Reads header, borders and stored, and checks the header. Returns 0 or an error number. */
 static int image_read(struct image *image)
 {
 	struct image_header *header = &image->header;
 	int error = os_transfer(image->file, header, HEADER_BYTES, 0, false);
 	if (error != 0)
 		return error;
-	const uint64_t header_sum = le64toh(header->header_sum);
-	header->header_sum = 0;
-	const bool is_whole = hash_of(header, HEADER_BYTES, 0) == header_sum;
-	words_swap(&header->magic, HEADER_WORDS);
-	if (header->magic != IMAGE_MAGIC || !is_whole)
+	const struct checksum sum = checksum_add((struct checksum){ 0 }, header, SUMMED_BYTES);
+	header_swap(header);
+	if (header->magic != IMAGE_MAGIC || !is_same_sum(sum, header->header_sum))
 		return EBADMSG;
 	if (header->kind != image_kind())
 		return ENOTSUP;
 	error = header_check(header, os_file_bytes(image->file));
 	if (error != 0)
 		return error;
-	const size_t map_bytes = 2 * map_words(header) * sizeof(uint64_t);
-	const size_t most = HEADER_BYTES + map_bytes + IMAGE_BYTES;
-	if (!image_allocate(image, min_size(most, (size_t)contents_offset(header))))
+	const size_t bytes = 2 * map_words(header) * sizeof(uint64_t);
+	if (!image_fit(image, bytes + IMAGE_BYTES))
 		return ENOMEM;
-	return os_transfer(image->file, image->borders, map_bytes, HEADER_BYTES, false);
+	return os_transfer(image->file, image->borders, bytes, HEADER_BYTES, false);
 }
 
 /* Chains that are read. */
 struct build {
 	size_t leaf;       /* the next one */
 	size_t last;       /* where the segment starts that starts last of all so far */
-	size_t borders;    /* that were met */
-	size_t holes;      /* granules in HOLEs, as far as their leaves are there */
-	bool follows_hole; /* whether that segment is a HOLE */
-	bool has_root;     /* whether the root was met, if there is one */
+	bool follows_hole; /* whether that is a HOLE */
+	size_t holes;      /* granules in HOLEs before it */
 };
 
-/* The last segment ends at next: if it is a PROCESS, what lies beyond its leaf becomes live. */
+/* The last segment ends at next. */
 static inline void build_end(struct build *build, size_t next)
 {
-	const size_t beyond = (leaf_of(build->last) + 1) * 64;
-	if (next <= beyond)
-		return;
+	const size_t size = next - build->last;
 	if (build->follows_hole) {
-		build->holes += next - beyond;
+		build->holes += size;
+		hole_enter(build->last, size);
 		return;
 	}
-	word_change(live_at(leaf_of(next - 1)), UINT64_MAX >> (63 - (next - 1) % 64), true);
-	live_middle_flip(leaf_of(build->last), leaf_of(next - 1));
-	if (next >= beyond + 64 || !is_touched(next - 1))
-		pages_touch(beyond, next);
+	live_change(build->last, size, true);
+	if (!is_touched(next - 1)) /* nor is what lies behind */
+		pages_touch(build->last, next);
 }
 
 /* Puts the segments that start in the next leaf there; bits.live tells which are PROCESS segments.
  * False where no sound heap has such a leaf. */
-static inline bool build_leaf(struct build *build, const struct image *image, size_t leaves,
-                              struct leaf_bits bits)
+static inline bool build_leaf(struct build *build, struct leaf_bits bits)
 {
-	const size_t leaf = build->leaf;
-	if (leaf >= leaves || (bits.live & ~bits.starts) != 0)
-		return false;
-	bool follows_hole = build->follows_hole;
-	const bool has_border = (leaf * 64 & (page_granules() - 1)) == 0 &&
-	                        bit_is_set(image->borders, page_of(leaf * 64));
-	const bool is_first = (bits.starts & 1) != 0;
-	if ((has_border && !is_first) ||
-	    holes_after_holes(bits, has_border, &follows_hole) != 0)
-		return false;
-	const uint64_t live = segments_fill(bits.starts, bits.live);
-	leaf_write(leaf, (struct leaf_bits){ bits.starts, live });
+	const size_t leaf = build->leaf++;
+	const size_t last = leaf * 64 + highest_bit(bits.starts);
+	const uint64_t live = segments_fill(bits.starts, bits.live & ~bit_of(last));
+	const uint64_t free = segments_fill(bits.starts, holes_of(bits) & ~bit_of(last));
+	build_end(build, leaf * 64 + lowest_bit(bits.starts));
+	build->last = last;
+	if (free != 0) {
+		build->holes += (size_t)__builtin_popcountll(free);
+		hole_enter(leaf * 64, longest_run(free));
+	}
+	leaf_write(leaf, (struct leaf_bits){ bits.starts, leaf_live(leaf) | live });
 	if (word_load(&summary(0)[leaf / 64]) == 0)
 		summary_update(leaf, true);
 	else
 		word_change(&summary(0)[leaf / 64], bit_of(leaf), true);
 	if (heap.is_quick)
-		word_store(table_words(COALESCED) + leaf, bits.starts & ~bits.live);
+		word_store(table_words(COALESCED) + leaf, holes_of(bits));
 	if (live != 0 && !is_touched(leaf * 64))
 		pages_touch(leaf * 64, leaf * 64 + 64);
-	if (bits.starts != bits.live)
-		build->holes += (size_t)__builtin_popcountll(
-			segments_fill(bits.starts, bits.starts & ~bits.live));
-	if (leaf != 0)
-		build_end(build, leaf * 64 + lowest_bit(bits.starts));
-	build->has_root |= leaf == leaf_of(heap.root) && (bits.live & bit_of(heap.root)) != 0;
-	build->borders += has_border;
-	build->follows_hole = follows_hole;
-	build->last = leaf * 64 + highest_bit(bits.starts);
-	build->leaf++;
-	return true;
+	return (bits.live & ~bits.starts) == 0 &&
+	       holes_after_holes(bits, is_border(leaf * 64), &build->follows_hole) == 0;
 }
 
 /* Reads the chains, piece by piece, into the leaves. Returns 0 or an error number. */
@@ -5624,36 +5610,55 @@ static int chains_load(const struct image *image, struct build *build)
 	const size_t leaves = leaf_of((size_t)header->pages << heap.page_log2);
 	const size_t map_bytes = (size_t)(image->chains - image->borders) * sizeof(uint64_t);
 	const uint64_t end = contents_offset(header);
-	uint64_t sum = hash_add(image->borders, map_bytes, 0);
+	struct checksum sum = checksum_add((struct checksum){ 0 }, image->borders, map_bytes);
 	uint64_t words = header->chain_words; /* that are left */
-	words_swap(image->borders, map_bytes / sizeof(uint64_t));
 	for (uint64_t offset = HEADER_BYTES + map_bytes; offset < end; offset += IMAGE_BYTES) {
 		const size_t bytes = end - offset < IMAGE_BYTES ? (size_t)(end - offset) : IMAGE_BYTES;
 		const int error = os_transfer(image->file, image->chains, bytes, offset, false);
 		if (error != 0)
 			return error;
-		sum = hash_add(image->chains, bytes, sum);
-		words_swap(image->chains, bytes / sizeof(uint64_t));
+		sum = checksum_add(sum, image->chains, bytes);
 		for (size_t i = 0; i < bytes / sizeof(uint64_t) && words != 0; i += 2, words -= 2) {
 			const struct leaf_bits bits = { image->chains[i], image->chains[i + 1] };
 			if (bits.starts == 0 && bits.live < leaves - build->leaf)
 				build->leaf += (size_t)bits.live;
-			else if (bits.starts == 0 || !build_leaf(build, image, leaves, bits))
+			else if (bits.starts == 0 || build->leaf == leaves || !build_leaf(build, bits))
 				return EBADMSG;
 		}
 	}
-	return sum == header->tables_sum ? 0 : EBADMSG;
+	return is_same_sum(sum, header->tables_sum) ? 0 : EBADMSG;
 }
 
-/* Whether what stands beside the chains fits them. */
-static bool is_rest_sound(const struct image *image, const struct build *build)
+/* Makes chains and counters of an image. The heap has memory for them that is all zero. Returns 0 or
+ * an error number. */
+static int heap_build(const struct image *image)
 {
 	const struct image_header *header = &image->header;
 	const size_t pages = (size_t)header->pages;
-	return (build->has_root || header->root == 0) &&
-	       build->borders == bits_count(image->borders, 0, pages) &&
-	       (pages == 0 || bit_is_set(image->borders, 0)) &&
-	       header->stored_pages == bits_count(image->stored, 0, pages);
+	struct build build = { .follows_hole = true };
+	for (size_t page = 0, end; page < pages; page = end) {
+		end = bits_find(image->borders, page + 1, pages, true);
+		node_add(page << heap.page_log2, (end - page) << heap.page_log2);
+	}
+	const int error = chains_load(image, &build);
+	if (error != 0)
+		return error;
+	for (size_t node = 0; node < heap.node_count; node++)
+		if (!bit_is_set(image->borders, page_of(nodes()[node].first)) ||
+		    !is_start(nodes()[node].first))
+			return EBADMSG;
+	heap.top = pages << heap.page_log2;
+	if (pages != 0) {
+		build_end(&build, heap.top);
+		start_add(heap.top);
+		live_change(heap.top, 1, true);
+	}
+	heap.recent_peak = heap.top - build.holes;
+	heap.coalesced_granules = build.holes;
+	if (header->root != 0)
+		heap.root = block_of((const void *)(uintptr_t)header->root);
+	return (heap.root == NONE) == (header->root == 0) &&
+	       bits_count(image->stored, 0, pages) == header->stored_pages ? 0 : EBADMSG;
 }
 
 /* The first stored pages from this one on, at most so many. */
@@ -5680,7 +5685,7 @@ static int contents_load(const struct image *image, bool is_mapped)
 	const size_t pages = (size_t)image->header.pages;
 	const size_t most = is_mapped ? pages : max_size(page_of(IMAGE_BYTES >> heap.shift), 1);
 	uint64_t offset = contents_offset(&image->header);
-	uint64_t sum = 0;
+	struct checksum sum = { 0 };
 	int error = 0;
 	struct range run = stored_run(image, 0, most);
 	for (; error == 0 && run.from < pages; run = stored_run(image, run.to, most)) {
@@ -5693,45 +5698,21 @@ static int contents_load(const struct image *image, bool is_mapped)
 			error = os_map_file(block_physical(first), bytes, image->file, offset);
 		} else {
 			error = os_transfer(image->file, block_physical(first), bytes, offset, false);
-			sum = hash_add(block_physical(first), bytes, sum);
+			sum = checksum_add(sum, block_physical(first), bytes);
 		}
 		offset += bytes;
 	}
-	return error != 0 || is_mapped || sum == image->header.contents_sum ? error : EBADMSG;
-}
-
-/* Makes chains, counters and hole tree of an image. The heap has memory for them, and for its pages,
- * that is all zero. Returns 0 or an error number. */
-static int heap_build(const struct image *image)
-{
-	const size_t pages = (size_t)image->header.pages;
-	const size_t top = pages << heap.page_log2;
-	struct build build = { 0 };
-	const int error = chains_load(image, &build);
-	if (error != 0 || !is_rest_sound(image, &build))
-		return error != 0 ? error : EBADMSG;
-	if (pages == 0)
-		return 0;
-	for (size_t page = 0, end; page < pages; page = end) {
-		end = bits_find(image->borders, page + 1, pages, true);
-		node_add(page << heap.page_log2, (end - page) << heap.page_log2);
-	}
-	build_end(&build, top);
-	heap.recent_peak = top - build.holes;
-	start_add(top);
-	live_change(top, 1, true);
-	return 0;
+	if (error == 0 && !is_mapped && !is_same_sum(sum, image->header.contents_sum))
+		error = EBADMSG;
+	return error;
 }
 
 /* The heap has its contents. */
-static void heap_complete(size_t top)
+static void heap_complete(void)
 {
 	heap.kept_pages = 0;
-	heap.coalesced_granules = top - heap.recent_peak;
-	atomic_store_explicit(&heap.top, top, memory_order_release);
-	tree_build();
-	for (size_t from = 0, to; heap.is_watched && from < top; from = to) {
-		to = stretch_end(from, top);
+	for (size_t from = 0, to; heap.is_watched && from < heap.top; from = to) {
+		to = stretch_end(from, heap.top);
 		if (!is_live(from))
 			mem_mark_noaccess(from, to - from);
 	}
@@ -5750,18 +5731,18 @@ static int image_start(const struct image *image, bool is_mapped)
 	heap_start(options);
 	const size_t top = (size_t)image->header.pages << heap.page_log2;
 	int error = heap.reservation != NULL && top <= heap.limit ? 0 : ENOMEM;
-	if (image->header.root != 0)
-		heap.root = granule_of((const void *)(uintptr_t)image->header.root);
 	if (error == 0 && top != 0 && (!tables_commit(top) || !bins_commit()))
 		error = ENOMEM;
+	if (error == 0 && image->header.chain_words >= leaf_of(top))
+		tables_populate(top); /* most leaves have a start */
 	if (error == 0)
 		error = heap_build(image);
 	if (error == 0 && top != 0 && !os_map(heap.base, top << heap.shift))
 		error = ENOMEM;
 	if (error == 0)
 		error = contents_load(image, is_mapped && has_few_runs(image));
-	if (error == 0 && top != 0)
-		heap_complete(top);
+	if (error == 0)
+		heap_complete();
 	if (error == 0) {
 		heap_open();
 		error = journal_adopt() ? 0 : ENOMEM;
@@ -5783,8 +5764,7 @@ int mems_load(const char *path, unsigned flags)
 		error = image_read(&image);
 	if (error == 0)
 		error = image_start(&image, (flags & MEMS_MAP) != 0);
-	if (image.words != NULL)
-		os_unmap(image.words, image.bytes);
+	mapping_free(&image.memory);
 	if (image.file >= 0)
 		os_close(image.file);
 	if (error != 0)

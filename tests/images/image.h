@@ -22,19 +22,17 @@ enum image_word {
 	IMAGE_CHAIN_WORDS,
 	IMAGE_STORED_PAGES,
 	IMAGE_TABLES_SUM,
-	IMAGE_CONTENTS_SUM,
-	IMAGE_HEADER_SUM,
-	IMAGE_HEADER_WORDS = 16
+	IMAGE_CONTENTS_SUM = IMAGE_TABLES_SUM + 2,
+	IMAGE_HEADER_SUM = IMAGE_CONTENTS_SUM + 2,
+	IMAGE_HEADER_WORDS = IMAGE_HEADER_SUM + 2
 };
 
 #define IMAGE_HEADER_BYTES ((size_t)IMAGE_HEADER_WORDS * 8)
 
-uint64_t xxh64(const uint8_t *bytes, size_t size, uint64_t seed);
+/* Goes on with a checksum. The size is a multiple of 4. */
+void image_sum(const uint8_t *bytes, size_t size, uint64_t sum[2]);
 
-/* Goes on with a checksum, in steps of 4096 bytes. */
-uint64_t image_sum(const uint8_t *bytes, size_t size, uint64_t sum);
-
-/* Word number index of an image, which has it. */
+/* Word number index of an image, which has it; and puts one into the header. */
 uint64_t image_word(const uint8_t *image, size_t index);
 void image_word_put(uint8_t *image, size_t index, uint64_t word);
 
@@ -46,7 +44,8 @@ void image_name(uint8_t *image);
 size_t image_contents(const uint8_t *image, size_t most);
 size_t image_size(const uint8_t *image, size_t most);
 
-/* Makes the checksums right. The header says how large the parts are, and size is that of all. */
+/* Makes the checksums right. The header says how large the parts are, and size is that of all; where that is
+ * less, only that of the header. */
 void image_seal(uint8_t *image, size_t size);
 
 #endif
