@@ -333,23 +333,24 @@ struct thread_cache {
 	} stacks[OWN_SIZES];        /* for blocks of one granule, of two, ... */
 };
 
-/* The arrays of the metadata. Each has one entry for every 2^granules_log2 granules of heap; those
- * of the bins and of threads have a size of their own. */
+/* The arrays of the metadata, as they lie in memory: short ones first, so that those of a small heap
+ * share pages, and pages of page tables. Each has one entry for every 2^granules_log2 granules of
+ * heap; those of the bins and of threads have a size of their own. */
 enum table_name {
-	LIVE,
-	STARTS,
-	LEAF_MAX,
-	COALESCED,      /* quick fit only: bit i of a leaf's word: a coalesced HOLE starts there */
-	NODES,
+	LIVE_REGIONS,   /* bit i: region i lies in the middle of a PROCESS */
+	TOUCHED,        /* bit i: OS page i may be in memory */
+	BORDERS,        /* bit i: page i is the first of a main node */
 	TREE,
 	START_SUMMARY = TREE + TREE_LEVELS,
-	BIN_TABLE = START_SUMMARY + SUMMARY_LEVELS, /* quick fit only; here, where the last summaries, */
-	CHUNKS,         /* which are short, have room for them in their page */
+	BIN_TABLE = START_SUMMARY + SUMMARY_LEVELS, /* quick fit only */
+	CHUNKS,         /* likewise */
+	THREAD_CACHES,  /* likewise */
 	LIVE_LEAVES,    /* bit i: leaf i lies in the middle of a PROCESS */
-	LIVE_REGIONS,   /* bit i: region i does */
-	BORDERS,        /* bit i: page i is the first of a main node */
-	TOUCHED,        /* bit i: OS page i may be in memory */
-	THREAD_CACHES,  /* of quick fit, likewise */
+	LEAF_MAX,
+	NODES,
+	COALESCED,      /* quick fit only: bit i of a leaf's word: a coalesced HOLE starts there */
+	STARTS,
+	LIVE,
 	TABLES
 };
 
@@ -549,9 +550,9 @@ static struct heap {
 	size_t claimed;              /* the start of the block of which who holds the lock has cleared the
 	                                live bit, or NONE */
 
-	struct journal journal;
-
 	struct sign sign;
+
+	struct journal journal;
 } heap;
 
 /* ---- Bits and arithmetic: pure functions ----------------------------------------------------- */
@@ -1018,7 +1019,7 @@ static void os_end(int error)
 
 static size_t os_page_bytes(void)
 {
-	return (size_t)sysconf(_SC_PAGESIZE);
+	return (size_t)getpagesize();
 }
 
 /* mmap, NULL where it is refused. */
@@ -1359,11 +1360,14 @@ static bool is_table_of_bins(unsigned name)
 	return name == BIN_TABLE || name == CHUNKS || name == THREAD_CACHES;
 }
 
-/* Its share of a reservation for a heap of so many granules. */
+/* Its share of a reservation for a heap of so many granules: of long ones whole pages, so that the
+ * first entries of the next one lie in one page. */
 static size_t table_share(unsigned name, size_t granules)
 {
 	const struct table *table = &heap.tables[name];
-	return is_table_of_bins(name) ? table->reserved_bytes : table_bytes(table, granules);
+	const size_t page = os_page_bytes();
+	const size_t bytes = is_table_of_bins(name) ? table->reserved_bytes : table_bytes(table, granules);
+	return bytes < page ? bytes : round_up(bytes, page);
 }
 
 static size_t tables_share(size_t granules)
@@ -1411,48 +1415,46 @@ static bool table_is_small(const struct table *table)
 	return table->reserved_bytes <= WHOLE_TABLE_BYTES;
 }
 
-/* Makes small tables that lie side by side writable with one request, where it is granted. */
+/* Makes the small tables, which lie side by side, and the beginning of the one that follows them
+ * writable with one request, where it is granted. */
 static void small_tables_commit(void)
 {
-	for (unsigned first = 0, end; first < TABLES; first = end + 1) {
-		for (end = first; end < TABLES && table_is_small(&heap.tables[end]);)
-			end++;
-		if (end - first < 2)
-			continue;
-		const struct table *last = &heap.tables[end - 1];
-		if (!tables_commit_range(heap.tables[first].memory, last->memory + last->reserved_bytes))
-			return;
-		for (unsigned i = first; i < end; i++)
-			heap.tables[i].committed_bytes = heap.tables[i].reserved_bytes;
-	}
+	unsigned count = 0;
+	char *end = heap.tables[0].memory;
+	for (; count < TABLES && table_is_small(&heap.tables[count]); count++)
+		end += heap.tables[count].reserved_bytes;
+	const size_t more = count < TABLES ? COMMIT_STEP : 0;
+	if (!tables_commit_range(heap.tables[0].memory, end + more))
+		return;
+	for (unsigned i = 0; i < count; i++)
+		heap.tables[i].committed_bytes = heap.tables[i].reserved_bytes;
+	if (count < TABLES)
+		heap.tables[count].committed_bytes = more;
 }
 
-/* Writes to each table that the first call uses, and to the last start of the first node, which often
- * lies in another page: a page that is read first faults in twice. */
-static void tables_touch(size_t top)
+/* Writes to each table that the first call uses: a page that is read first faults in twice. */
+static void tables_touch(void)
 {
 	for (unsigned i = 0; i < TABLES; i++)
-		if (heap.tables[i].committed_bytes != 0 && i != LIVE_LEAVES &&
-		    i != THREAD_CACHES)
+		if (heap.tables[i].committed_bytes != 0 && i != LIVE_LEAVES && i != THREAD_CACHES)
 			*(volatile char *)heap.tables[i].memory = 0;
-	((volatile uint64_t *)(void *)heap.tables[STARTS].memory)[(top >> LEAF_LOG2) + 1] = 0;
 }
 
 /* Makes room in every table for a heap of so many granules. */
 static bool tables_commit(size_t granules)
 {
 	const bool is_first = heap.top == 0;
-	if (is_first)
+	if (is_first) {
+		os_use_small_pages(heap.tables[0].memory, tables_share(heap.limit));
 		small_tables_commit();
+	}
 	for (unsigned i = 0; i < TABLES; i++) {
 		struct table *table = &heap.tables[i];
 		if (!is_table_of_bins(i) && !table_commit(table, table_bytes(table, granules)))
 			return false;
 	}
-	if (is_first) {
-		os_use_small_pages(heap.tables[0].memory, tables_share(heap.limit));
-		tables_touch(granules);
-	}
+	if (is_first)
+		tables_touch();
 	return true;
 }
 
@@ -4714,7 +4716,7 @@ static void check_table(struct findings *findings, unsigned name, const char *ne
 	                      : heap.chunk_count != 0 ? sizeof(struct bins) : 0;
 	check(findings, 16, table->memory == next, name);
 	check(findings, 16, is_table_of_bins(name) ||
-	      table->reserved_bytes == table_bytes(table, heap.limit), name);
+	      table->reserved_bytes == table_share(name, heap.limit), name);
 	check(findings, 16, table->committed_bytes <= table->reserved_bytes, name);
 	check(findings, 16, heap.top == 0 || table->committed_bytes >= needed, name);
 }
