@@ -3460,13 +3460,16 @@ static size_t pages_sweep(size_t most)
 	return given;
 }
 
-/* The heap has grown by so many granules: gives as much back, so that its memory does not grow. */
+/* The heap has grown by so many granules: gives as much back, so that its memory does not grow. What
+ * is kept goes as well, for no more than is ever mapped goes back in this way. A heap that is within
+ * the budget as a whole keeps its memory. */
 static void purge_for_growth(size_t granules)
 {
 	const size_t sweep = heap.sweep;
-	const size_t surplus = surplus_pages();
+	if (heap.top << heap.shift <= BUDGET_BYTES)
+		return;
 	heap.sweep = os_page_of(heap.top);
-	pages_sweep(min_size(os_page_of(granules), surplus - min_size(surplus, heap.kept_pages)));
+	pages_sweep(min_size(os_page_of(granules), surplus_pages()));
 	heap.sweep = sweep;
 }
 

@@ -891,27 +891,47 @@ static void no_more_is_kept_than_was_in_use(void **state)
 	assert_sound();
 }
 
+/* Blocks of this size are freed, each between two that are not. */
+static void holes_make(size_t count, size_t size)
+{
+	enum { MOST = 28 };
+	uintptr_t blocks[MOST];
+	assert_true(count <= MOST);
+	for (size_t i = 0; i < count; i++) {
+		blocks[i] = take(size);
+		take(8);
+	}
+	os_refuse(REFUSE_NONE, 0);
+	for (size_t i = 0; i < count; i++)
+		give_back(blocks[i]);
+	assert_int_equal(os.given_back, 0);
+}
+
 /* As much as the heap grows by goes back of HOLEs that are too small otherwise, and not all. */
 static void growth_gives_as_much_back(void **state)
 {
 	(void)state;
-	enum { BLOCKS = 13, SIZE = 16 << 10, GROWTH = 48 << 10 };
-	uintptr_t blocks[BLOCKS];
-	for (size_t i = 0; i < BLOCKS; i++) {
-		blocks[i] = take(SIZE);
-		take(8);
-	}
-	os_refuse(REFUSE_NONE, 0);
-	for (size_t i = 0; i < BLOCKS; i++)
-		give_back(blocks[i]);
-	assert_int_equal(os.given_back, 0);
-	for (size_t i = 0; i < 4; i++) {
+	enum { SIZE = 128 << 10, GROWTH = 3 << 19 };
+	take(4 * MIB);
+	holes_make(28, SIZE);
+	for (size_t i = 0; i < 2; i++) {
 		const size_t mapped = stats_now().mapped_bytes;
 		os.given_back = 0;
 		take(GROWTH);
 		assert_true(stats_now().mapped_bytes == mapped + GROWTH);
 		assert_true(os.given_back >= GROWTH && os.given_back < GROWTH + SIZE);
 	}
+	assert_sound();
+}
+
+/* A heap that is not larger than what may be resident anyway keeps its memory when it grows. */
+static void growth_of_a_small_heap_gives_nothing_back(void **state)
+{
+	(void)state;
+	holes_make(13, 16 << 10);
+	while (stats_now().mapped_bytes < 3 * MIB)
+		take(128 << 10);
+	assert_int_equal(os.given_back, 0);
 	assert_sound();
 }
 
@@ -1095,6 +1115,7 @@ int main(void)
 		heap_test(what_is_freed_goes_back),
 		heap_test(pages_that_are_taken_again_stay),
 		first_fit_test(growth_gives_as_much_back),
+		heap_test(growth_of_a_small_heap_gives_nothing_back),
 		heap_test(large_blocks_move_piece_by_piece),
 		heap_test(where_a_block_moved_away_zeros_are_given),
 		heap_test(a_dear_reservation_is_small),
