@@ -83,9 +83,8 @@
  *   I16  the tables fill the reservation after the heap, one after another, as large as the limit
  *        asks for, and writable as far as the heap needs
  *   I17  live is set for all granules of PROCESS segments and for top, but for the leaves between
- *        the first and the last of a PROCESS: for these a bit in live_leaves is, unless they lie in
- *        the whole regions between the first and the last of more than FILLED_GROUPS whole groups:
- *        for those a bit in live_regions
+ *        the first and the last of a PROCESS: for these a bit in live_leaves is; where they are more
+ *        than MOST_LIVE_LEAVES, for the whole regions among them a bit in live_regions instead
  *   I18  while a recording or history is on, the journal knows every block, and of which size it is
  *
  * Costs, worst case unless said otherwise
@@ -227,7 +226,8 @@ enum {
 	CLASSED_SIZES = 257,    /* the last class begins before this size */
 	STALE_GROUPS = 64,      /* groups whose entries may be too large at one time */
 	SMALL_SIZES = 32,       /* blocks of up to so many granules take the fast path of first fit */
-	FILLED_GROUPS = 128,    /* so many groups inside a PROCESS have bits in live_leaves */
+	REGION_LEAVES = 1 << (REGION_LOG2 - LEAF_LOG2),
+	MOST_LIVE_LEAVES = 2 * REGION_LEAVES, /* of one PROCESS, that have bits in live_leaves */
 
 	CACHE_LINE = 64,        /* bytes; what threads that write keep apart from those that read */
 	LOCK_PAUSES = 2048,     /* of the processor, before a thread that wants the lock goes to sleep, */
@@ -286,7 +286,7 @@ enum {
 
 static_assert(1 << LEAF_LOG2 == 64, "a leaf is one word of bits");
 static_assert(GROUP_LEAVES == 64 && GROUP_LOG2 == LEAF_LOG2 + 6, "a group is one line of bytes");
-static_assert(REGION_LOG2 == GROUP_LOG2 + 6, "a word of live_leaves is a group, 64 are a region");
+static_assert(MOST_LIVE_LEAVES >= 2 * REGION_LEAVES - 1, "among more there is a whole region");
 static_assert(GROUP_LOG2 + FANOUT_LOG2 * TREE_LEVELS >= 32, "the tree covers all granules");
 static_assert(LEAF_LOG2 + 6 * SUMMARY_LEVELS >= 32, "start_summary covers all granules");
 static_assert(LARGE <= UINT8_MAX, "an entry of leaf_max is a byte");
@@ -501,8 +501,6 @@ static struct heap {
 	size_t fast_sizes;           /* SMALL_SIZES while that of first fit may, else 0 */
 	size_t quick_top;            /* top while those of quick fit may, else 0, */
 	size_t quick_bins;           /* and FAST_BINS */
-	size_t plain_size;           /* live bits of so many granules at most change as two whole words;
-	                                0 while threads may change them without the lock */
 	atomic_uint epoch;           /* the generation while caches of threads are open, else 0 */
 	unsigned shift;              /* log2 of the bytes in a granule */
 	unsigned page_log2;          /* log2 of the granules in a page */
@@ -510,6 +508,7 @@ static struct heap {
 	bool is_started;
 	bool has_options;            /* those below are in force */
 	bool is_quick;               /* the policy is MEMS_QUICK_FIT */
+	bool is_shared;              /* threads may change live bits without the lock */
 	bool is_watched;             /* a memory checker is told which granules the program may use */
 	size_t root;                 /* granule of the block that mems_set_root named, or NONE */
 	struct table tables[TABLES];
@@ -1537,7 +1536,7 @@ static inline struct leaf_bits leaf_read(size_t leaf)
 
 static inline void leaf_write(size_t leaf, struct leaf_bits bits)
 {
-	ASSERT(heap.plain_size != 0, "nobody else changes live bits");
+	ASSERT(!heap.is_shared, "nobody else changes live bits");
 	word_store(starts_at(leaf), bits.starts);
 	word_store(live_at(leaf), bits.live);
 }
@@ -1549,9 +1548,14 @@ static inline uint64_t holes_of(struct leaf_bits bits)
 }
 
 /* Where the HOLEs of the leaf start that placement may use. */
+static ALWAYS_INLINE uint64_t policy_holes(size_t leaf, bool is_quick)
+{
+	return is_quick ? word_load(table_words(COALESCED) + leaf) : holes_of(leaf_read(leaf));
+}
+
 static inline uint64_t leaf_holes(size_t leaf)
 {
-	return heap.is_quick ? word_load(table_words(COALESCED) + leaf) : holes_of(leaf_read(leaf));
+	return policy_holes(leaf, heap.is_quick);
 }
 
 static inline atomic_word *summary(unsigned level)
@@ -1635,9 +1639,9 @@ static inline void start_remove(size_t granule)
 }
 
 /* Under quick fit: a coalesced HOLE starts at granule, or does no more. */
-static inline void coalesced_mark(size_t granule, bool is_coalesced)
+static ALWAYS_INLINE void coalesced_mark(size_t granule, bool is_coalesced, bool is_quick)
 {
-	if (heap.is_quick)
+	if (is_quick)
 		word_change(table_words(COALESCED) + leaf_of(granule), bit_of(granule), is_coalesced);
 }
 
@@ -1648,51 +1652,58 @@ static inline void word_flip(atomic_word *word, uint64_t mask)
 	word_store(word, word_load(word) ^ mask);
 }
 
-/* The bits from first to before end. */
-static inline void words_flip(atomic_word *words, size_t first, size_t end)
+/* The bits from `from` to before end. */
+static ALWAYS_INLINE void bits_flip(atomic_word *words, size_t from, size_t end)
 {
-	uint64_t mask = UINT64_MAX << (first % 64);
-	const size_t last = (end - 1) / 64;
-	for (size_t i = first / 64; i < last; i++, mask = UINT64_MAX)
-		word_flip(words + i, mask);
-	word_flip(words + last, mask & UINT64_MAX >> (63 - (end - 1) % 64));
-}
-
-/* The leaves from first to before end lie in the middle of one PROCESS, or do no more. */
-static NOINLINE void live_leaves_flip(size_t first, size_t end)
-{
-	atomic_word *leaves = table_words(LIVE_LEAVES);
-	const size_t group = first / 64 + 1; /* the groups from here to before last are whole */
-	const size_t last = (end - 1) / 64;
-	if (last < group + FILLED_GROUPS + 1) {
-		words_flip(leaves, first, end);
+	if (from / 64 == end / 64) {
+		word_flip(words + end / 64, bit_of(end) - bit_of(from));
 		return;
 	}
-	const size_t from = round_up(group, 64);
-	const size_t to = round_down(last, 64);
-	words_flip(leaves, first, from * 64);
-	words_flip(leaves, to * 64, end);
-	words_flip(table_words(LIVE_REGIONS), from / 64, to / 64);
+	word_flip(words + from / 64, UINT64_MAX << (from % 64));
+	for (size_t i = from / 64 + 1; i < end / 64; i++)
+		word_flip(words + i, UINT64_MAX);
+	word_flip(words + end / 64, bit_of(end) - 1);
 }
 
-/* The leaves after first, up to before last, lie in the middle of one PROCESS, or do no more. Most
- * often they have one word; whether there are any is a branch that the processor cannot predict. */
-static ALWAYS_INLINE void live_middle_flip(size_t first, size_t last)
+/* As live_middle_flip. */
+static NOINLINE void live_leaves_flip(size_t from, size_t end)
 {
-	if (LIKELY((first + 1) / 64 == last / 64))
-		word_flip(table_words(LIVE_LEAVES) + last / 64, bit_of(last) - bit_of(first + 1));
+	atomic_word *leaves = table_words(LIVE_LEAVES);
+	const size_t region = round_up(from, REGION_LEAVES) / REGION_LEAVES;
+	const size_t region_end = end / REGION_LEAVES;
+	if (end - from <= MOST_LIVE_LEAVES) {
+		bits_flip(leaves, from, end);
+		return;
+	}
+	bits_flip(leaves, from, region * REGION_LEAVES);
+	bits_flip(table_words(LIVE_REGIONS), region, region_end);
+	bits_flip(leaves, region_end * REGION_LEAVES, end);
+}
+
+/* The leaves from `from` to before end lie in the middle of one PROCESS, or do no more. Most often
+ * they have one word, and there are none more often than can be foretold. */
+static ALWAYS_INLINE void live_middle_flip(size_t from, size_t end)
+{
+	if (LIKELY(from / 64 == end / 64))
+		bits_flip(table_words(LIVE_LEAVES), from, end);
 	else
-		live_leaves_flip(first + 1, last);
+		live_leaves_flip(from, end);
 }
 
-/* More than 64 granules, of which all are live, or none. */
-static NOINLINE void live_flip_far(size_t granule, size_t size)
+/* More than 64 granules, of which all are live, or none: the segment has become a PROCESS, or is none
+ * any more. */
+static ALWAYS_INLINE void live_flip_far(size_t granule, size_t size)
 {
-	ASSERT(heap.plain_size != 0 && size > 64, "nobody else changes live bits");
-	const size_t end = granule + size - 1;
+	ASSERT(!heap.is_shared && size > 64, "nobody else changes live bits");
+	const size_t last = granule + size - 1;
 	word_flip(live_at(leaf_of(granule)), UINT64_MAX << (granule % 64));
-	word_flip(live_at(leaf_of(end)), UINT64_MAX >> (63 - end % 64));
-	live_middle_flip(leaf_of(granule), leaf_of(end));
+	word_flip(live_at(leaf_of(last)), UINT64_MAX >> (63 - last % 64));
+	live_middle_flip(leaf_of(granule) + 1, leaf_of(last));
+}
+
+static NOINLINE void live_change_far(size_t granule, size_t size)
+{
+	live_flip_far(granule, size);
 }
 
 /* Clears bits that are set, or will be at once: see 4. */
@@ -1717,7 +1728,7 @@ static COLD void live_change_shared(size_t granule, size_t size, bool value)
 	if (size == 0)
 		return;
 	if (first != last)
-		live_middle_flip(first, last);
+		live_middle_flip(first + 1, last);
 	if (value) {
 		atomic_fetch_or_explicit(live_at(last), high, memory_order_relaxed);
 		atomic_fetch_or_explicit(live_at(first), low, memory_order_release);
@@ -1758,7 +1769,7 @@ static ALWAYS_INLINE struct live_bits live_bits_of(size_t granule, size_t size)
  * written: whether the second has to be would be a branch that the processor cannot predict. */
 static ALWAYS_INLINE void live_flip(size_t granule, size_t size, uint64_t live)
 {
-	ASSERT(heap.plain_size != 0, "nobody else changes live bits");
+	ASSERT(!heap.is_shared, "nobody else changes live bits");
 	atomic_word *word = live_at(leaf_of(granule));
 	const struct live_bits bits = live_bits_of(granule, size);
 	word_store(word, live ^ bits.low);
@@ -1766,14 +1777,19 @@ static ALWAYS_INLINE void live_flip(size_t granule, size_t size, uint64_t live)
 }
 
 /* The granules become live, or do no more: all of them change. */
-static ALWAYS_INLINE void live_change(size_t granule, size_t size, bool value)
+static ALWAYS_INLINE void policy_live_change(size_t granule, size_t size, bool value, bool is_quick)
 {
-	if (UNLIKELY(heap.plain_size == 0))
+	if (is_quick && UNLIKELY(heap.is_shared))
 		live_change_shared(granule, size, value);
-	else if (size <= heap.plain_size)
+	else if (size <= 64)
 		live_flip(granule, size, leaf_live(leaf_of(granule)));
 	else
-		live_flip_far(granule, size);
+		live_change_far(granule, size);
+}
+
+static inline void live_change(size_t granule, size_t size, bool value)
+{
+	policy_live_change(granule, size, value, heap.is_quick);
 }
 
 /* A PROCESS that had so many granules has another size. One with a leaf in its middle, before or after,
@@ -1861,12 +1877,17 @@ static inline uint64_t leaves_with_start(size_t leaf)
 }
 
 /* Where the first segment of a later leaf starts; never beyond top. */
-static NOINLINE size_t start_beyond(size_t leaf)
+static ALWAYS_INLINE size_t start_beyond_inline(size_t leaf)
 {
 	const size_t next = leaf + 1;
 	const uint64_t leaves = leaves_with_start(next);
 	const size_t far = LIKELY(leaves != 0) ? next + lowest_bit(leaves) : leaf_next(leaf);
 	return min_size(far * 64 + lowest_bit(leaf_starts(far) | bit_of(63)), top_load());
+}
+
+static NOINLINE size_t start_beyond(size_t leaf)
+{
+	return start_beyond_inline(leaf);
 }
 
 /* Where the last segment of an earlier leaf starts. */
@@ -2441,7 +2462,7 @@ static void leaf_assert(size_t leaf)
 	const size_t largest = leaf_largest(leaf);
 	const unsigned entry = leaf_max()[leaf];
 	const bool is_stale = has_stale_slot(leaf) && (stale_slot(leaf)->leaves & bit_of(leaf)) != 0;
-	if (heap.plain_size == 0)
+	if (heap.is_shared)
 		return; /* other threads change the live bits */
 	ASSERT((bits.live & ~head) == live, "a segment is live as a whole, or not at all");
 	ASSERT((bits.live & head) == 0 || (bits.live & head) == head, "and so is one from before");
@@ -2470,9 +2491,9 @@ static void node_link(size_t granules)
 	live_change(first + granules, 1, true); /* the segment at top is no HOLE */
 	start_add(first);
 	live_change(first, first != 0, false); /* it was top */
-	coalesced_mark(first, true);
+	coalesced_mark(first, true, heap.is_quick);
 	atomic_store_explicit(&heap.top, first + granules, memory_order_release);
-	heap.coalesced_granules += granules;
+	heap.coalesced_granules += heap.is_quick ? granules : 0;
 	hole_enter(first, granules);
 	search_start_lower(granules, leaf_of(first));
 	fast_top_update();
@@ -2574,14 +2595,15 @@ static size_t purged_at_ends(size_t start, size_t end, size_t stop)
 
 /* A coalesced HOLE was taken up to stop. A page that is not touched lies wholly in one HOLE, unless
  * cached blocks lie in it: so most often there is nothing to note. */
-static inline void pages_touch_in_hole(struct hole hole, size_t stop)
+static ALWAYS_INLINE void pages_touch_in_hole(struct hole hole, size_t stop, bool is_quick)
 {
-	if (hole.size < os_page_granules() && LIKELY(heap.purged_pages == 0))
+	const bool has_purged = is_quick && UNLIKELY(heap.purged_pages != 0);
+	if (hole.size < os_page_granules() && !has_purged)
 		return;
 	const bool is_short = stop - hole.start < os_page_granules();
 	if (is_short && is_touched(hole.start) && is_touched(stop - 1))
 		return;
-	if (UNLIKELY(heap.purged_pages != 0))
+	if (has_purged)
 		heap.purged_pages -= purged_at_ends(hole.start, hole.start + hole.size, stop);
 	pages_touch(hole.start, stop);
 }
@@ -2636,14 +2658,19 @@ static bool pages_purge(size_t first, size_t end)
 	return true;
 }
 
-/* A cached block is a PROCESS again. */
-static inline void cached_pages_touch(size_t start, size_t stop)
+static NOINLINE void purged_pages_touch(size_t start, size_t stop)
 {
 	const size_t before = heap.touched_pages;
-	if (stop - start <= os_page_granules() && is_touched(start) && is_touched(stop - 1))
-		return;
 	pages_touch(start, stop);
 	heap.purged_pages -= heap.touched_pages - before;
+}
+
+/* A cached block is a PROCESS again. */
+static ALWAYS_INLINE void cached_pages_touch(size_t start, size_t stop)
+{
+	const bool is_short = stop - start <= os_page_granules();
+	if (!is_short || !is_touched(start) || !is_touched(stop - 1))
+		purged_pages_touch(start, stop);
 }
 
 /* The granules from start to stop are part of a larger coalesced HOLE from `from` to `to` now. */
@@ -2686,12 +2713,12 @@ static ALWAYS_INLINE size_t leaf_split(size_t leaf, struct leaf_bits bits, uint6
 }
 
 /* The first granules of a HOLE were taken, and the bits say so: what is left begins at rest. */
-static inline void hole_shrink(struct hole hole, size_t rest)
+static ALWAYS_INLINE void hole_shrink(struct hole hole, size_t rest, bool is_quick)
 {
 	const size_t leaf = leaf_of(hole.start);
 	const size_t rest_leaf = leaf_of(rest);
 	if (rest_leaf != leaf) {
-		leaf_lower(leaf, leaf_holes(leaf) == 0 ? 0 : 63); /* all others end in the leaf */
+		leaf_lower(leaf, policy_holes(leaf, is_quick) == 0 ? 0 : 63); /* all others end in it */
 		if (rest != hole.start + hole.size) {
 			hole_enter(rest, hole.start + hole.size - rest);
 			leaf_mark_stale(rest_leaf);
@@ -2704,33 +2731,34 @@ static inline void hole_shrink(struct hole hole, size_t rest)
  * Takes so many granules, of which the first become live: only when the starts are where they belong,
  * for a thread that finds a live start may free the block. */
 static ALWAYS_INLINE void hole_split_inline(struct hole hole, size_t taken, size_t live,
-                                            enum purpose purpose)
+                                            enum purpose purpose, bool is_quick)
 {
 	const size_t rest = hole.start + taken;
 	ASSERT(taken <= hole.size && live <= taken, "no more is taken than there is");
 	start_add(rest);
-	live_change(hole.start, live, true);
-	coalesced_mark(hole.start, false);
+	policy_live_change(hole.start, live, true, is_quick);
+	coalesced_mark(hole.start, false, is_quick);
 	if (hole.size > taken)
-		coalesced_mark(rest, true);
-	hole_shrink(hole, rest);
+		coalesced_mark(rest, true, is_quick);
+	hole_shrink(hole, rest, is_quick);
 	if (purpose != FOR_CALLOC)
-		pages_touch_in_hole(hole, rest);
-	else if (UNLIKELY(heap.purged_pages != 0))
+		pages_touch_in_hole(hole, rest, is_quick);
+	else if (is_quick && UNLIKELY(heap.purged_pages != 0))
 		heap.purged_pages -= purged_at_ends(hole.start, hole.start + hole.size, rest);
-	heap.coalesced_granules -= taken;
+	if (is_quick)
+		heap.coalesced_granules -= taken;
 	mem_mark_undefined(hole.start, taken);
 }
 
 static NOINLINE void hole_split(struct hole hole, size_t taken, size_t live, enum purpose purpose)
 {
-	hole_split_inline(hole, taken, live, purpose);
+	hole_split_inline(hole, taken, live, purpose, heap.is_quick);
 }
 
-/* Takes a block from the first HOLE that is large enough. */
+/* First fit: takes a block from the first HOLE that is large enough. */
 static NOINLINE size_t block_take_from(struct hole hole, size_t size, enum purpose purpose)
 {
-	hole_split_inline(hole, size, size, purpose);
+	hole_split_inline(hole, size, size, purpose, false);
 	search_start_raise(size, leaf_of(hole.start + size));
 	count_taken(size);
 	leaf_assert(leaf_of(hole.start));
@@ -2740,28 +2768,30 @@ static NOINLINE size_t block_take_from(struct hole hole, size_t size, enum purpo
 
 /* [ hole? ][ this ][ hole? ]  =>  [ ------- hole ------- ]
  * this: a segment up to next that is no PROCESS any more. */
-static ALWAYS_INLINE void coalesce_inline(size_t granule, size_t next)
+static ALWAYS_INLINE void coalesce_inline(size_t granule, size_t next, bool is_quick)
 {
 	const bool is_first = is_border(granule) || is_live_near(granule - 1);
 	const size_t previous = is_first ? granule : segment_previous(granule);
-	const bool joins_left = !is_first && (!heap.is_quick || is_coalesced(previous));
-	const bool joins_right = !is_border(next) && is_coalesced(next);
+	const bool joins_left = !is_first && (!is_quick || is_coalesced(previous));
+	const bool joins_right = !is_border(next) &&
+	                         (policy_holes(leaf_of(next), is_quick) & bit_of(next)) != 0;
 	const size_t start = joins_left ? previous : granule;
 	const size_t end = joins_right ? segment_next(next) : next;
 	if (joins_right) {
-		coalesced_mark(next, false);
+		coalesced_mark(next, false, is_quick);
 		start_remove(next);
 	}
-	coalesced_mark(granule, !joins_left);
+	coalesced_mark(granule, !joins_left, is_quick);
 	if (joins_left)
 		start_remove(granule);
-	heap.coalesced_granules += next - granule;
+	if (is_quick)
+		heap.coalesced_granules += next - granule;
 	mem_mark_noaccess(granule, next - granule);
 	hole_enter(start, end - start);
 	search_start_lower(end - start, leaf_of(start));
 	if (joins_right && leaf_of(next) != leaf_of(start))
 		leaf_mark_stale(leaf_of(next)); /* in one leaf, what it has lost is in the larger HOLE */
-	if (UNLIKELY(heap.purged_pages != 0))
+	if (is_quick && UNLIKELY(heap.purged_pages != 0))
 		cached_pages_coalesce(granule, next, start, end);
 	leaf_assert(leaf_of(start));
 	leaf_assert(leaf_of(granule));
@@ -2771,7 +2801,7 @@ static ALWAYS_INLINE void coalesce_inline(size_t granule, size_t next)
 static NOINLINE void coalesce(size_t granule, size_t next)
 {
 	ASSERT(granule < next && is_start(granule) && is_hole(granule), "only a HOLE is coalesced");
-	coalesce_inline(granule, next);
+	coalesce_inline(granule, next, heap.is_quick);
 }
 
 /* Whether the segments before and after the one at granule start in its leaf too. Then they are in
@@ -2813,12 +2843,23 @@ static ALWAYS_INLINE bool leaf_coalesce(size_t granule, struct leaf_bits bits, b
 }
 
 /* Makes a PROCESS a coalesced HOLE. */
-static NOINLINE void block_coalesce(size_t granule)
+static ALWAYS_INLINE void block_coalesce_inline(size_t granule, bool is_quick)
 {
 	const size_t next = segment_next(granule);
 	count_freed(next - granule);
-	live_change(granule, next - granule, false);
-	coalesce_inline(granule, next);
+	policy_live_change(granule, next - granule, false, is_quick);
+	coalesce_inline(granule, next, is_quick);
+}
+
+static NOINLINE void block_coalesce(size_t granule)
+{
+	block_coalesce_inline(granule, heap.is_quick);
+}
+
+/* The same for first fit. */
+static NOINLINE void block_coalesce_first(size_t granule)
+{
+	block_coalesce_inline(granule, false);
 }
 
 /* ---- Quick fit: bins of cached blocks -------------------------------------------------------- */
@@ -2967,7 +3008,7 @@ static ALWAYS_INLINE size_t cache_get(size_t size)
 	const size_t granule = bin_pop(bin);
 	if (UNLIKELY(granule == NONE))
 		return NONE;
-	live_change(granule, size, true);
+	policy_live_change(granule, size, true, true);
 	count_taken(size);
 	if (UNLIKELY(heap.purged_pages != 0))
 		cached_pages_touch(granule, granule + size);
@@ -2976,28 +3017,34 @@ static ALWAYS_INLINE size_t cache_get(size_t size)
 	return granule;
 }
 
-/* The same for at most FAST_BINS granules, where there is no more to do than to change a few words;
- * NONE, or false, where there is. live: the bits of the leaf. */
-static ALWAYS_INLINE size_t fast_bin_pop(size_t size)
+/* The same for at most DIRECT_BINS granules, where there is no more to do than to change a few words;
+ * NONE, or false, where there is. is_near: at most FAST_BINS. live: the bits of the leaf. */
+static ALWAYS_INLINE size_t fast_bin_pop(size_t size, bool is_near)
 {
 	const uint32_t top = bins()->tops[size - 1];
 	const size_t granule = slots()[top];
 	if (UNLIKELY(granule >= LINK))
 		return NONE;
 	bins()->tops[size - 1] = top - 1;
-	live_flip(granule, size, leaf_live(leaf_of(granule)));
+	if (is_near)
+		live_flip(granule, size, leaf_live(leaf_of(granule)));
+	else
+		live_flip_far(granule, size);
 	count_taken(size);
 	leaf_assert(leaf_of(granule));
 	return granule;
 }
 
-static ALWAYS_INLINE bool fast_bin_push(size_t granule, size_t size, uint64_t live)
+static ALWAYS_INLINE bool fast_bin_push(size_t granule, size_t size, uint64_t live, bool is_near)
 {
 	uint32_t *top = &bins()->tops[size - 1];
 	if (UNLIKELY(*top % CHUNK_SLOTS == 0))
 		return false;
 	slots()[++*top] = (uint32_t)granule;
-	live_flip(granule, size, live);
+	if (is_near)
+		live_flip(granule, size, live);
+	else
+		live_flip_far(granule, size);
 	count_freed(size);
 	leaf_assert(leaf_of(granule));
 	return true;
@@ -3107,7 +3154,7 @@ static void flush_before_growth(void)
  *      epoch to 0, then waits until no cache is busy: one of them sees the other. The barrier for
  *      that is in caches_close alone, for all threads (os_fence; without it there are no caches).
  *      Releasing and acquiring busy, and the epoch, hands over what is in a cache.
- *   2. While caches are open (plain_size is 0), live bits change by atomic read-modify-write, under
+ *   2. While caches are open (is_shared), live bits change by atomic read-modify-write, under
  *      the lock too: others change other bits of the word. Who holds the lock alone changes the rest.
  *   3. To free or resize a block a thread *claims* it: it clears the live bit of its start and finds
  *      that it was set. Of several threads one does; others report a misuse and free nothing. Claiming
@@ -3134,7 +3181,7 @@ static struct thread_cache *thread_caches(void)
 /* Claims a block for who holds the lock, until claim_end. NONE where there is none to be had. */
 static size_t block_claim(size_t granule)
 {
-	if (granule == NONE || heap.plain_size != 0)
+	if (granule == NONE || !heap.is_shared)
 		return granule;
 	const uint64_t others = ~bit_of(granule);
 	if ((atomic_fetch_and_explicit(live_at(leaf_of(granule)), others, memory_order_acq_rel) &
@@ -3159,7 +3206,7 @@ static bool caches_open(void)
 		return true;
 	if (heap.quick_bins == 0 || heap.sweep != 0)
 		return false;
-	heap.plain_size = 0;
+	heap.is_shared = true;
 	atomic_store_explicit(&heap.epoch, library.generation, memory_order_release);
 	return true;
 }
@@ -3211,7 +3258,7 @@ static NOINLINE void caches_close(void)
 	os_fence(false);
 	for (unsigned i = 0; i < heap.cache_count; i++)
 		cache_await(&thread_caches()[i]);
-	heap.plain_size = 64;
+	heap.is_shared = false;
 	claim_end(true);
 	for (unsigned i = 0; i < heap.cache_count; i++)
 		cache_empty(&thread_caches()[i]);
@@ -3731,7 +3778,7 @@ static ALWAYS_INLINE void block_cache(size_t granule, size_t size)
 		block_coalesce(granule);
 		return;
 	}
-	live_change(granule, size, false);
+	policy_live_change(granule, size, false, true);
 	count_freed(size);
 	leaf_assert(leaf_of(granule));
 }
@@ -3742,16 +3789,13 @@ static ALWAYS_INLINE void block_release(size_t granule, struct leaf_bits bits)
 	if (heap.is_quick)
 		block_cache(granule, segment_size(granule));
 	else if (!is_inner(granule, bits) || !leaf_coalesce(granule, bits, true))
-		block_coalesce(granule);
+		block_coalesce_first(granule);
 }
 
 /* [ this ---------- ][ hole? ]  =>  [ this ][ ---- hole ---- ] */
-static void block_shrink(size_t granule, size_t size)
+static void block_shrink(size_t granule, size_t next, size_t size)
 {
-	ASSERT(size != 0 && size <= segment_size(granule), "a block that shrinks does not grow");
-	const size_t next = segment_next(granule);
-	if (next == granule + size)
-		return;
+	ASSERT(size != 0 && size < next - granule, "a block that shrinks does not grow");
 	live_resize(granule, next - granule, size);
 	count_freed(next - granule - size);
 	start_add(granule + size);
@@ -3759,9 +3803,8 @@ static void block_shrink(size_t granule, size_t size)
 }
 
 /* [ this ][ ---- hole ---- ]  =>  [ this ---------- ][ hole? ]      false where there is no room */
-static bool block_grow(size_t granule, size_t size)
+static bool block_grow(size_t granule, size_t next, size_t size)
 {
-	const size_t next = segment_next(granule);
 	if (!is_coalesced(next) || is_border(next))
 		return false;
 	const struct hole hole = hole_at(next);
@@ -4797,12 +4840,10 @@ static void check_live_leaf(struct findings *findings, size_t granule, size_t ne
 	const size_t first = leaf_of(granule);
 	const size_t last = leaf_of(next - 1);
 	const bool is_far = is_process && last - first > 1;
-	const size_t first_group = (first + 1) / 64 + 1; /* of those that lie wholly between */
-	const size_t last_group = (last - 1) / 64;
-	const bool has_regions = is_far && last_group >= first_group + FILLED_GROUPS + 1;
-	const size_t region = leaf >> (REGION_LOG2 - LEAF_LOG2);
-	const bool is_in_region = has_regions && region >= round_up(first_group, 64) / 64 &&
-	                          region < last_group / 64;
+	const size_t region = leaf / REGION_LEAVES;
+	const bool is_in_region = is_far && last - first - 1 > MOST_LIVE_LEAVES &&
+	                          region * REGION_LEAVES > first &&
+	                          (region + 1) * REGION_LEAVES <= last;
 	const bool is_between = is_far && leaf != first && leaf != last;
 	const uint64_t mask = bits_from_to(leaf == first ? granule : 0, leaf == last ? next - 1 : 63);
 	const uint64_t expected = is_process && !is_between ? mask : 0;
@@ -4991,7 +5032,7 @@ static void check_bins(struct findings *findings, const struct tally *found)
 		chunk = chunk < heap.chunk_count ? *chunk_link(chunk) - LINK : 0;
 	}
 	check(findings, 15, slots()[0] == LINK, 0);
-	check(findings, 15, heap.plain_size == 64 && heap.claimed == NONE, 0);
+	check(findings, 15, !heap.is_shared && heap.claimed == NONE, 0);
 	check(findings, 15, chunks == heap.chunk_count, chunks);
 	check(findings, 15, tally.blocks == found->cached.blocks, found->cached.blocks);
 	check(findings, 15, tally.sum == found->cached.sum && tally.mix == found->cached.mix, 0);
@@ -5176,7 +5217,6 @@ static void heap_start(const size_t options[OPTIONS])
 	heap.is_watched = has_memory_checker();
 	heap.root = NONE;
 	heap.claimed = NONE;
-	heap.plain_size = 64;
 	heap.look_due = (ptrdiff_t)(LOOK_BYTES >> heap.shift);
 	for (unsigned i = 0; i < STALE_GROUPS; i++)
 		heap.stale[i].group = i;
@@ -5865,7 +5905,7 @@ static NOINLINE void *malloc_noted(size_t size, const void *caller)
 	if (UNLIKELY(index >= heap.noted_bins || heap.journal.unused >= heap.journal.entries))
 		return malloc_noted_beyond(size, caller);
 	const uint32_t site = site_find(caller);
-	const size_t granule = LIKELY(site != 0) ? fast_bin_pop(index + 1) : NONE;
+	const size_t granule = LIKELY(site != 0) ? fast_bin_pop(index + 1, true) : NONE;
 	if (UNLIKELY(granule == NONE))
 		return malloc_noted_beyond(size, caller);
 	if (UNLIKELY(heap.purged_pages != 0))
@@ -5874,15 +5914,25 @@ static NOINLINE void *malloc_noted(size_t size, const void *caller)
 	return block_virtual(granule);
 }
 
-/* Where neither policy has a fast path for the size. */
-static NOINLINE void *malloc_other(size_t size, const void *caller)
+/* Where pages under cached blocks were given back. */
+static NOINLINE void *malloc_purged(size_t granule, size_t size)
 {
+	cached_pages_touch(granule, granule + size);
+	return block_virtual(granule);
+}
+
+/* Quick fit: as mems_malloc, for more than 64 granules. */
+static NOINLINE void *malloc_large(size_t size, const void *caller)
+{
+	const size_t index = (size - 1) >> heap.shift;
 	if (heap.fast_top == 0)
 		return malloc_noted(size, caller);
-	if (!heap.is_quick || size == 0)
+	const size_t granule = heap.is_quick && index < DIRECT_BINS ? fast_bin_pop(index + 1, false) : NONE;
+	if (UNLIKELY(granule == NONE))
 		return malloc_beyond(size);
-	const size_t granule = cache_get(granules_of(size));
-	return LIKELY(granule != NONE) ? block_virtual(granule) : malloc_beyond(size);
+	if (UNLIKELY(heap.purged_pages != 0))
+		return malloc_purged(granule, index + 1);
+	return block_virtual(granule);
 }
 
 /* First fit: from the leaf where the class of the size begins to look. */
@@ -5890,7 +5940,7 @@ static NOINLINE void *malloc_first(size_t size, const void *caller)
 {
 	const size_t index = (size - 1) >> heap.shift; /* of a size of 0 it is as large as can be */
 	if (UNLIKELY(index >= heap.fast_sizes))
-		return malloc_other(size, caller);
+		return malloc_large(size, caller);
 	const struct fit fit = small_fit(index + 1);
 	if (fit.holes == 0)
 		return malloc_farther(index + 1, fit.leaf);
@@ -5907,13 +5957,6 @@ static NOINLINE void *malloc_shared(size_t size, const void *caller)
 	return LIKELY(granule != NONE) ? block_virtual(granule) : malloc_general(size, caller);
 }
 
-/* Where pages under cached blocks were given back. */
-static NOINLINE void *malloc_purged(size_t granule, size_t size)
-{
-	cached_pages_touch(granule, granule + size);
-	return block_virtual(granule);
-}
-
 /* Quick fit: the block on top of the bin. */
 void *mems_malloc(size_t size)
 {
@@ -5922,7 +5965,7 @@ void *mems_malloc(size_t size)
 	const size_t index = (size - 1) >> heap.shift;
 	if (index >= heap.quick_bins)
 		return malloc_first(size, CALLER);
-	const size_t granule = fast_bin_pop(index + 1);
+	const size_t granule = fast_bin_pop(index + 1, true);
 	if (UNLIKELY(granule == NONE))
 		return malloc_beyond(size);
 	if (UNLIKELY(heap.purged_pages != 0))
@@ -6082,11 +6125,10 @@ static size_t contents_move(size_t to, size_t from, size_t size)
 	return page;
 }
 
-/* Takes a new block, copies the old one, and frees it. */
-static size_t block_move(size_t granule, size_t size, bool may_ask_os)
+/* Takes a new block, copies the old one, of so many granules, and frees it. */
+static size_t block_move(size_t granule, size_t kept, size_t size, bool may_ask_os)
 {
 	const size_t touched_before = heap.touched_pages;
-	const size_t kept = min_size(segment_size(granule), size);
 	const bool is_large = kept >= (size_t)MOVE_BYTES >> heap.shift;
 	if (is_large && !may_ask_os)
 		return NONE;
@@ -6108,26 +6150,28 @@ static size_t block_move(size_t granule, size_t size, bool may_ask_os)
 
 /* Gives a block more room, in place or elsewhere. Where the bins are flushed for want of memory that
  * is tried anew, as a replay does, which flushes them before the call. */
-static size_t block_enlarge(size_t granule, size_t size, bool may_ask_os)
+static size_t block_enlarge(size_t granule, size_t before, size_t size, bool may_ask_os)
 {
+	const size_t next = granule + before;
 	const size_t coalesced = heap.coalesced_granules;
-	if (block_grow(granule, size))
+	if (block_grow(granule, next, size))
 		return granule;
-	const size_t to = block_move(granule, size, may_ask_os);
+	const size_t to = block_move(granule, before, size, may_ask_os);
 	if (to != NONE || coalesced == heap.coalesced_granules)
 		return to;
-	return block_grow(granule, size) ? granule : block_move(granule, size, may_ask_os);
+	return block_grow(granule, next, size) ? granule : block_move(granule, before, size, may_ask_os);
 }
 
 /* Gives a block another size, in place where that is possible. Returns where it is then; NONE where
  * no memory can be had, or not without asking the OS. */
 static size_t block_resize(size_t granule, size_t size, bool may_ask_os)
 {
-	const size_t before = segment_size(granule);
+	const size_t next = segment_next(granule);
+	const size_t before = next - granule;
 	if (size > before)
-		return block_enlarge(granule, size, may_ask_os);
+		return block_enlarge(granule, before, size, may_ask_os);
 	if (size < before)
-		block_shrink(granule, size);
+		block_shrink(granule, next, size);
 	return granule;
 }
 
@@ -6314,7 +6358,7 @@ static NOINLINE void free_noted(void *v_ptr, const void *caller)
 		return;
 	}
 	live_forget(free_note(granule, size, site));
-	if (!fast_bin_push(granule, size, bits.live))
+	if (!fast_bin_push(granule, size, bits.live, true))
 		free_beyond(granule);
 }
 
@@ -6332,15 +6376,17 @@ static NOINLINE void free_first(void *v_ptr, const void *caller)
 		return;
 	}
 	if (!is_inner(granule, bits))
-		block_coalesce(granule);
+		block_coalesce_first(granule);
 	else if (!leaf_coalesce(granule, bits, false))
 		free_beyond(granule);
 }
 
-/* Quick fit: a block whose end is in no leaf near its start. */
-static NOINLINE void free_far(size_t granule)
+/* Quick fit: a block of more than 64 granules. */
+static NOINLINE void free_large(size_t granule)
 {
-	block_cache(granule, start_beyond(leaf_of(granule)) - granule);
+	const size_t size = start_beyond_inline(leaf_of(granule)) - granule;
+	if (UNLIKELY(size > DIRECT_BINS || !fast_bin_push(granule, size, 0, false)))
+		block_cache(granule, size);
 }
 
 /* Quick fit: to the top of the bin. */
@@ -6362,10 +6408,10 @@ void mems_free(void *v_ptr)
 	}
 	const uint64_t near = starts_after(granule, bits.starts);
 	if (near == 0) {
-		free_far(granule);
+		free_large(granule);
 		return;
 	}
-	if (UNLIKELY(!fast_bin_push(granule, lowest_bit(near) + 1, bits.live)))
+	if (UNLIKELY(!fast_bin_push(granule, lowest_bit(near) + 1, bits.live, true)))
 		free_beyond(granule);
 }
 

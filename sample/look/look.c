@@ -250,7 +250,7 @@ static void heap_adopt(void)
 	heap.is_watched = false;
 	heap.journal = (struct journal){ 0 };
 	atomic_store(&heap.epoch, 0);
-	heap.plain_size = 64;
+	heap.is_shared = false;
 	heap.claimed = NONE;
 	fast_top_update();
 	if (heap.top != 0)
