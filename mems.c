@@ -2728,15 +2728,11 @@ static ALWAYS_INLINE void hole_shrink(struct hole hole, size_t rest, bool is_qui
 }
 
 /* [ ------- hole ------- ]  =>  [ taken ][ hole? ]
- * Takes so many granules, of which the first become live: only when the starts are where they belong,
- * for a thread that finds a live start may free the block. */
-static ALWAYS_INLINE void hole_split_inline(struct hole hole, size_t taken, size_t live,
-                                            enum purpose purpose, bool is_quick)
+ * Up to rest, where there is a start already; what is to be live is. */
+static ALWAYS_INLINE void hole_cut(struct hole hole, size_t rest, enum purpose purpose, bool is_quick)
 {
-	const size_t rest = hole.start + taken;
-	ASSERT(taken <= hole.size && live <= taken, "no more is taken than there is");
-	start_add(rest);
-	policy_live_change(hole.start, live, true, is_quick);
+	const size_t taken = rest - hole.start;
+	ASSERT(taken <= hole.size, "no more is taken than there is");
 	coalesced_mark(hole.start, false, is_quick);
 	if (hole.size > taken)
 		coalesced_mark(rest, true, is_quick);
@@ -2748,6 +2744,17 @@ static ALWAYS_INLINE void hole_split_inline(struct hole hole, size_t taken, size
 	if (is_quick)
 		heap.coalesced_granules -= taken;
 	mem_mark_undefined(hole.start, taken);
+}
+
+/* Takes so many granules, of which the first become live: only when the starts are where they belong,
+ * for a thread that finds a live start may free the block. */
+static ALWAYS_INLINE void hole_split_inline(struct hole hole, size_t taken, size_t live,
+                                            enum purpose purpose, bool is_quick)
+{
+	ASSERT(live <= taken, "no more is live than is taken");
+	start_add(hole.start + taken);
+	policy_live_change(hole.start, live, true, is_quick);
+	hole_cut(hole, hole.start + taken, purpose, is_quick);
 }
 
 static NOINLINE void hole_split(struct hole hole, size_t taken, size_t live, enum purpose purpose)
@@ -3845,11 +3852,10 @@ static size_t block_take_aligned(size_t size, size_t alignment)
 		if (block + size <= hole.start + hole.size)
 			break;
 	}
-	if (block != hole.start) {
-		start_add(block);
-		live_change(block, size, true); /* before any entry is made exact */
-	}
-	hole_split(hole, block + size - hole.start, block == hole.start ? size : 0, FOR_MALLOC);
+	start_add(block + size);
+	start_add(block);
+	live_change(block, size, true); /* before any entry is made exact */
+	hole_cut(hole, block + size, FOR_MALLOC, heap.is_quick);
 	if (block != hole.start)
 		coalesce(hole.start, block);
 	count_taken(size);

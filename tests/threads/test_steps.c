@@ -9,6 +9,7 @@
 #include "churn.h"
 #include "support.h"
 
+#include <pthread.h>
 #include <signal.h>
 #include <ucontext.h>
 #include <unistd.h>
@@ -245,6 +246,58 @@ static void test_translation_after_each_step_of_a_merge(void **state)
 	assert_int_equal(expect_failures, 0);
 }
 
+/* A block that is being taken, and how often it was found live before that was over. */
+static struct {
+	uintptr_t address;
+	size_t size, seen;
+} awaited;
+
+static void look_at_awaited(const uint8_t *next)
+{
+	(void)next;
+	if (mems_get(at(awaited.address)) == NULL)
+		return;
+	awaited.seen++;
+	expect(mems_usable_size(at(awaited.address)) == awaited.size);
+}
+
+static void *take_one_way(unsigned way)
+{
+	return way == 0   ? mems_malloc(awaited.size)
+	       : way == 1 ? mems_calloc(1, awaited.size)
+	                  : mems_aligned_alloc(PAGE, awaited.size);
+}
+
+static void *return_at_once(void *context)
+{
+	return context;
+}
+
+/* Where there are several threads: as soon as a block is live another one may free it, by mistake. */
+static void test_a_block_has_its_size_before_it_is_live(void **state)
+{
+	pthread_t thread;
+	(void)state;
+	need_steps();
+	assert_int_equal(pthread_create(&thread, NULL, return_at_once, NULL), 0);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	give_back(take(3 * MIB));
+	take(8);
+	for (unsigned way = 0; way < 3; way++) {
+		awaited.size = 100 * PAGE; /* so large that it is merged at once when it is freed */
+		awaited.seen = 0;
+		awaited.address = address_of(take_one_way(way));
+		give_back(awaited.address);
+		steps_begin(look_at_awaited);
+		const uintptr_t taken = address_of(take_one_way(way));
+		steps_end();
+		assert_int_equal(taken, awaited.address);
+		assert_true(awaited.seen != 0);
+		assert_int_equal(expect_failures, 0);
+		give_back(taken);
+	}
+}
+
 /* In the middle of a translation something happens now and then. */
 static bool happens(void)
 {
@@ -464,6 +517,7 @@ int main(void)
 		step_test(test_who_takes_a_lock),
 		step_test(test_translation_after_each_step_of_a_change),
 		step_test(test_translation_after_each_step_of_a_merge),
+		step_test(test_a_block_has_its_size_before_it_is_live),
 		step_test(test_changes_after_each_step_of_a_translation),
 		step_test(test_stale_addresses_in_the_middle_of_a_change),
 	};
