@@ -1565,7 +1565,7 @@ static inline atomic_word *summary(unsigned level)
 
 /* The next leaf after this one that has a start. There is one: that of top. A thread that asks
  * while others change the heap may find the way down cut off: then top is the answer too. */
-static NOINLINE size_t leaf_next(size_t leaf)
+static inline size_t leaf_next(size_t leaf)
 {
 	size_t index = leaf + 1;
 	unsigned level = 0;
@@ -1585,26 +1585,23 @@ static NOINLINE size_t leaf_next(size_t leaf)
 
 /* The last leaf before this one that has a start. There is one: the first, which is the answer too
  * where the way down is cut off. */
-static NOINLINE size_t leaf_previous(size_t leaf)
+static inline size_t leaf_previous(size_t leaf)
 {
 	size_t index = leaf;
-	uint64_t earlier;
 	unsigned level = 0;
-	for (;; level++) {
-		earlier = word_load(&summary(level)[index / 64]) & (bit_of(index) - 1);
-		if (earlier != 0 || level == SUMMARY_LEVELS - 1)
-			break;
+	uint64_t word;
+	while ((word = word_load(&summary(level)[index / 64]) & (bit_of(index) - 1)) == 0) {
+		if (++level == SUMMARY_LEVELS)
+			return 0;
 		index /= 64;
 	}
-	for (;; level--) {
-		if (earlier == 0)
+	for (index = round_down(index, 64) + highest_bit(word); level > 0;
+	     index = index * 64 + highest_bit(word)) {
+		word = word_load(&summary(--level)[index]);
+		if (word == 0)
 			return 0;
-		index = round_down(index, 64) + highest_bit(earlier);
-		if (level == 0)
-			return index;
-		index *= 64;
-		earlier = word_load(&summary(level - 1)[index / 64]);
 	}
+	return index;
 }
 
 /* The leaf has its first start, or has lost its last one. */
@@ -1868,21 +1865,11 @@ static inline uint64_t starts_up_to(size_t granule)
 	return (leaf_starts(leaf) << (63 - bit)) | (leaf_starts(leaf - 1) >> bit >> 1);
 }
 
-/* Bit i is set where leaf + i has a start, for 64 leaves. */
-static inline uint64_t leaves_with_start(size_t leaf)
-{
-	const atomic_word *words = &summary(0)[leaf / 64];
-	const unsigned bit = leaf % 64;
-	return word_load(words) >> bit | word_load(words + 1) << 1 << (63 - bit);
-}
-
 /* Where the first segment of a later leaf starts; never beyond top. */
 static ALWAYS_INLINE size_t start_beyond_inline(size_t leaf)
 {
-	const size_t next = leaf + 1;
-	const uint64_t leaves = leaves_with_start(next);
-	const size_t far = LIKELY(leaves != 0) ? next + lowest_bit(leaves) : leaf_next(leaf);
-	return min_size(far * 64 + lowest_bit(leaf_starts(far) | bit_of(63)), top_load());
+	const size_t next = leaf_next(leaf);
+	return min_size(next * 64 + lowest_bit(leaf_starts(next) | bit_of(63)), top_load());
 }
 
 static NOINLINE size_t start_beyond(size_t leaf)
@@ -1893,10 +1880,8 @@ static NOINLINE size_t start_beyond(size_t leaf)
 /* Where the last segment of an earlier leaf starts. */
 static NOINLINE size_t start_before(size_t leaf)
 {
-	const uint64_t earlier = word_load(&summary(0)[leaf / 64]) & (bit_of(leaf) - 1);
-	const size_t far = LIKELY(earlier != 0) ? round_down(leaf, 64) + highest_bit(earlier)
-	                                        : leaf_previous(leaf);
-	return far * 64 + highest_bit(leaf_starts(far) | 1);
+	const size_t previous = leaf_previous(leaf);
+	return previous * 64 + highest_bit(leaf_starts(previous) | 1);
 }
 
 /* Where the segment after the one at granule starts; top for the last. */
@@ -2071,14 +2056,11 @@ static const uint16_t class_min[CLASSES] = {
 };
 
 /* How many classes have a smallest size up to this one. */
-#define TWICE(n) n, n
-#define FOUR_TIMES(n) TWICE(n), TWICE(n)
-#define TIMES_12(n) FOUR_TIMES(n), FOUR_TIMES(n), FOUR_TIMES(n)
-#define TIMES_32(n) TIMES_12(n), TIMES_12(n), FOUR_TIMES(n), FOUR_TIMES(n)
-#define TIMES_128(n) TIMES_32(n), TIMES_32(n), TIMES_32(n), TIMES_32(n)
+#define TIMES_4(n) n, n, n, n
+#define TIMES_32(n) TIMES_4(TIMES_4(n)), TIMES_4(TIMES_4(n))
 static const uint8_t classes_up_to_size[] = {
-	0, 1, 2, 3, 4, 5, 6, 7, TWICE(8), TWICE(9), FOUR_TIMES(10), FOUR_TIMES(11), TIMES_12(12),
-	TIMES_32(13), TIMES_32(14), TIMES_32(14), TIMES_128(15), 16
+	0, 1, 2, 3, 4, 5, 6, 7, 8, 8, 9, 9, TIMES_4(10), TIMES_4(11), TIMES_4(12), TIMES_4(12), TIMES_4(12),
+	TIMES_32(13), TIMES_32(14), TIMES_32(14), TIMES_32(15), TIMES_32(15), TIMES_32(15), TIMES_32(15), 16
 };
 static_assert(sizeof(classes_up_to_size) == CLASSED_SIZES, "a class for each size below the last");
 
@@ -2181,58 +2163,41 @@ static inline size_t leaf_from(size_t leaf, unsigned size)
 	return entry < GROUP_LEAVES ? first + entry : leaf_from_group(leaf / GROUP_LEAVES + 1, size);
 }
 
-/* The first HOLE of at least size granules, a large size, in the leaves from this one to the end
- * of its group. */
-static struct hole group_find_large(size_t leaf, size_t size)
+/* The first HOLE of at least size granules that starts in the leaf; its last one where none is. */
+static inline struct hole leaf_find(size_t leaf, size_t size)
+{
+	const uint64_t runs = size <= 64 ? runs_of(leaf_free(leaf), (unsigned)size) : 0;
+	return hole_at(runs != 0 ? leaf * 64 + lowest_bit(runs) : leaf_last_hole(leaf));
+}
+
+/* The first HOLE of at least size granules in the leaves from this one to the end of its group. Makes
+ * entries that turn out to be too large exact. */
+static inline struct hole group_find(size_t leaf, size_t size)
 {
 	const size_t first = round_down(leaf, GROUP_LEAVES);
-	uint64_t large = bytes_at_least(leaf_max() + first, LARGE) & UINT64_MAX << (leaf % GROUP_LEAVES);
-	for (; large != 0; large &= large - 1) {
-		const struct hole last = hole_at(leaf_last_hole(first + lowest_bit(large)));
-		if (last.size >= size)
-			return last;
-		if (last.size < LARGE)
-			leaf_refresh(first + lowest_bit(large));
+	uint64_t leaves = bytes_at_least(leaf_max() + first, leaf_entry_of(size));
+	for (leaves &= UINT64_MAX << (leaf % GROUP_LEAVES); leaves != 0; leaves &= leaves - 1) {
+		const struct hole hole = leaf_find(first + lowest_bit(leaves), size);
+		if (hole.size >= size)
+			return hole;
+		if (hole.size < leaf_entry_of(size))
+			leaf_refresh(first + lowest_bit(leaves));
 	}
 	return no_hole;
 }
 
-/* The first HOLE of at least size granules, a large size, in the leaves from this one on. */
-static NOINLINE struct hole hole_find_large(size_t size, size_t leaf)
+/* The first HOLE of at least size granules in the leaves from this one on. */
+static NOINLINE struct hole hole_find(size_t size, size_t leaf)
 {
 	const int32_t least = tree_entry_of(size);
 	for (size_t group = leaf / GROUP_LEAVES;; group++) {
 		if (tree(0)[group] < least && (group = group_from(group + 1, least)) == NONE)
 			return no_hole;
-		const struct hole hole = group_find_large(max_size(leaf, group * GROUP_LEAVES), size);
+		const struct hole hole = group_find(max_size(leaf, group * GROUP_LEAVES), size);
 		if (hole.start != NONE)
 			return hole;
 		group_refresh(group);
 	}
-}
-
-/* The first HOLE of at least size granules that starts in the leaf. */
-static inline struct hole leaf_find(size_t leaf, size_t size)
-{
-	const uint64_t runs = size <= 64 ? runs_of(leaf_free(leaf), (unsigned)size) : 0;
-	if (runs != 0)
-		return hole_at(leaf * 64 + lowest_bit(runs));
-	const struct hole last = hole_at(leaf_last_hole(leaf));
-	return last.size >= size ? last : no_hole;
-}
-
-/* The first HOLE of at least size granules in the leaves from this one on. */
-static inline struct hole hole_find(size_t size, size_t leaf)
-{
-	if (size >= LARGE)
-		return hole_find_large(size, leaf);
-	while ((leaf = leaf_from(leaf, (unsigned)size)) != NONE) {
-		const struct hole hole = leaf_find(leaf, size);
-		if (hole.start != NONE)
-			return hole;
-		leaf_refresh(leaf);
-	}
-	return no_hole;
 }
 
 /* The first HOLE of at least size granules that starts after granule; NONE if there is none. */
@@ -2255,22 +2220,13 @@ static inline struct hole hole_first(size_t size)
 /* The first leaf from this one on that has a start; end if there is none before. */
 static inline size_t leaf_with_start(size_t leaf, size_t end)
 {
-	while (leaf < end) {
-		const uint64_t leaves = word_load(&summary(0)[leaf / 64]) >> (leaf % 64);
-		if (leaves != 0)
-			return leaf + lowest_bit(leaves);
-		leaf = round_down(leaf, 64) + 64;
-	}
-	return end;
+	return bits_find(table_bits(START_SUMMARY), leaf, end, true);
 }
 
 /* How many leaves have a start. */
 static size_t leaves_with_starts(void)
 {
-	size_t leaves = 0;
-	for (size_t group = 0; heap.top != 0 && group <= group_of(heap.top); group++)
-		leaves += (size_t)__builtin_popcountll(word_load(&summary(0)[group]));
-	return leaves;
+	return heap.top == 0 ? 0 : bits_count(table_bits(START_SUMMARY), 0, leaf_of(heap.top) + 1);
 }
 
 /* Makes all entries exact, counted from the bits. */
