@@ -828,18 +828,12 @@ static inline bool is_calling_out(void)
 	return UNLIKELY(caller != 0) && caller == (uintptr_t)pthread_self();
 }
 
-/* Sleeps until woken, unless the word has another value. May wake for no reason. */
-static void lock_sleep(atomic_uint *word, unsigned value)
+/* Wakes as many threads as value says, or sleeps while the lock has that value. May wake for no
+ * reason. */
+static NOINLINE void lock_futex(int operation, unsigned value)
 {
 	const int error = errno;
-	syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, NULL, NULL, 0);
-	errno = error;
-}
-
-static NOINLINE void lock_wake(atomic_uint *word)
-{
-	const int error = errno;
-	syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+	syscall(SYS_futex, &library.lock, operation, value, NULL, NULL, 0);
 	errno = error;
 }
 
@@ -877,7 +871,7 @@ static NOINLINE void lock_wait(void)
 		pause_briefly(pauses);
 	}
 	while (atomic_exchange_explicit(&library.lock, LOCK_AWAITED, memory_order_acquire) != LOCK_FREE)
-		lock_sleep(&library.lock, LOCK_AWAITED);
+		lock_futex(FUTEX_WAIT_PRIVATE, LOCK_AWAITED);
 }
 
 static inline void lock_take(void)
@@ -894,7 +888,7 @@ static inline void lock_take(void)
 static inline void lock_hand_over(void)
 {
 	if (atomic_exchange_explicit(&library.lock, LOCK_FREE, memory_order_release) == LOCK_AWAITED)
-		lock_wake(&library.lock);
+		lock_futex(FUTEX_WAKE_PRIVATE, 1);
 }
 
 static inline void lock_give(void)
@@ -961,21 +955,9 @@ static void visit_end(void)
 	fast_top_update();
 }
 
-static void visitor_enter(void)
-{
-	lock_take();
-	visit_begin();
-}
-
-static void visitor_leave(void)
-{
-	visit_end();
-	lock_give();
-}
-
-/* As visitor_enter, and out, unless it is NULL, is locked too: what is printed stays together. Who
- * has the stream may wait for the heap, as when the stream needs memory, and a visitor of the heap
- * for the stream: so neither is waited for while the other is held. */
+/* To look at the heap: takes the lock. out, unless it is NULL, is locked too: what is printed stays
+ * together. Who has the stream may wait for the heap, as when the stream needs memory, and a visitor of
+ * the heap for the stream: so neither is waited for while the other is held. */
 static void printer_enter(FILE *out)
 {
 	const bool is_needed = out != NULL && !is_calling_out();
@@ -989,7 +971,8 @@ static void printer_enter(FILE *out)
 
 static void printer_leave(FILE *out)
 {
-	visitor_leave();
+	visit_end();
+	lock_give();
 	if (out != NULL && !is_calling_out())
 		funlockfile(out);
 }
@@ -4699,18 +4682,15 @@ static bool check_extent(struct findings *findings)
 	const unsigned shift = lowest_bit(option_value(MEMS_ALIGNMENT));
 	const size_t page_bytes = option_value(MEMS_PAGE_SIZE);
 	const size_t offset = (uintptr_t)heap.base - (uintptr_t)heap.reservation;
+	const size_t room = heap.reservation_bytes - min_size(offset, heap.reservation_bytes);
 	check(findings, 1, heap.start == option_value(MEMS_START_ADDRESS), 0);
 	check(findings, 1, heap.shift == shift, 0);
 	check(findings, 1, heap.page_log2 == lowest_bit(page_bytes >> shift), 0);
 	check(findings, 1, heap.os_page_log2 == lowest_bit(os_page_bytes() >> shift), 0);
 	check(findings, 1, heap.is_quick == (option_value(MEMS_POLICY) == MEMS_QUICK_FIT), 0);
 	check(findings, 1, (uintptr_t)heap.base == round_up((uintptr_t)heap.reservation, page_bytes), 0);
-	check(findings, 1, offset < heap.reservation_bytes, 0);
-	if (findings->count[1] == 0) {
-		const size_t room = (heap.reservation_bytes - offset) >> heap.shift;
-		check(findings, 1, heap.top <= heap.limit && heap.limit <= room, heap.top);
-		check(findings, 1, heap.top % page_granules() == 0, heap.top);
-	}
+	check(findings, 1, heap.top <= heap.limit && heap.limit <= room >> shift, heap.top);
+	check(findings, 1, (heap.top & ((page_bytes >> shift) - 1)) == 0, heap.top);
 	return findings->count[1] == 0;
 }
 
@@ -4762,8 +4742,7 @@ static void check_nodes(struct findings *findings)
 		const bool is_last = i + 1 == heap.node_count;
 		check(findings, 2, node->previous == (i == 0 ? NULL : node - 1), i);
 		check(findings, 2, node->next == (is_last ? NULL : node + 1), i);
-		check(findings, 3, node->first == first, i);
-		check(findings, 3, node->granules != 0, i);
+		check(findings, 3, node->first == first && node->granules != 0, i);
 		check(findings, 3, node->granules % page_granules() == 0, i);
 		check(findings, 4, bit_is_set(table_bits(BORDERS), page_of(first)), first);
 		check(findings, 5, is_start(first), first);
@@ -4801,12 +4780,10 @@ static void check_live_leaf(struct findings *findings, size_t granule, size_t ne
 {
 	const size_t first = leaf_of(granule);
 	const size_t last = leaf_of(next - 1);
-	const bool is_far = is_process && last - first > 1;
 	const size_t region = leaf / REGION_LEAVES;
-	const bool is_in_region = is_far && last - first - 1 > MOST_LIVE_LEAVES &&
-	                          region * REGION_LEAVES > first &&
-	                          (region + 1) * REGION_LEAVES <= last;
-	const bool is_between = is_far && leaf != first && leaf != last;
+	const bool is_between = is_process && leaf != first && leaf != last;
+	const bool is_in_region = is_between && last - first - 1 > MOST_LIVE_LEAVES &&
+	                          region * REGION_LEAVES > first && (region + 1) * REGION_LEAVES <= last;
 	const uint64_t mask = bits_from_to(leaf == first ? granule : 0, leaf == last ? next - 1 : 63);
 	const uint64_t expected = is_process && !is_between ? mask : 0;
 	const uint64_t leaves = word_load(table_words(LIVE_LEAVES) + leaf / 64);
@@ -4856,18 +4833,19 @@ static void check_starts(struct findings *findings)
 	const size_t last = leaf_of(heap.top);
 	const uint64_t beyond = UINT64_MAX << (heap.top % 64);
 	const size_t end = round_up(last + 1, 64);
+	const size_t region = heap.top >> REGION_LOG2;
+	const size_t regions_end = round_up(region + 1, 64);
 	check(findings, 8, (leaf_starts(last) & beyond) == bit_of(heap.top), last);
 	check(findings, 8, (leaf_live(last) & beyond) == bit_of(heap.top), last);
 	check(findings, 8, (leaf_holes(last) & beyond) == 0, last);
-	check(findings, 8, (leaf_starts(last + 1) | leaf_live(last + 1)) == 0, last + 1);
-	check(findings, 8, !heap.is_quick || leaf_holes(last + 1) == 0, last + 1);
+	check(findings, 8, (leaf_starts(last + 1) | leaf_live(last + 1) | leaf_holes(last + 1)) == 0,
+	      last + 1);
 	check(findings, 8, (leaf_starts(NONE) | leaf_live(NONE)) == 0, NONE);
 	check(findings, 17, bits_find(table_bits(LIVE_LEAVES), last, end, true) == end, last);
-	const size_t region = heap.top >> REGION_LOG2;
-	check(findings, 17, (word_load(table_words(LIVE_REGIONS) + region / 64) >> (region % 64)) == 0,
-	      region);
-	size_t entries = last + 1;
+	check(findings, 17, bits_find(table_bits(LIVE_REGIONS), region, regions_end, true) ==
+	      regions_end, region);
 	for (unsigned level = 0; level < SUMMARY_LEVELS; level++) {
+		const size_t entries = (last >> (6 * level)) + 1;
 		for (size_t i = 0; i < round_up(entries, 64); i++) {
 			const bool is_set = (word_load(&summary(level)[i / 64]) & bit_of(i)) != 0;
 			const uint64_t below = i >= entries ? 0
@@ -4875,7 +4853,6 @@ static void check_starts(struct findings *findings)
 			                                    : word_load(&summary(level - 1)[i]);
 			check(findings, 9, is_set == (below != 0), i);
 		}
-		entries = (entries + 63) / 64;
 	}
 }
 
@@ -4890,23 +4867,21 @@ static void check_tree(struct findings *findings)
 		const struct table *table = &heap.tables[TREE + level];
 		const size_t count = (heap.top >> table->granules_log2) + 1;
 		for (size_t i = 0; i < table_bytes(table, heap.top) / sizeof(int32_t); i++) {
-			const bool is_known = level != 0 || i >= count; /* groups: see check_leaves */
-			const int32_t largest = i >= count || level == 0 ? 0
-			                        : sizes_max(tree(level - 1) + i * FANOUT);
-			check(findings, 11, !is_known || tree(level)[i] == largest, i);
+			const int32_t expected = i >= count ? 0
+			                         : level != 0 ? sizes_max(tree(level - 1) + i * FANOUT)
+			                                      : tree(0)[i]; /* see check_entries */
+			check(findings, 11, tree(level)[i] == expected, i);
 		}
 	}
 	for (size_t i = 0; i < STALE_GROUPS; i++) {
 		const struct stale_group *slot = &heap.stale[i];
-		const bool is_inside = slot->group <= group_of(heap.top);
+		const bool is_unused = slot->group == i && slot->leaves == 0;
 		check(findings, 11, slot->group % STALE_GROUPS == i, i);
-		check(findings, 11, is_inside || (slot->group == i && slot->leaves == 0), i);
+		check(findings, 11, is_unused || slot->group <= group_of(heap.top), i);
 	}
-	for (unsigned class = 0; class < CLASSES; class++) {
-		check(findings, 12, search_start_of(class) <= leaf_of(heap.top), class);
-		check(findings, 12, class == 0 || search_start_of(class - 1) <= search_start_of(class),
-		      class);
-	}
+	for (unsigned class = 0; class < CLASSES; class++)
+		check(findings, 12, search_start_of(class) >= search_start_of(class - (class != 0)) &&
+		      search_start_of(class) <= leaf_of(heap.top), class);
 }
 
 /* The first start after granule, found word by word: not by what is being checked. */
@@ -4982,13 +4957,12 @@ static size_t check_bin(struct findings *findings, size_t bin, struct cached_tal
 }
 
 /* I15: all bins, and the chunks that none has. */
-static void check_bins(struct findings *findings, const struct tally *found)
+static void check_bins(struct findings *findings, struct cached_tally *tally)
 {
-	struct cached_tally tally = { 0 };
 	size_t chunks = 1;
 	for (size_t bin = 0; bin < BINS; bin++)
-		chunks += check_bin(findings, bin, &tally);
-	check_thread_caches(findings, &tally);
+		chunks += check_bin(findings, bin, tally);
+	check_thread_caches(findings, tally);
 	for (uint32_t chunk = heap.spare_chunk; chunk != 0 && chunks <= heap.chunk_count; chunks++) {
 		check(findings, 15, chunk < heap.chunk_count, chunk);
 		chunk = chunk < heap.chunk_count ? *chunk_link(chunk) - LINK : 0;
@@ -4996,11 +4970,7 @@ static void check_bins(struct findings *findings, const struct tally *found)
 	check(findings, 15, slots()[0] == LINK, 0);
 	check(findings, 15, !heap.is_shared && heap.claimed == NONE, 0);
 	check(findings, 15, chunks == heap.chunk_count, chunks);
-	check(findings, 15, tally.blocks == found->cached.blocks, found->cached.blocks);
-	check(findings, 15, tally.sum == found->cached.sum && tally.mix == found->cached.mix, 0);
-	check(findings, 15, tally.granules == found->cached.granules, found->cached.granules);
 	check(findings, 15, heap.flush_top <= heap.top && heap.flush_shift <= MOST_FLUSH_SHIFT, 0);
-	check(findings, 13, heap.coalesced_granules == found->coalesced, heap.coalesced_granules);
 }
 
 /* I6, I7, I10 to I13, I15, I17: every leaf, every segment that starts there. */
@@ -5022,10 +4992,12 @@ static void check_leaves(struct findings *findings)
 	check(findings, 13, peak_granules() <= heap.top, peak_granules());
 	check(findings, 13, heap.root == NONE || (heap.root < heap.top && is_start(heap.root) &&
 	                                          !is_hole(heap.root)), heap.root);
+	check(findings, 13, !heap.is_quick || heap.coalesced_granules == tally.coalesced,
+	      heap.coalesced_granules);
+	struct cached_tally cached = { 0 };
 	if (heap.is_quick)
-		check_bins(findings, &tally);
-	else
-		check(findings, 15, tally.cached.blocks == 0, tally.cached.blocks);
+		check_bins(findings, &cached);
+	check(findings, 15, memcmp(&cached, &tally.cached, sizeof(cached)) == 0, tally.cached.blocks);
 }
 
 /* I14 */
@@ -6505,23 +6477,17 @@ static int segment_count(const struct mems_segment *segment, void *count)
 	return 0;
 }
 
-static void chains_print(FILE *out)
-{
-	for (size_t node = 0; node < heap.node_count; node++) {
-		const size_t first = nodes()[node].first << heap.shift;
-		const size_t bytes = nodes()[node].granules << heap.shift;
-		fprintf(out, "MAIN[%" PRIuPTR ":%" PRIuPTR "] -> ", heap.start + first,
-		        heap.start + first + bytes - 1);
-		node_walk(node, segment_print, out);
-		fputs("NULL\n", out);
-	}
-}
-
 void mems_fprint_stats(FILE *out)
 {
 	const int error = errno;
 	printer_enter(out);
-	chains_print(out);
+	for (size_t node = 0; node < heap.node_count; node++) {
+		const uintptr_t start = heap.start + (nodes()[node].first << heap.shift);
+		fprintf(out, "MAIN[%" PRIuPTR ":%" PRIuPTR "] -> ", start,
+		        start + (nodes()[node].granules << heap.shift) - 1);
+		node_walk(node, segment_print, out);
+		fputs("NULL\n", out);
+	}
 	fprintf(out, "Page used: %zu\nSpace unused: %zu\nMain Chain Length: %zu\n",
 	        page_of(heap.top), (heap.top - process_granules()) << heap.shift, heap.node_count);
 	fputs("Sub-chain Length array: [", out);
@@ -6587,18 +6553,14 @@ static size_t table_resident_bytes(const struct table *table)
 	return table->committed_bytes == 0 || to <= from ? 0 : resident_bytes((char *)from, to - from);
 }
 
-static size_t journal_resident_bytes(void)
-{
-	const struct journal *journal = &heap.journal;
-	return resident_bytes(journal->blocks.memory, journal->blocks.bytes) +
-	       resident_bytes(journal->buckets.memory, journal->buckets.bytes) +
-	       resident_bytes(journal->sites.memory, journal->sites.bytes) +
-	       resident_bytes(journal->events.memory, journal->events.bytes);
-}
-
 static size_t metadata_bytes(void)
 {
-	size_t bytes = sizeof(heap) + sizeof(library) + journal_resident_bytes();
+	const struct journal *journal = &heap.journal;
+	size_t bytes = sizeof(heap) + sizeof(library) +
+	               resident_bytes(journal->blocks.memory, journal->blocks.bytes) +
+	               resident_bytes(journal->buckets.memory, journal->buckets.bytes) +
+	               resident_bytes(journal->sites.memory, journal->sites.bytes) +
+	               resident_bytes(journal->events.memory, journal->events.bytes);
 	for (unsigned i = 0; i < TABLES; i++)
 		bytes += table_resident_bytes(&heap.tables[i]);
 	return bytes;
@@ -6724,10 +6686,10 @@ int mems_walk(mems_visitor *visit, void *context)
 	int result = 0;
 	if (!heap.is_started)
 		return 0;
-	visitor_enter();
+	printer_enter(NULL);
 	for (size_t node = 0; node < heap.node_count && result == 0; node++)
 		result = node_walk(node, visit, context);
-	visitor_leave();
+	printer_leave(NULL);
 	return result;
 }
 
