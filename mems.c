@@ -83,8 +83,9 @@
  *   I16  the tables fill the reservation after the heap, one after another, as large as the limit
  *        asks for, and writable as far as the heap needs
  *   I17  live is set for all granules of PROCESS segments and for top, but for the leaves between
- *        the first and the last of a PROCESS: for these a bit in live_leaves is; where they are more
- *        than MOST_LIVE_LEAVES, for the whole regions among them a bit in live_regions instead
+ *        the first and the last of a PROCESS where these are several: for them a bit in live_leaves
+ *        is; where they are more than MOST_LIVE_LEAVES, for the whole regions among them a bit in
+ *        live_regions instead
  *   I18  while a recording or history is on, the journal knows every block, and of which size it is
  *
  * Costs, worst case unless said otherwise
@@ -671,12 +672,12 @@ static size_t bits_count(const uint64_t *words, size_t from, size_t end)
 }
 
 /* The words of bits that translation reads are written by one thread at a time and read by any. */
-static inline uint64_t word_load(const atomic_word *word)
+static ALWAYS_INLINE uint64_t word_load(const atomic_word *word)
 {
 	return atomic_load_explicit(word, memory_order_relaxed);
 }
 
-static inline void word_store(atomic_word *word, uint64_t value)
+static ALWAYS_INLINE void word_store(atomic_word *word, uint64_t value)
 {
 	atomic_store_explicit(word, value, memory_order_relaxed);
 }
@@ -1627,7 +1628,7 @@ static ALWAYS_INLINE void coalesced_mark(size_t granule, bool is_coalesced, bool
 
 /* ---- Live granules: what translation reads (I17) --------------------------------------------- */
 
-static inline void word_flip(atomic_word *word, uint64_t mask)
+static ALWAYS_INLINE void word_flip(atomic_word *word, uint64_t mask)
 {
 	word_store(word, word_load(word) ^ mask);
 }
@@ -1660,8 +1661,8 @@ static NOINLINE void live_leaves_flip(size_t from, size_t end)
 	bits_flip(leaves, region_end * REGION_LEAVES, end);
 }
 
-/* The leaves from `from` to before end lie in the middle of one PROCESS, or do no more. Most often
- * they have one word, and there are none more often than can be foretold. */
+/* Several leaves, from `from` to before end, lie in the middle of one PROCESS, or do no more. Most
+ * often they have one word. */
 static ALWAYS_INLINE void live_middle_flip(size_t from, size_t end)
 {
 	if (LIKELY(from / 64 == end / 64))
@@ -1676,9 +1677,13 @@ static ALWAYS_INLINE void live_flip_far(size_t granule, size_t size)
 {
 	ASSERT(!heap.is_shared && size > 64, "nobody else changes live bits");
 	const size_t last = granule + size - 1;
+	const size_t middle = leaf_of(last) - leaf_of(granule) - 1; /* leaves */
 	word_flip(live_at(leaf_of(granule)), UINT64_MAX << (granule % 64));
 	word_flip(live_at(leaf_of(last)), UINT64_MAX >> (63 - last % 64));
-	live_middle_flip(leaf_of(granule) + 1, leaf_of(last));
+	if (middle <= 1)
+		word_flip(live_at(leaf_of(granule) + 1), -(uint64_t)middle);
+	else
+		live_middle_flip(leaf_of(granule) + 1, leaf_of(last));
 }
 
 static NOINLINE void live_change_far(size_t granule, size_t size)
@@ -1704,16 +1709,19 @@ static COLD void live_change_shared(size_t granule, size_t size, bool value)
 	const size_t first = leaf_of(granule);
 	const size_t last = leaf_of(end);
 	const uint64_t low = bits_from_to(granule, first == last ? end : 63);
+	const uint64_t middle = last - first == 2 ? UINT64_MAX : 0;
 	const uint64_t high = first == last ? 0 : bits_from_to(0, end);
 	if (size == 0)
 		return;
-	if (first != last)
+	if (last - first > 2)
 		live_middle_flip(first + 1, last);
 	if (value) {
 		atomic_fetch_or_explicit(live_at(last), high, memory_order_relaxed);
+		atomic_fetch_or_explicit(live_at(first + 1), middle, memory_order_relaxed);
 		atomic_fetch_or_explicit(live_at(first), low, memory_order_release);
 	} else {
 		live_clear(live_at(first), granule == heap.claimed ? low & ~bit_of(granule) : low);
+		live_clear(live_at(first + 1), middle);
 		live_clear(live_at(last), high);
 	}
 	if (value && granule == heap.claimed)
@@ -4781,7 +4789,7 @@ static void check_live_leaf(struct findings *findings, size_t granule, size_t ne
 	const size_t first = leaf_of(granule);
 	const size_t last = leaf_of(next - 1);
 	const size_t region = leaf / REGION_LEAVES;
-	const bool is_between = is_process && leaf != first && leaf != last;
+	const bool is_between = is_process && last - first > 2 && leaf != first && leaf != last;
 	const bool is_in_region = is_between && last - first - 1 > MOST_LIVE_LEAVES &&
 	                          region * REGION_LEAVES > first && (region + 1) * REGION_LEAVES <= last;
 	const uint64_t mask = bits_from_to(leaf == first ? granule : 0, leaf == last ? next - 1 : 63);
