@@ -387,7 +387,8 @@ struct mapping {
 
 /* A block as the journal knows it. */
 struct live_block {
-	uint32_t next;       /* in its bucket; of an unused entry the next unused one, 0 for that behind */
+	uint32_t next;       /* in its bucket; of an unused entry how far behind it the next unused one is,
+	                        less 1: memory that is zero is a list */
 	uint32_t granule;
 	uint32_t site;       /* of the call that took it */
 	uint32_t id;         /* in a recording */
@@ -434,9 +435,8 @@ struct journal {
 	uint64_t calls;          /* so far */
 	struct mapping events;   /* struct event, a ring */
 	size_t event_slots;      /* 0: history is off */
-	size_t ring_slots;       /* as many, but one of them that nobody reads while history is off */
-	size_t next_event;       /* the slot of the next one */
-	bool has_wrapped;        /* all slots have been used */
+	size_t event_mask;       /* the slots there are, a power of two, less 1; 0 while history is off */
+	size_t event_total;      /* events so far: modulo the slots, that of the next one */
 	struct mapping blocks;   /* struct live_block */
 	struct mapping buckets;  /* the first entry of those whose granules have one hash */
 	uint32_t entries;        /* that there are, and buckets: a power of two; the first is none */
@@ -4017,11 +4017,13 @@ static inline uint32_t live_add(size_t granule, uint32_t site, uint64_t call, si
 	struct journal *journal = &heap.journal;
 	const uint32_t index = journal->unused;
 	struct live_block *block = entry_at(index);
-	journal->unused = block->next != 0 ? block->next : index + 1;
-	block->site = site;
-	block->slack = slack & 63;
-	block->call = call & MAX_CALL;
-	live_place(index, granule);
+	journal->unused = index + 1 + block->next;
+	__builtin_prefetch(entry_at(journal->unused)); /* for the next call */
+	uint32_t *bucket = bucket_of(granule);
+	*block = (struct live_block){
+		.next = *bucket, .granule = (uint32_t)granule, .site = site,
+		.slack = slack & 63, .call = call & MAX_CALL };
+	*bucket = index;
 	return index;
 }
 
@@ -4036,7 +4038,7 @@ static inline uint32_t live_remove(size_t granule)
 
 static inline void live_forget(uint32_t index)
 {
-	entry_at(index)->next = heap.journal.unused;
+	entry_at(index)->next = heap.journal.unused - index - 1;
 	heap.journal.unused = index;
 }
 
@@ -4096,15 +4098,13 @@ static uint32_t site_of(const void *caller)
 /* How many events are remembered. */
 static size_t event_count(void)
 {
-	return heap.journal.has_wrapped ? heap.journal.event_slots : heap.journal.next_event;
+	return min_size(heap.journal.event_total, heap.journal.event_slots);
 }
 
 /* What was called last, the newest first: back is 0 for that, and below event_count. */
 static const struct event *event_back(size_t back)
 {
-	const struct journal *journal = &heap.journal;
-	const size_t wrap = back < journal->next_event ? 0 : journal->event_slots;
-	return event_at(journal->next_event + wrap - 1 - back);
+	return event_at((heap.journal.event_total - 1 - back) & heap.journal.event_mask);
 }
 
 static bool event_covers(const struct event *event, size_t granule)
@@ -4225,17 +4225,10 @@ static ALWAYS_INLINE struct event *event_add(enum mems_event_kind kind, size_t g
                                              size_t granules, size_t slack, uint32_t site)
 {
 	struct journal *journal = &heap.journal;
-	struct event *event = event_at(journal->next_event);
-	event->call = ++journal->calls;
-	event->kind = (uint8_t)kind;
-	event->slack = (uint8_t)slack;
-	event->site = site;
-	event->granule = (uint32_t)granule;
-	event->granules = (uint32_t)granules;
-	if (UNLIKELY(++journal->next_event == journal->ring_slots)) {
-		journal->has_wrapped = true;
-		journal->next_event = 0;
-	}
+	struct event *event = event_at(journal->event_total++ & journal->event_mask);
+	*event = (struct event){
+		.call = ++journal->calls, .site = site, .granule = (uint32_t)granule,
+		.granules = (uint32_t)granules, .kind = (uint8_t)kind, .slack = (uint8_t)slack };
 	return event;
 }
 
@@ -4301,10 +4294,11 @@ static inline void journal_note(const struct call *call)
 static NOINLINE bool journal_grow(void)
 {
 	struct journal *journal = &heap.journal;
-	journal->ring_slots = max_size(journal->event_slots, 1);
+	while (journal->event_mask + 1 < journal->event_slots)
+		journal->event_mask = 2 * journal->event_mask + 1;
 	journal->site_count = (uint32_t)max_size(journal->site_count, 1);
 	return mapping_fit(&journal->sites, COMMIT_STEP) &&
-	       mapping_fit(&journal->events, journal->ring_slots * sizeof(struct event)) && live_grow();
+	       mapping_fit(&journal->events, (journal->event_mask + 1) * sizeof(struct event)) && live_grow();
 }
 
 /* Whether there is memory for what a call adds. */
@@ -5828,30 +5822,22 @@ static NOINLINE void *malloc_farther(size_t granules, size_t leaf)
 	return granule != NONE ? block_virtual(granule) : malloc_general(granules << heap.shift, NULL);
 }
 
-/* With history on, and one thread: where there is more to do than change a bin, but not for the OS. */
-static NOINLINE void *malloc_noted_beyond(size_t size, const void *caller)
-{
-	const bool has_room = heap.noted_top != 0 && heap.journal.unused < heap.journal.entries;
-	const uint32_t site = has_room && size != 0 ? site_find(caller) : 0;
-	const size_t granule = site != 0 ? block_take_existing(granules_of(size), FOR_MALLOC) : NONE;
-	if (granule == NONE)
-		return malloc_general(size, caller);
-	take_note(granule, granules_of(size), size, site);
-	return block_virtual(granule);
-}
-
-/* With history on, and one thread: as mems_malloc, and noted. */
+/* With history on, and one thread: as mems_malloc, and noted, but not where the OS is to be asked. */
 static NOINLINE void *malloc_noted(size_t size, const void *caller)
 {
 	const size_t index = (size - 1) >> heap.shift;
-	if (UNLIKELY(index >= heap.noted_bins || heap.journal.unused >= heap.journal.entries))
-		return malloc_noted_beyond(size, caller);
-	const uint32_t site = site_find(caller);
-	const size_t granule = LIKELY(site != 0) ? fast_bin_pop(index + 1, true) : NONE;
-	if (UNLIKELY(granule == NONE))
-		return malloc_noted_beyond(size, caller);
-	if (UNLIKELY(heap.purged_pages != 0))
+	const bool has_room = heap.noted_top != 0 && heap.journal.unused < heap.journal.entries;
+	const uint32_t site = LIKELY(has_room) && size != 0 ? site_find(caller) : 0;
+	size_t granule = NONE;
+	if (LIKELY(site != 0 && index < heap.noted_bins))
+		granule = fast_bin_pop(index + 1, true);
+	if (UNLIKELY(granule == NONE)) {
+		granule = site != 0 ? block_take_existing(index + 1, FOR_MALLOC) : NONE;
+		if (granule == NONE)
+			return malloc_general(size, caller);
+	} else if (UNLIKELY(heap.purged_pages != 0)) {
 		cached_pages_touch(granule, granule + index + 1);
+	}
 	take_note(granule, index + 1, size, site);
 	return block_virtual(granule);
 }
@@ -6272,13 +6258,6 @@ static NOINLINE void free_beyond(size_t granule)
 	block_release(granule, leaf_read(leaf_of(granule)));
 }
 
-/* With history on, and one thread: where there is more to do than change a bin, but not for the OS. */
-static NOINLINE void free_noted_beyond(size_t granule, uint32_t site)
-{
-	live_forget(free_note(granule, segment_size(granule), site));
-	free_beyond(granule);
-}
-
 /* With history on, and one thread: as mems_free, and noted. */
 static NOINLINE void free_noted(void *v_ptr, const void *caller)
 {
@@ -6294,13 +6273,10 @@ static NOINLINE void free_noted(void *v_ptr, const void *caller)
 		return;
 	}
 	const uint64_t near = starts_after(granule, bits.starts);
-	const size_t size = near != 0 ? lowest_bit(near) + 1 : 0;
-	if (UNLIKELY(heap.noted_bins == 0 || near == 0)) {
-		free_noted_beyond(granule, site);
-		return;
-	}
+	const size_t size = LIKELY(near != 0) ? lowest_bit(near) + 1 : segment_size(granule);
 	live_forget(free_note(granule, size, site));
-	if (!fast_bin_push(granule, size, bits.live, true))
+	if (UNLIKELY(heap.noted_bins == 0 || near == 0) ||
+	    !fast_bin_push(granule, size, bits.live, true))
 		free_beyond(granule);
 }
 

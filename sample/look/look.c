@@ -61,8 +61,7 @@ static bool heap_read(const struct core *core, uint64_t address)
 	if (!is_bool(found, offsetof(struct heap, is_started)) ||
 	    !is_bool(found, offsetof(struct heap, is_quick)) ||
 	    !is_bool(found, offsetof(struct heap, is_watched)) ||
-	    !is_bool(found, offsetof(struct heap, journal.is_on)) ||
-	    !is_bool(found, offsetof(struct heap, journal.has_wrapped)))
+	    !is_bool(found, offsetof(struct heap, journal.is_on)))
 		return false;
 	memcpy(&heap, found, sizeof(found));
 	return true;
@@ -307,10 +306,7 @@ static void labels_copy(const struct look *look, struct site *sites, size_t coun
 /* Whether the events are some that a heap can have had. */
 static bool events_are_sound(const struct journal *journal, const struct event *events)
 {
-	const size_t count = journal->has_wrapped ? journal->event_slots : journal->next_event;
-	if (journal->next_event >= journal->event_slots)
-		return false;
-	for (size_t i = 0; i < count; i++)
+	for (size_t i = 0; i <= journal->event_mask && i < journal->event_total; i++)
 		if (events[i].site >= journal->site_count || events[i].kind > MEMS_FREED)
 			return false;
 	return true;
@@ -350,7 +346,8 @@ static void blocks_place(void)
 static bool arrays_copy(const struct look *look, const struct journal *found)
 {
 	const size_t sites = found->site_count;
-	copies.events = array_copy(look, found->events.memory, found->event_slots, sizeof(struct event));
+	copies.events = array_copy(look, found->events.memory, found->event_mask + 1,
+	                           sizeof(struct event));
 	copies.blocks = array_copy(look, found->blocks.memory, found->entries,
 	                           sizeof(struct live_block));
 	copies.sites = array_copy(look, found->sites.memory, sites, sizeof(struct site));
@@ -365,7 +362,8 @@ static bool arrays_copy(const struct look *look, const struct journal *found)
 /* Takes over the journal that was found, if history was on and all of it is there. */
 static void journal_take(const struct look *look, const struct journal *found)
 {
-	if (found->event_slots == 0 || found->entries < FIRST_ENTRIES ||
+	if (found->event_slots == 0 || found->event_slots > found->event_mask + 1 ||
+	    !is_power_of_two(found->event_mask + 1) || found->entries < FIRST_ENTRIES ||
 	    !is_power_of_two(found->entries))
 		return;
 	if (!arrays_copy(look, found)) {
@@ -375,8 +373,8 @@ static void journal_take(const struct look *look, const struct journal *found)
 	labels_copy(look, copies.sites, found->site_count);
 	heap.journal = (struct journal){
 		.is_on = true, .calls = found->calls, .events = { .memory = copies.events },
-		.event_slots = found->event_slots, .next_event = found->next_event,
-		.has_wrapped = found->has_wrapped, .blocks = { .memory = copies.blocks },
+		.event_slots = found->event_slots, .event_mask = found->event_mask,
+		.event_total = found->event_total, .blocks = { .memory = copies.blocks },
 		.entries = found->entries, .buckets = { .memory = copies.buckets },
 		.bucket_shift = 32 - lowest_bit(found->entries),
 		.sites = { .memory = copies.sites }, .site_count = found->site_count };

@@ -83,7 +83,7 @@ static void dump_make(void)
 	mapping_put(&journal->blocks, journal->entries * sizeof(struct live_block));
 	mapping_put(&journal->buckets, journal->entries * sizeof(uint32_t));
 	mapping_put(&journal->sites, journal->site_count * sizeof(struct site));
-	mapping_put(&journal->events, journal->event_slots * sizeof(struct event));
+	mapping_put(&journal->events, (journal->event_mask + 1) * sizeof(struct event));
 	ElfW(Ehdr) header = {
 		.e_ident = { ELFMAG0, ELFMAG1, ELFMAG2, ELFMAG3, sizeof(void *) == 8 ? ELFCLASS64 : ELFCLASS32,
 		             __BYTE_ORDER == __LITTLE_ENDIAN ? ELFDATA2LSB : ELFDATA2MSB, EV_CURRENT },
