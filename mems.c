@@ -139,7 +139,7 @@
 #include <sys/single_threaded.h>
 #define HAS_SINGLE_THREADED
 #endif
-#if __has_include(<valgrind/memcheck.h>)
+#if __has_include(<valgrind/memcheck.h>) && !defined(NVALGRIND)
 #include <valgrind/memcheck.h>
 #define HAS_VALGRIND
 #endif
@@ -155,6 +155,18 @@
 #endif
 #ifdef HAS_ASAN
 #include <sanitizer/asan_interface.h>
+#endif
+
+/* Without a memory checker, what it would be told is nothing. */
+#ifndef HAS_VALGRIND
+#define RUNNING_ON_VALGRIND 0
+#define VALGRIND_MAKE_MEM_UNDEFINED(address, bytes) ((void)(address), (void)(bytes))
+#define VALGRIND_MAKE_MEM_NOACCESS(address, bytes) ((void)(address), (void)(bytes))
+#define VALGRIND_MAKE_MEM_DEFINED(address, bytes) ((void)(address), (void)(bytes))
+#endif
+#ifndef HAS_ASAN
+#define ASAN_UNPOISON_MEMORY_REGION(address, bytes) ((void)(address), (void)(bytes))
+#define ASAN_POISON_MEMORY_REGION(address, bytes) ((void)(address), (void)(bytes))
 #endif
 
 #ifdef __SSE2__
@@ -2131,27 +2143,19 @@ static size_t group_from(size_t group, int32_t least)
 	return index;
 }
 
-/* The first leaf in a group from this one on whose entry is at least size, which is not large. NONE
- * if there is none. */
-static NOINLINE size_t leaf_from_group(size_t group, unsigned size)
-{
-	while ((group = group_from(group, (int32_t)size)) != NONE) {
-		const unsigned entry = bytes_find(leaf_max() + group * GROUP_LEAVES, 0, size);
-		if (entry < GROUP_LEAVES)
-			return group * GROUP_LEAVES + entry;
-		group_refresh(group);
-	}
-	return NONE;
-}
-
 /* The first leaf from this one on whose entry is at least size, which is not large; NONE if there
  * is none. */
 static inline size_t leaf_from(size_t leaf, unsigned size)
 {
 	ASSERT(size < LARGE, "the entries of leaves do not tell large HOLEs apart");
-	const size_t first = round_down(leaf, GROUP_LEAVES);
-	const unsigned entry = bytes_find(leaf_max() + first, leaf % GROUP_LEAVES, size);
-	return entry < GROUP_LEAVES ? first + entry : leaf_from_group(leaf / GROUP_LEAVES + 1, size);
+	size_t group = leaf / GROUP_LEAVES;
+	unsigned entry = bytes_find(leaf_max() + group * GROUP_LEAVES, leaf % GROUP_LEAVES, size);
+	while (entry == GROUP_LEAVES && (group = group_from(group + 1, (int32_t)size)) != NONE) {
+		entry = bytes_find(leaf_max() + group * GROUP_LEAVES, 0, size);
+		if (entry == GROUP_LEAVES)
+			group_refresh(group);
+	}
+	return group == NONE ? NONE : group * GROUP_LEAVES + entry;
 }
 
 /* The first HOLE of at least size granules that starts in the leaf; its last one where none is. */
@@ -2246,35 +2250,23 @@ static void tree_rebuild(void)
 /* Whether there is such a checker, at run time. */
 static bool has_memory_checker(void)
 {
-	bool has_one = false;
-#ifdef HAS_VALGRIND
-	has_one = RUNNING_ON_VALGRIND != 0;
-#endif
 #ifdef HAS_ASAN
-	has_one = true;
+	return true;
 #endif
-	return has_one;
+	return RUNNING_ON_VALGRIND != 0;
 }
 
 static NOINLINE void memory_checker_tell(size_t granule, size_t size, bool is_allowed)
 {
 	char *address = heap.base + (granule << heap.shift);
 	const size_t bytes = size << heap.shift;
-#ifdef HAS_VALGRIND
-	if (is_allowed)
+	if (is_allowed) {
 		VALGRIND_MAKE_MEM_UNDEFINED(address, bytes);
-	else
-		VALGRIND_MAKE_MEM_NOACCESS(address, bytes);
-#endif
-#ifdef HAS_ASAN
-	if (is_allowed)
 		ASAN_UNPOISON_MEMORY_REGION(address, bytes);
-	else
+	} else {
+		VALGRIND_MAKE_MEM_NOACCESS(address, bytes);
 		ASAN_POISON_MEMORY_REGION(address, bytes);
-#endif
-	(void)address;
-	(void)bytes;
-	(void)is_allowed;
+	}
 }
 
 /* The program may use these granules from now on, and what is in them is not defined. */
@@ -2293,11 +2285,7 @@ static inline void mem_mark_noaccess(size_t granule, size_t size)
 /* What was cleared, or came from the OS, is zero, as the program was told. */
 static void mem_mark_defined(size_t granule, size_t size)
 {
-#ifdef HAS_VALGRIND
 	VALGRIND_MAKE_MEM_DEFINED(heap.base + (granule << heap.shift), size << heap.shift);
-#endif
-	(void)granule;
-	(void)size;
 }
 
 /* ---- Counters -------------------------------------------------------------------------------- */
@@ -4625,10 +4613,9 @@ static NOINLINE void no_heap_tell(int error, const void *v_ptr, const char *call
 	struct misuse_report report = { .error = error, .v_ptr = v_ptr };
 	va_list arguments;
 	va_start(arguments, call);
-	const int length = vsnprintf(report.message, sizeof(report.message), call, arguments);
+	vsnprintf(report.message, sizeof(report.message), call, arguments);
 	va_end(arguments);
-	snprintf(report.message + length, sizeof(report.message) - (size_t)length,
-	         ": there is no heap, mems_init is missing");
+	text_add(report.message, ": there is no heap, mems_init is missing");
 	report_tell(&report);
 }
 
