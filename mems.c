@@ -3868,18 +3868,17 @@ static struct mems_segment segment_describe(size_t granule, size_t node)
 	};
 }
 
-/* Calls visit for every segment of one node. */
-static int node_walk(size_t node, mems_visitor *visit, void *context)
+/* Calls visit for every segment, until a result is not 0: that is returned. */
+static int segments_walk(mems_visitor *visit, void *context)
 {
-	const size_t end = nodes()[node].first + nodes()[node].granules;
-	for (size_t granule = nodes()[node].first; granule < end;) {
+	int result = 0;
+	for (size_t granule = 0, node = 0; granule < heap.top && result == 0;) {
 		const struct mems_segment segment = segment_describe(granule, node);
-		const int result = visit(&segment, context);
-		if (result != 0)
-			return result;
+		result = visit(&segment, context);
 		granule += segment.size >> heap.shift;
+		node += segment.end == segment.node_end;
 	}
-	return 0;
+	return result;
 }
 
 /* Describes the segment that holds the byte at v_ptr; false if none does. */
@@ -6436,15 +6435,28 @@ int mems_write(void *v_ptr, const void *source, size_t size)
 
 static int segment_print(const struct mems_segment *segment, void *out)
 {
+	if (segment->start == segment->node_start)
+		fprintf(out, "MAIN[%" PRIuPTR ":%" PRIuPTR "] -> ", segment->node_start, segment->node_end);
 	fprintf(out, "%s[%" PRIuPTR ":%" PRIuPTR "] <-> ", type_name(segment->type), segment->start,
 	        segment->end);
+	if (segment->end == segment->node_end)
+		fputs("NULL\n", out);
 	return 0;
 }
 
-static int segment_count(const struct mems_segment *segment, void *count)
+struct counting {
+	FILE *out;
+	size_t length; /* segments of the node so far */
+};
+
+static int length_print(const struct mems_segment *segment, void *context)
 {
-	(void)segment;
-	++*(size_t *)count;
+	struct counting *counting = context;
+	counting->length++;
+	if (segment->end == segment->node_end) {
+		fprintf(counting->out, segment->node == 0 ? "%zu" : ", %zu", counting->length);
+		counting->length = 0;
+	}
 	return 0;
 }
 
@@ -6452,21 +6464,11 @@ void mems_fprint_stats(FILE *out)
 {
 	const int error = errno;
 	printer_enter(out);
-	for (size_t node = 0; node < heap.node_count; node++) {
-		const uintptr_t start = heap.start + (nodes()[node].first << heap.shift);
-		fprintf(out, "MAIN[%" PRIuPTR ":%" PRIuPTR "] -> ", start,
-		        start + (nodes()[node].granules << heap.shift) - 1);
-		node_walk(node, segment_print, out);
-		fputs("NULL\n", out);
-	}
+	segments_walk(segment_print, out);
 	fprintf(out, "Page used: %zu\nSpace unused: %zu\nMain Chain Length: %zu\n",
 	        page_of(heap.top), (heap.top - process_granules()) << heap.shift, heap.node_count);
 	fputs("Sub-chain Length array: [", out);
-	for (size_t node = 0; node < heap.node_count; node++) {
-		size_t length = 0;
-		node_walk(node, segment_count, &length);
-		fprintf(out, node == 0 ? "%zu" : ", %zu", length);
-	}
+	segments_walk(length_print, &(struct counting){ .out = out });
 	fputs("]\n", out);
 	printer_leave(out);
 	if (!ferror(out))
@@ -6552,16 +6554,9 @@ void mems_get_stats(struct mems_stats *stats)
 	stats->peak_process_bytes = peak_granules() << heap.shift;
 	stats->peak_mapped_bytes = stats->mapped_bytes;
 	stats->metadata_bytes = metadata_bytes();
-	for (size_t node = 0; node < heap.node_count; node++)
-		node_walk(node, segment_tally, stats);
+	segments_walk(segment_tally, stats);
 	lock_give();
 }
-
-/* A JSON text in the making. */
-struct json {
-	FILE *out;
-	const char *separator; /* what goes before the next segment */
-};
 
 static void label_print_json(const char *label, FILE *out)
 {
@@ -6588,32 +6583,23 @@ static void origin_print_json(size_t granule, FILE *out)
 		label_print_json(site_at(block->site)->label, out);
 }
 
-static int segment_print_json(const struct mems_segment *segment, void *context)
+static int segment_print_json(const struct mems_segment *segment, void *out)
 {
-	struct json *json = context;
-	fprintf(json->out, "%s{\"type\":\"%s\",\"start\":%" PRIuPTR ",\"end\":%" PRIuPTR
-	        ",\"size\":%zu", json->separator, type_name(segment->type), segment->start,
-	        segment->end, segment->size);
+	const bool is_first = segment->start == segment->node_start;
+	const size_t node_bytes = segment->node_end - segment->node_start + 1;
+	if (is_first)
+		fprintf(out, "%s{\"start\":%" PRIuPTR ",\"end\":%" PRIuPTR ",\"pages\":%zu,"
+		        "\"physical\":\"0x%" PRIxPTR "\",\"sub_chain\":[", segment->node == 0 ? "\n" : ",\n",
+		        segment->node_start, segment->node_end, page_of(node_bytes >> heap.shift),
+		        (uintptr_t)segment->physical);
+	fprintf(out, "%s{\"type\":\"%s\",\"start\":%" PRIuPTR ",\"end\":%" PRIuPTR ",\"size\":%zu",
+	        is_first ? "\n" : ",\n", type_name(segment->type), segment->start, segment->end,
+	        segment->size);
 	if (segment->remembered_bytes != 0)
-		fprintf(json->out, ",\"remembered_bytes\":%zu", segment->remembered_bytes);
-	origin_print_json((segment->start - heap.start) >> heap.shift, json->out);
-	fputs("}", json->out);
-	json->separator = ",\n";
+		fprintf(out, ",\"remembered_bytes\":%zu", segment->remembered_bytes);
+	origin_print_json((segment->start - heap.start) >> heap.shift, out);
+	fputs(segment->end == segment->node_end ? "}]}" : "}", out);
 	return 0;
-}
-
-static void node_print_json(size_t node, FILE *out)
-{
-	const struct main_node *main_node = &nodes()[node];
-	const uintptr_t start = heap.start + (main_node->first << heap.shift);
-	const size_t bytes = main_node->granules << heap.shift;
-	struct json json = { .out = out, .separator = "\n" };
-	fprintf(out, "%s{\"start\":%" PRIuPTR ",\"end\":%" PRIuPTR ",\"pages\":%zu,"
-	        "\"physical\":\"0x%" PRIxPTR "\",\"sub_chain\":[", node == 0 ? "\n" : ",\n", start,
-	        start + bytes - 1, page_of(main_node->granules),
-	        (uintptr_t)block_physical(main_node->first));
-	node_walk(node, segment_print_json, &json);
-	fputs("]}", out);
 }
 
 static void stats_print_json(const struct mems_stats *stats, FILE *out)
@@ -6639,8 +6625,7 @@ int mems_fprint_json(FILE *out)
 	        "\"policy\":\"%s\",\n\"main_chain\":[", SCHEMA, option_value(MEMS_PAGE_SIZE),
 	        option_value(MEMS_ALIGNMENT), option_value(MEMS_START_ADDRESS),
 	        policy_name(option_value(MEMS_POLICY)));
-	for (size_t node = 0; node < heap.node_count; node++)
-		node_print_json(node, out);
+	segments_walk(segment_print_json, out);
 	fputs("],\n", out);
 	stats_print_json(&stats, out);
 	fputs("}\n", out);
@@ -6654,12 +6639,10 @@ int mems_fprint_json(FILE *out)
 
 int mems_walk(mems_visitor *visit, void *context)
 {
-	int result = 0;
 	if (!heap.is_started)
 		return 0;
 	printer_enter(NULL);
-	for (size_t node = 0; node < heap.node_count && result == 0; node++)
-		result = node_walk(node, visit, context);
+	const int result = segments_walk(visit, context);
 	printer_leave(NULL);
 	return result;
 }
