@@ -5809,9 +5809,8 @@ static NOINLINE void *malloc_farther(size_t granules, size_t leaf)
 }
 
 /* With history on, and one thread: as mems_malloc, and noted, but not where the OS is to be asked. */
-static NOINLINE void *malloc_noted(size_t size, const void *caller)
+static NOINLINE void *malloc_noted(size_t size, size_t index, const void *caller)
 {
-	const size_t index = (size - 1) >> heap.shift;
 	const bool has_room = heap.noted_top != 0 && heap.journal.unused < heap.journal.entries;
 	const uint32_t site = LIKELY(has_room) && size != 0 ? site_find(caller) : 0;
 	size_t granule = NONE;
@@ -5836,11 +5835,10 @@ static NOINLINE void *malloc_purged(size_t granule, size_t size)
 }
 
 /* Quick fit: as mems_malloc, for more than 64 granules. */
-static NOINLINE void *malloc_large(size_t size, const void *caller)
+static NOINLINE void *malloc_large(size_t size, size_t index, const void *caller)
 {
-	const size_t index = (size - 1) >> heap.shift;
 	if (heap.fast_top == 0)
-		return malloc_noted(size, caller);
+		return malloc_noted(size, index, caller);
 	const size_t granule = heap.is_quick && index < DIRECT_BINS ? fast_bin_pop(index + 1, false) : NONE;
 	if (UNLIKELY(granule == NONE))
 		return malloc_beyond(size);
@@ -5850,11 +5848,10 @@ static NOINLINE void *malloc_large(size_t size, const void *caller)
 }
 
 /* First fit: from the leaf where the class of the size begins to look. */
-static NOINLINE void *malloc_first(size_t size, const void *caller)
+static NOINLINE void *malloc_first(size_t size, size_t index, const void *caller)
 {
-	const size_t index = (size - 1) >> heap.shift; /* of a size of 0 it is as large as can be */
 	if (UNLIKELY(index >= heap.fast_sizes))
-		return malloc_large(size, caller);
+		return malloc_large(size, index, caller);
 	const struct fit fit = small_fit(index + 1);
 	if (fit.holes == 0)
 		return malloc_farther(index + 1, fit.leaf);
@@ -5876,9 +5873,9 @@ void *mems_malloc(size_t size)
 {
 	if (UNLIKELY(!is_alone()))
 		return malloc_shared(size, CALLER);
-	const size_t index = (size - 1) >> heap.shift;
+	const size_t index = (size - 1) >> heap.shift; /* of a size of 0 it is as large as can be */
 	if (index >= heap.quick_bins)
-		return malloc_first(size, CALLER);
+		return malloc_first(size, index, CALLER);
 	const size_t granule = fast_bin_pop(index + 1, true);
 	if (UNLIKELY(granule == NONE))
 		return malloc_beyond(size);
@@ -6245,9 +6242,8 @@ static NOINLINE void free_beyond(size_t granule)
 }
 
 /* With history on, and one thread: as mems_free, and noted. */
-static NOINLINE void free_noted(void *v_ptr, const void *caller)
+static NOINLINE void free_noted(size_t granule, void *v_ptr, const void *caller)
 {
-	const size_t granule = granule_of(v_ptr);
 	if (UNLIKELY(granule >= heap.noted_top || heap.look_due < 0 || granule == heap.root)) {
 		free_general(v_ptr, caller);
 		return;
@@ -6267,11 +6263,10 @@ static NOINLINE void free_noted(void *v_ptr, const void *caller)
 }
 
 /* First fit: where the HOLE that comes to be lies within a leaf. */
-static NOINLINE void free_first(void *v_ptr, const void *caller)
+static NOINLINE void free_first(size_t granule, void *v_ptr, const void *caller)
 {
-	const size_t granule = granule_of(v_ptr);
 	if (UNLIKELY(granule >= heap.fast_top || heap.look_due < 0 || granule == heap.root)) {
-		free_noted(v_ptr, caller);
+		free_noted(granule, v_ptr, caller);
 		return;
 	}
 	const struct leaf_bits bits = leaf_read(leaf_of(granule));
@@ -6302,7 +6297,7 @@ void mems_free(void *v_ptr)
 		return;
 	}
 	if (granule >= heap.quick_top) {
-		free_first(v_ptr, CALLER);
+		free_first(granule, v_ptr, CALLER);
 		return;
 	}
 	const struct leaf_bits bits = leaf_read(leaf_of(granule));
