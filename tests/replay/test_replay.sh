@@ -448,7 +448,7 @@ standard input:7: options come before the first operation
 help_lists_the_lines()
 {
 	typed 'help\nhelp me\n' && sed '$d' "$work/out" >"$work/help" &&
-		$replay --help | sed -n '/^  a ID/,/^  # REMARK/p' | diff - "$work/help" &&
+		${RUN:-} "$replay" --help | sed -n '/^  a ID/,/^  # REMARK/p' | diff - "$work/help" &&
 		echo 'standard input:2: something is left over: the form is help' >"$work/expected" && said
 }
 
