@@ -1728,8 +1728,8 @@ static COLD void live_change_shared(size_t granule, size_t size, bool value)
 	if (last - first > 2)
 		live_middle_flip(first + 1, last);
 	if (value) {
-		atomic_fetch_or_explicit(live_at(last), high, memory_order_relaxed);
-		atomic_fetch_or_explicit(live_at(first + 1), middle, memory_order_relaxed);
+		atomic_fetch_or_explicit(live_at(last), high, memory_order_release);
+		atomic_fetch_or_explicit(live_at(first + 1), middle, memory_order_release);
 		atomic_fetch_or_explicit(live_at(first), low, memory_order_release);
 	} else {
 		live_clear(live_at(first), granule == heap.claimed ? low & ~bit_of(granule) : low);
@@ -3090,7 +3090,7 @@ static void flush_before_growth(void)
  * the OS closes the caches: then no thread is in one, all are empty, and the heap is as without them.
  * Who takes or frees a small block under the lock opens them again. A process with one thread opens
  * none, and so stays deterministic. tests/threads/test_protocol.c runs a model of this through all
- * interleavings.
+ * interleavings, tests/threads/orders.cpp another one under the memory model of C11.
  *   1. A thread uses its cache between own_enter and own_leave only, and waits for nobody there.
  *      own_enter sets busy, then sees whether the epoch is that of the thread; caches_close sets the
  *      epoch to 0, then waits until no cache is busy: one of them sees the other. The barrier for
@@ -3103,7 +3103,8 @@ static void flush_before_growth(void)
  *      acquires what was released with that bit, the last one to be set: a live block has its starts.
  *      Nobody changes a block that another thread has claimed, so its size can be read.
  *   4. A claim may come so late that the bit belongs to the middle of another block by then. That is
- *      no start, so it is set again. Who clears the bits of that block waits for it (live_clear).
+ *      no start, so it is set again: bits in the middle are released as well, lest the claim find a
+ *      start that is there no more. Who clears the bits of that block waits for it (live_clear).
  *   5. The caches are a table, so they go with the heap; a thread knows by the generation of the heap
  *      that its own is gone. It asks for one once: at its end its cache is emptied, and destructors
  *      that still run do without. In a child of fork, caches of threads that are not there have no
@@ -3299,7 +3300,7 @@ static ALWAYS_INLINE size_t own_take(size_t index)
 		const struct live_bits bits = live_bits_of(granule, index + 1);
 		atomic_word *live = live_at(leaf_of(granule));
 		if (bits.high != 0)
-			atomic_fetch_or_explicit(live + 1, bits.high, memory_order_relaxed);
+			atomic_fetch_or_explicit(live + 1, bits.high, memory_order_release);
 		atomic_fetch_or_explicit(live, bits.low, memory_order_release);
 	}
 	own_leave();

@@ -71,6 +71,7 @@ is_here()
 	python3) [ -x /usr/bin/python3 ] ;;
 	libpython3.*-testsuite) /usr/bin/python3 -c 'import test.test_json' 2>/dev/null ;;
 	redis-tools) command -v redis-benchmark >/dev/null ;;
+	relacy-dev) [ -e /usr/include/relacy/relacy.hpp ] ;;
 	librsvg2-bin) command -v rsvg-convert >/dev/null ;;
 	fonts-dejavu-core) [ -e /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf ] ;;
 	*) command -v "$1" >/dev/null ;;
