@@ -1559,47 +1559,6 @@ static inline atomic_word *summary(unsigned level)
 	return table_words(START_SUMMARY + level);
 }
 
-/* The next leaf after this one that has a start. There is one: that of top. A thread that asks
- * while others change the heap may find the way down cut off: then top is the answer too. */
-static inline size_t leaf_next(size_t leaf)
-{
-	size_t index = leaf + 1;
-	unsigned level = 0;
-	uint64_t word;
-	while ((word = word_load(&summary(level)[index / 64]) >> (index % 64)) == 0) {
-		if (++level == SUMMARY_LEVELS)
-			return leaf_of(top_load());
-		index = index / 64 + 1;
-	}
-	for (index += lowest_bit(word); level > 0; index = index * 64 + lowest_bit(word)) {
-		word = word_load(&summary(--level)[index]);
-		if (word == 0)
-			return leaf_of(top_load());
-	}
-	return index;
-}
-
-/* The last leaf before this one that has a start. There is one: the first, which is the answer too
- * where the way down is cut off. */
-static inline size_t leaf_previous(size_t leaf)
-{
-	size_t index = leaf;
-	unsigned level = 0;
-	uint64_t word;
-	while ((word = word_load(&summary(level)[index / 64]) & (bit_of(index) - 1)) == 0) {
-		if (++level == SUMMARY_LEVELS)
-			return 0;
-		index /= 64;
-	}
-	for (index = round_down(index, 64) + highest_bit(word); level > 0;
-	     index = index * 64 + highest_bit(word)) {
-		word = word_load(&summary(--level)[index]);
-		if (word == 0)
-			return 0;
-	}
-	return index;
-}
-
 /* The leaf has its first start, or has lost its last one. */
 static NOINLINE void summary_update(size_t leaf, bool has_start)
 {
@@ -1613,22 +1572,15 @@ static NOINLINE void summary_update(size_t leaf, bool has_start)
 	}
 }
 
-static inline void start_add(size_t granule)
+/* A segment starts at granule, or does no more. */
+static ALWAYS_INLINE void start_mark(size_t granule, bool is_start)
 {
 	const size_t leaf = leaf_of(granule);
 	const uint64_t before = leaf_starts(leaf);
-	word_store(starts_at(leaf), before | bit_of(granule));
-	if (UNLIKELY(before == 0))
-		summary_update(leaf, true);
-}
-
-static inline void start_remove(size_t granule)
-{
-	const size_t leaf = leaf_of(granule);
-	const uint64_t after = leaf_starts(leaf) & ~bit_of(granule);
+	const uint64_t after = is_start ? before | bit_of(granule) : before & ~bit_of(granule);
 	word_store(starts_at(leaf), after);
-	if (UNLIKELY(after == 0))
-		summary_update(leaf, false);
+	if (UNLIKELY((is_start ? before : after) == 0))
+		summary_update(leaf, is_start);
 }
 
 /* Under quick fit: a coalesced HOLE starts at granule, or does no more. */
@@ -1860,19 +1812,24 @@ static ALWAYS_INLINE uint64_t starts_after(size_t granule, uint64_t starts)
 	return (starts >> (granule % 64) >> 1) | (next << (63 - granule % 64));
 }
 
-/* This granule and the 63 before: bit i is set where a segment starts at granule - 63 + i. */
-static inline uint64_t starts_up_to(size_t granule)
-{
-	const size_t leaf = leaf_of(granule);
-	const unsigned bit = granule % 64;
-	return (leaf_starts(leaf) << (63 - bit)) | (leaf_starts(leaf - 1) >> bit >> 1);
-}
-
-/* Where the first segment of a later leaf starts; never beyond top. */
+/* Where the first segment of a later leaf starts: up the levels of start_summary, and down again. There
+ * is one: top, which is the answer too where others change the heap meanwhile and cut the way down off. */
 static ALWAYS_INLINE size_t start_beyond_inline(size_t leaf)
 {
-	const size_t next = leaf_next(leaf);
-	return min_size(next * 64 + lowest_bit(leaf_starts(next) | bit_of(63)), top_load());
+	size_t index = leaf + 1;
+	unsigned level = 0;
+	uint64_t word;
+	while ((word = word_load(&summary(level)[index / 64]) >> (index % 64)) == 0) {
+		if (++level == SUMMARY_LEVELS)
+			return top_load();
+		index = index / 64 + 1;
+	}
+	for (index += lowest_bit(word); level > 0; index = index * 64 + lowest_bit(word)) {
+		word = word_load(&summary(--level)[index]);
+		if (word == 0)
+			return top_load();
+	}
+	return min_size(index * 64 + lowest_bit(leaf_starts(index) | bit_of(63)), top_load());
 }
 
 static NOINLINE size_t start_beyond(size_t leaf)
@@ -1880,11 +1837,25 @@ static NOINLINE size_t start_beyond(size_t leaf)
 	return start_beyond_inline(leaf);
 }
 
-/* Where the last segment of an earlier leaf starts. */
+/* Where the last segment of an earlier leaf starts. There is one, at 0, which is the answer too where
+ * the way down is cut off. */
 static NOINLINE size_t start_before(size_t leaf)
 {
-	const size_t previous = leaf_previous(leaf);
-	return previous * 64 + highest_bit(leaf_starts(previous) | 1);
+	size_t index = leaf;
+	unsigned level = 0;
+	uint64_t word;
+	while ((word = word_load(&summary(level)[index / 64]) & (bit_of(index) - 1)) == 0) {
+		if (++level == SUMMARY_LEVELS)
+			return 0;
+		index /= 64;
+	}
+	for (index = round_down(index, 64) + highest_bit(word); level > 0;
+	     index = index * 64 + highest_bit(word)) {
+		word = word_load(&summary(--level)[index]);
+		if (word == 0)
+			return 0;
+	}
+	return index * 64 + highest_bit(leaf_starts(index) | 1);
 }
 
 /* Where the segment after the one at granule starts; top for the last. */
@@ -1897,8 +1868,10 @@ static ALWAYS_INLINE size_t segment_next(size_t granule)
 /* Where the segment that holds granule starts. */
 static inline size_t segment_of(size_t granule)
 {
-	const uint64_t near = starts_up_to(granule);
-	return near != 0 ? granule - 63 + highest_bit(near) : start_before(leaf_of(granule));
+	const size_t leaf = leaf_of(granule);
+	const unsigned bit = granule % 64;
+	const uint64_t near = leaf_starts(leaf) << (63 - bit) | leaf_starts(leaf - 1) >> bit >> 1;
+	return near != 0 ? granule - 63 + highest_bit(near) : start_before(leaf);
 }
 
 /* Where the segment before the one at granule starts; granule is not 0. */
@@ -2422,9 +2395,9 @@ static void node_link(size_t granules)
 	ASSERT(granules != 0 && granules % page_granules() == 0, "a node is of whole pages");
 	const size_t first = heap.top;
 	node_add(first, granules);
-	start_add(first + granules);
+	start_mark(first + granules, true);
 	live_change(first + granules, 1, true); /* the segment at top is no HOLE */
-	start_add(first);
+	start_mark(first, true);
 	live_change(first, first != 0, false); /* it was top */
 	coalesced_mark(first, true, heap.is_quick);
 	atomic_store_explicit(&heap.top, first + granules, memory_order_release);
@@ -2687,7 +2660,7 @@ static ALWAYS_INLINE void hole_split_inline(struct hole hole, size_t taken, size
                                             enum purpose purpose, bool is_quick)
 {
 	ASSERT(live <= taken, "no more is live than is taken");
-	start_add(hole.start + taken);
+	start_mark(hole.start + taken, true);
 	policy_live_change(hole.start, live, true, is_quick);
 	hole_cut(hole, hole.start + taken, purpose, is_quick);
 }
@@ -2721,11 +2694,11 @@ static ALWAYS_INLINE void coalesce_inline(size_t granule, size_t next, bool is_q
 	const size_t end = joins_right ? segment_next(next) : next;
 	if (joins_right) {
 		coalesced_mark(next, false, is_quick);
-		start_remove(next);
+		start_mark(next, false);
 	}
 	coalesced_mark(granule, !joins_left, is_quick);
 	if (joins_left)
-		start_remove(granule);
+		start_mark(granule, false);
 	if (is_quick)
 		heap.coalesced_granules += next - granule;
 	mem_mark_noaccess(granule, next - granule);
@@ -3670,7 +3643,7 @@ static NOINLINE size_t block_take_run(struct hole hole, size_t size, enum purpos
 {
 	const size_t end = hole.start + size * run_length(size, hole.size);
 	for (size_t rest = hole.start + size; rest != end; rest += size)
-		start_add(rest);
+		start_mark(rest, true);
 	hole_split(hole, end - hole.start, size, purpose);
 	search_start_raise(size, leaf_of(end));
 	if (purpose == FOR_CALLOC && end != hole.start + size)
@@ -3741,7 +3714,7 @@ static void block_shrink(size_t granule, size_t next, size_t size)
 	ASSERT(size != 0 && size < next - granule, "a block that shrinks does not grow");
 	live_resize(granule, next - granule, size);
 	count_freed(next - granule - size);
-	start_add(granule + size);
+	start_mark(granule + size, true);
 	coalesce(granule + size, next);
 }
 
@@ -3754,7 +3727,7 @@ static bool block_grow(size_t granule, size_t next, size_t size)
 	const size_t more = size - (next - granule);
 	if (hole.size < more)
 		return false;
-	start_remove(next);
+	start_mark(next, false);
 	hole_split(hole, more, 0, FOR_MALLOC);
 	count_taken(more);
 	live_resize(granule, next - granule, size);
@@ -3788,8 +3761,8 @@ static size_t block_take_aligned(size_t size, size_t alignment)
 		if (block + size <= hole.start + hole.size)
 			break;
 	}
-	start_add(block + size);
-	start_add(block);
+	start_mark(block + size, true);
+	start_mark(block, true);
 	live_change(block, size, true); /* before any entry is made exact */
 	hole_cut(hole, block + size, FOR_MALLOC, heap.is_quick);
 	if (block != hole.start)
@@ -5618,7 +5591,7 @@ static int heap_build(const struct image *image)
 	heap.top = pages << heap.page_log2;
 	if (pages != 0) {
 		build_end(&build, heap.top);
-		start_add(heap.top);
+		start_mark(heap.top, true);
 		live_change(heap.top, 1, true);
 	}
 	heap.recent_peak = heap.top - build.holes;
@@ -6385,8 +6358,7 @@ static ALWAYS_INLINE char *range_physical(const void *v_ptr, size_t size)
 
 void *mems_get(const void *v_ptr)
 {
-	const size_t offset = (uintptr_t)v_ptr - heap.start;
-	return LIKELY(is_offset_live(offset)) ? heap.base + offset : no_address();
+	return range_physical(v_ptr, 1);
 }
 
 void *mems_get_range(const void *v_ptr, size_t size)
