@@ -1044,6 +1044,26 @@ static bool os_unmap(void *address, size_t bytes)
 	return is_done;
 }
 
+/* Makes a mapping at least so large; false where the OS refuses it. */
+static bool mapping_fit(struct mapping *mapping, size_t bytes)
+{
+	bytes = round_up(bytes, os_page_bytes());
+	if (bytes <= mapping->bytes)
+		return true;
+	char *memory = mapping->bytes == 0 ? os_mmap(NULL, bytes, PROT_READ | PROT_WRITE, 0)
+	                                   : os_remap(mapping->memory, mapping->bytes, bytes);
+	if (memory != NULL)
+		*mapping = (struct mapping){ memory, bytes };
+	return memory != NULL;
+}
+
+static void mapping_free(struct mapping *mapping)
+{
+	if (mapping->memory != NULL)
+		os_unmap(mapping->memory, mapping->bytes);
+	*mapping = (struct mapping){ 0 };
+}
+
 /* Address space without memory; NULL where there is none. */
 static char *os_reserve(size_t bytes)
 {
@@ -3901,26 +3921,6 @@ const void *mems_set_caller(const void *caller)
 	return before;
 }
 
-/* Makes a mapping at least so large; false where the OS refuses it. */
-static bool mapping_fit(struct mapping *mapping, size_t bytes)
-{
-	bytes = round_up(bytes, os_page_bytes());
-	if (bytes <= mapping->bytes)
-		return true;
-	char *memory = mapping->bytes == 0 ? os_mmap(NULL, bytes, PROT_READ | PROT_WRITE, 0)
-	                                   : os_remap(mapping->memory, mapping->bytes, bytes);
-	if (memory != NULL)
-		*mapping = (struct mapping){ memory, bytes };
-	return memory != NULL;
-}
-
-static void mapping_free(struct mapping *mapping)
-{
-	if (mapping->memory != NULL)
-		os_unmap(mapping->memory, mapping->bytes);
-	*mapping = (struct mapping){ 0 };
-}
-
 static inline struct live_block *entry_at(uint32_t index)
 {
 	return (struct live_block *)(void *)heap.journal.blocks.memory + index;
@@ -3966,12 +3966,6 @@ static inline void live_place(uint32_t index, size_t granule)
 	*bucket = index;
 }
 
-/* Whether an entry is in use: it is in the bucket of its granule. */
-static bool is_entry_used(uint32_t index)
-{
-	return *live_link(entry_at(index)->granule) == index;
-}
-
 /* An entry for a block that is taken: there is one. */
 static inline uint32_t live_add(size_t granule, uint32_t site, uint64_t call, size_t slack)
 {
@@ -3980,27 +3974,20 @@ static inline uint32_t live_add(size_t granule, uint32_t site, uint64_t call, si
 	struct live_block *block = entry_at(index);
 	journal->unused = index + 1 + block->next;
 	__builtin_prefetch(entry_at(journal->unused)); /* for the next call */
-	uint32_t *bucket = bucket_of(granule);
-	*block = (struct live_block){
-		.next = *bucket, .granule = (uint32_t)granule, .site = site,
-		.slack = slack & 63, .call = call & MAX_CALL };
-	*bucket = index;
+	block->site = site;
+	block->slack = slack & 63;
+	block->call = call & MAX_CALL;
+	live_place(index, granule);
 	return index;
 }
 
-/* Takes a block out of its bucket. */
-static inline uint32_t live_remove(size_t granule)
+/* Takes the entry of a block out of its bucket. */
+static inline uint32_t live_unlink(size_t granule)
 {
 	uint32_t *link = live_link(granule);
 	const uint32_t index = *link;
 	*link = entry_at(index)->next;
 	return index;
-}
-
-static inline void live_forget(uint32_t index)
-{
-	entry_at(index)->next = heap.journal.unused - index - 1;
-	heap.journal.unused = index;
 }
 
 /* Doubles the table, all of which is in use, and the buckets. */
@@ -4201,11 +4188,13 @@ static ALWAYS_INLINE uint32_t take_note(size_t granule, size_t granules, size_t 
 	return live_add(granule, site, heap.journal.calls, slack);
 }
 
-/* Notes a call that frees a block. Returns its entry, for live_forget. */
+/* Notes a call that frees a block. Returns its entry, which is unused now. */
 static ALWAYS_INLINE uint32_t free_note(size_t granule, size_t granules, uint32_t site)
 {
-	const uint32_t index = live_remove(granule);
+	const uint32_t index = live_unlink(granule);
 	event_add(MEMS_FREED, granule, granules, entry_at(index)->slack, site);
+	entry_at(index)->next = heap.journal.unused - index - 1;
+	heap.journal.unused = index;
 	return index;
 }
 
@@ -4214,7 +4203,7 @@ static uint32_t resize_note(const struct call *call, uint32_t site)
 {
 	const size_t granules = granules_of(call->size);
 	const size_t slack = (granules << heap.shift) - call->size;
-	const uint32_t index = live_remove(call->from);
+	const uint32_t index = live_unlink(call->from);
 	struct event *event = event_add(MEMS_RESIZED, call->to, granules, slack, site);
 	event->before = (uint32_t)call->from;
 	event->before_granules = (uint32_t)call->granules;
@@ -4225,23 +4214,21 @@ static uint32_t resize_note(const struct call *call, uint32_t site)
 
 static NOINLINE void journal_write(const struct call *call)
 {
-	const bool is_free = call->kind == 'f';
-	const bool is_new = call->granules == 0;
+	struct journal *journal = &heap.journal;
+	const size_t granules = granules_of(call->size);
 	uint32_t index = 0;
 	if (call->kind == 'g')
-		heap.journal.calls++;
-	else if (is_free)
+		journal->calls++;
+	else if (call->kind == 'f')
 		index = free_note(call->from, call->granules, site_of(call->caller));
 	else if (call->kind == 'r')
 		index = resize_note(call, site_of(call->caller));
 	else
-		index = take_note(call->to, granules_of(call->size), call->size, site_of(call->caller));
-	if (heap.journal.record != NULL && index != 0 && is_new)
-		entry_at(index)->id = heap.journal.next_id++;
-	if (heap.journal.record != NULL)
-		record_call(call, index != 0 ? entry_at(index)->id : 0);
-	if (is_free)
-		live_forget(index);
+		index = take_note(call->to, granules, call->size, site_of(call->caller));
+	if (index != 0 && call->granules == 0)
+		entry_at(index)->id = journal->next_id++;
+	if (journal->record != NULL)
+		record_call(call, entry_at(index)->id);
 }
 
 /* Every call that changes the heap comes here; after it, but mems_free before. */
@@ -4266,12 +4253,6 @@ static NOINLINE bool journal_grow(void)
 static inline bool journal_has_room(void)
 {
 	return heap.journal.unused < heap.journal.entries || journal_grow();
-}
-
-static void journal_begin(void)
-{
-	heap.journal.event_slots = option_value(MEMS_HISTORY);
-	heap.journal.is_on = heap.journal.event_slots != 0;
 }
 
 /* The blocks of an image: no call took them. False where there is no memory. */
@@ -4309,14 +4290,9 @@ static void record_stop(void)
 	fast_top_update();
 }
 
-/* Ends the recording, and begins one on out unless that is NULL. Returns 0 or an error number. */
-static int record_change(FILE *out)
+/* Begins a recording. Returns 0 or an error number. */
+static int record_begin(FILE *out)
 {
-	if (library.visitors != 0 || library.os_requests != 0 || (out != NULL && heap.top != 0))
-		return EBUSY;
-	record_stop();
-	if (out == NULL)
-		return 0;
 	if (heap.limit == 0 || !journal_has_room()) {
 		record_stop();
 		return ENOMEM;
@@ -4331,12 +4307,16 @@ static int record_change(FILE *out)
 
 int mems_record(FILE *out)
 {
-	int error = EINVAL;
-	if (out == NULL || heap.is_started) {
-		lock_take();
-		error = record_change(out);
-		lock_give();
-	}
+	int error = out == NULL || heap.is_started ? 0 : EINVAL;
+	lock_take();
+	if (error == 0 && (library.visitors != 0 || library.os_requests != 0 ||
+	                   (out != NULL && heap.top != 0)))
+		error = EBUSY;
+	if (error == 0)
+		record_stop();
+	if (error == 0 && out != NULL)
+		error = record_begin(out);
+	lock_give();
 	if (error != 0)
 		errno = error;
 	return error != 0 ? -1 : 0;
@@ -4396,15 +4376,15 @@ static void sites_count(void)
 		site->blocks = site->bytes = 0;
 		site->first_call = UINT64_MAX;
 	}
-	for (uint32_t i = 1; i < heap.journal.entries; i++) {
-		const struct live_block *block = entry_at(i);
-		if (!is_entry_used(i))
-			continue;
-		struct site *site = site_at(block->site);
-		site->first_call = min_u64(site->first_call, block->call);
-		site->blocks++;
-		site->bytes += (segment_size(block->granule) << heap.shift) - block->slack;
-	}
+	const uint32_t *buckets = (uint32_t *)(void *)heap.journal.buckets.memory;
+	for (uint32_t bucket = 0; bucket < heap.journal.entries; bucket++)
+		for (uint32_t i = buckets[bucket]; i != 0; i = entry_at(i)->next) {
+			const struct live_block *block = entry_at(i);
+			struct site *site = site_at(block->site);
+			site->first_call = min_u64(site->first_call, block->call);
+			site->blocks++;
+			site->bytes += (segment_size(block->granule) << heap.shift) - block->slack;
+		}
 }
 
 /* Whether a site is printed before another. */
@@ -5128,7 +5108,8 @@ static void heap_open(void)
 	heap.sign = (struct sign){ SIGN_MAGIC, sign_layout(), &heap };
 	heap.is_started = true;
 	library.generation += 2;
-	journal_begin();
+	heap.journal.event_slots = option_value(MEMS_HISTORY);
+	heap.journal.is_on = heap.journal.event_slots != 0;
 	fast_top_update();
 	lock_give();
 }
@@ -6230,7 +6211,7 @@ static NOINLINE void free_noted(size_t granule, void *v_ptr, const void *caller)
 	}
 	const uint64_t near = starts_after(granule, bits.starts);
 	const size_t size = LIKELY(near != 0) ? lowest_bit(near) + 1 : segment_size(granule);
-	live_forget(free_note(granule, size, site));
+	free_note(granule, size, site);
 	if (UNLIKELY(heap.noted_bins == 0 || near == 0) ||
 	    !fast_bin_push(granule, size, bits.live, true))
 		free_beyond(granule);
