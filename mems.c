@@ -5316,35 +5316,41 @@ static void chains_write(struct image *image)
 static size_t stretch_end(size_t granule, size_t stop)
 {
 	const bool is_process = is_live(granule);
-	do
-		granule = segment_next(granule);
-	while (granule < stop && !is_hole(granule) == is_process);
-	return min_size(granule, stop);
+	const size_t end = leaf_of(stop - 1) + 1;
+	uint64_t later = UINT64_MAX << (granule % 64) << 1; /* in the first leaf */
+	for (size_t leaf = leaf_of(granule); leaf < end; leaf = leaf_with_start(leaf + 1, end)) {
+		const struct leaf_bits bits = leaf_read(leaf);
+		const uint64_t others = bits.starts & (is_process ? ~bits.live : bits.live) & later;
+		if (others != 0)
+			return min_size(leaf * 64 + lowest_bit(others), stop);
+		later = UINT64_MAX;
+	}
+	return stop;
 }
 
-/* The first page from this one on in which a PROCESS lies; that of top if there is none. */
-static size_t page_with_process(size_t page)
+/* Notes the pages in which a PROCESS lies. */
+static void stored_note(struct image *image)
 {
-	const size_t granule = page << heap.page_log2;
-	return granule >= heap.top || is_live(granule) ? page : page_of(stretch_end(granule, heap.top));
+	for (size_t from = 0, to; from < heap.top; from = to) {
+		to = stretch_end(from, heap.top);
+		if (is_live(from))
+			bits_set(image->stored, page_of(from), page_of(to - 1) + 1, true);
+	}
 }
 
-/* The next pages from this one on in each of which a PROCESS lies: a piece. */
-static struct range piece_from(size_t page)
+/* The first stored pages from this one on, at most so many. */
+static struct range stored_run(const struct image *image, size_t page, size_t most)
 {
-	const size_t most = max_size(page_of(IMAGE_BYTES >> heap.shift), 1);
-	struct range piece = { page_with_process(page), page_with_process(page) };
-	while (piece.to - piece.from < most && piece.to < page_of(heap.top) &&
-	       page_with_process(piece.to) == piece.to)
-		piece.to++;
-	return piece;
+	const size_t from = bits_find(image->stored, page, (size_t)image->header.pages, true);
+	const size_t end = min_size(from + most, (size_t)image->header.pages);
+	return (struct range){ from, bits_find(image->stored, from, end, false) };
 }
 
-/* What is in the PROCESS segments of a piece, and else zero: copied only where there are HOLEs. */
-static char *piece_contents(struct range piece, char *buffer)
+/* What is in the PROCESS segments of these pages, and else zero: copied only where there are HOLEs. */
+static char *pages_contents(struct range pages, char *buffer)
 {
-	const size_t first = piece.from << heap.page_log2;
-	const size_t stop = piece.to << heap.page_log2;
+	const size_t first = pages.from << heap.page_log2;
+	const size_t stop = pages.to << heap.page_log2;
 	for (size_t next, granule = first; granule < stop; granule = next) {
 		char *part = buffer + ((granule - first) << heap.shift);
 		next = stretch_end(granule, stop);
@@ -5358,25 +5364,26 @@ static char *piece_contents(struct range piece, char *buffer)
 	return buffer;
 }
 
-/* Writes the contents, and notes them. Returns 0 or an error number. */
-static int contents_write(struct image *image, char *buffer)
+/* Writes the contents, without stretches of zeros. Returns 0 or an error number. */
+static int contents_write(struct image *image, char *buffer, size_t most)
 {
 	struct image_header *header = &image->header;
 	uint64_t offset = contents_offset(header);
-	struct range piece = piece_from(0);
 	int error = 0;
-	for (; error == 0 && piece.from < piece.to; piece = piece_from(piece.to)) {
-		const size_t bytes = (piece.to - piece.from) << heap.page_log2 << heap.shift;
-		char *contents = piece_contents(piece, buffer);
+	struct range run = stored_run(image, 0, most);
+	for (; error == 0 && run.from < run.to; run = stored_run(image, run.to, most)) {
+		const size_t bytes = (run.to - run.from) << heap.page_log2 << heap.shift;
+		char *contents = pages_contents(run, buffer);
 		const struct checksum sum = checksum_add(header->contents_sum, contents, bytes);
-		if (sum.sum == header->contents_sum.sum)
-			continue; /* all is zero: so few words of 32 bits do not add up to 2^64 */
-		bits_set(image->stored, piece.from, piece.to, true);
+		if (sum.sum == header->contents_sum.sum) {
+			bits_set(image->stored, run.from, run.to, false); /* no sum of so few words is 2^64 */
+			continue;
+		}
 		header->contents_sum = sum;
-		header->stored_pages += piece.to - piece.from;
 		error = os_transfer(image->file, contents, bytes, offset, true);
 		offset += bytes;
 	}
+	header->stored_pages = bits_count(image->stored, 0, (size_t)header->pages);
 	return error;
 }
 
@@ -5384,7 +5391,7 @@ static int contents_write(struct image *image, char *buffer)
 static int image_write(struct image *image)
 {
 	struct image_header *header = &image->header;
-	const size_t page_bytes = page_granules() << heap.shift;
+	const size_t pages = max_size(page_of(IMAGE_BYTES >> heap.shift), 1); /* that the buffer holds */
 	header->magic = IMAGE_MAGIC;
 	header->kind = image_kind();
 	for (unsigned option = 0; option <= MEMS_LIMIT; option++)
@@ -5393,12 +5400,13 @@ static int image_write(struct image *image)
 	header->pages = page_of(heap.top);
 	header->chain_words = 4 * leaves_with_starts(); /* at most */
 	const size_t buffer_at = (size_t)contents_offset(header);
-	if (!image_fit(image, buffer_at + max_size(IMAGE_BYTES, page_bytes)))
+	if (!image_fit(image, buffer_at + (pages << heap.page_log2 << heap.shift)))
 		return ENOMEM;
 	if (heap.top != 0)
 		memcpy(image->borders, table_bits(BORDERS), map_words(header) * sizeof(uint64_t));
 	chains_write(image);
-	int error = contents_write(image, image->memory.memory + buffer_at);
+	stored_note(image);
+	int error = contents_write(image, image->memory.memory + buffer_at, pages);
 	const size_t bytes = (size_t)contents_offset(header) - HEADER_BYTES;
 	header->tables_sum = checksum_add(header->tables_sum, image->borders, bytes);
 	if (error == 0)
@@ -5583,14 +5591,6 @@ static int heap_build(const struct image *image)
 	       bits_count(image->stored, 0, pages) == header->stored_pages ? 0 : EBADMSG;
 }
 
-/* The first stored pages from this one on, at most so many. */
-static struct range stored_run(const struct image *image, size_t page, size_t most)
-{
-	const size_t from = bits_find(image->stored, page, (size_t)image->header.pages, true);
-	const size_t end = min_size(from + most, (size_t)image->header.pages);
-	return (struct range){ from, bits_find(image->stored, from, end, false) };
-}
-
 /* Whether the contents can be mapped with few requests. */
 static bool has_few_runs(const struct image *image)
 {
@@ -5629,10 +5629,9 @@ static int contents_load(const struct image *image, bool is_mapped)
 	return error;
 }
 
-/* The heap has its contents. */
-static void heap_complete(void)
+/* Tells a memory checker which granules the program may not use. */
+static void holes_mark(void)
 {
-	heap.kept_pages = 0;
 	for (size_t from = 0, to; heap.is_watched && from < heap.top; from = to) {
 		to = stretch_end(from, heap.top);
 		if (!is_live(from))
@@ -5663,9 +5662,8 @@ static int image_start(const struct image *image, bool is_mapped)
 		error = ENOMEM;
 	if (error == 0)
 		error = contents_load(image, is_mapped && has_few_runs(image));
-	if (error == 0)
-		heap_complete();
 	if (error == 0) {
+		holes_mark();
 		heap_open();
 		error = journal_adopt() ? 0 : ENOMEM;
 	}
