@@ -53,7 +53,7 @@
  * tree[0] has the largest HOLE of each group, exact up to 2^31, and each further level the maxima
  * of 16 entries. Maxima grow eagerly. A HOLE that shrinks leaves the entries of its leaf and its
  * group as they are: the group is *stale* from then on, until another one takes its slot and its
- * entries are made exact. There are 64 slots, so a search looks at a bounded number of leaves in
+ * entries are made exact. There are 256 slots, so a search looks at a bounded number of leaves in
  * vain, and taking block after block from one HOLE costs no counting and no climb.
  *
  * Invariants; mems_check verifies each of them and names it
@@ -237,7 +237,7 @@ enum {
 	LARGE = 255,            /* a HOLE of this size or more is large, and leaf_max says so */
 	CLASSES = 16,           /* of sizes, see class_min */
 	CLASSED_SIZES = 257,    /* the last class begins before this size */
-	STALE_GROUPS = 64,      /* groups whose entries may be too large at one time */
+	STALE_GROUPS = 256,     /* groups whose entries may be too large at one time */
 	SMALL_SIZES = 32,       /* blocks of up to so many granules take the fast path of first fit */
 	REGION_LEAVES = 1 << (REGION_LOG2 - LEAF_LOG2),
 	MOST_LIVE_LEAVES = 2 * REGION_LEAVES, /* of one PROCESS, that have bits in live_leaves */
@@ -388,7 +388,7 @@ struct hole {
 /* A group whose entries may be too large, and which of its leaves' may be. */
 struct stale_group {
 	size_t group;
-	uint64_t leaves; /* bit i: the i-th leaf of the group */
+	uint64_t leaves; /* bit i: the i-th leaf of the group; 0: it is not stale, nor is another */
 };
 
 /* Memory that grows, to another place if need be. */
@@ -528,7 +528,7 @@ static struct heap {
 
 	_Alignas(CACHE_LINE)
 	i32x4 search_start[CLASSES / 4]; /* leaves; none is less than the one before */
-	struct stale_group stale[STALE_GROUPS]; /* group g is in stale[g % STALE_GROUPS] or in none */
+	struct stale_group stale[STALE_GROUPS]; /* a stale group g is in stale[g % STALE_GROUPS] */
 	size_t recent_peak;          /* the most granules in PROCESS segments since peak_since */
 	size_t room_granules;        /* so many fewer are now */
 	ptrdiff_t look_due;          /* granules that may be freed until purge_look is called */
@@ -2017,7 +2017,8 @@ static NOINLINE void stale_replace(struct stale_group *slot, size_t group)
 {
 	for (uint64_t leaves = slot->leaves; leaves != 0; leaves &= leaves - 1)
 		leaf_refresh(slot->group * GROUP_LEAVES + lowest_bit(leaves));
-	group_refresh(slot->group);
+	if (slot->leaves != 0)
+		group_refresh(slot->group);
 	*slot = (struct stale_group){ .group = group };
 }
 
@@ -2090,8 +2091,11 @@ static inline size_t search_start_of(unsigned class)
 static inline void search_start_raise(size_t size, size_t leaf)
 {
 	const int32_t start = (int32_t)leaf;
-	const i32x4_unaligned *mask = class_mask(classes_up_to(size - 1));
+	const unsigned first = classes_up_to(size - 1);
+	const i32x4_unaligned *mask = class_mask(first);
 	UNROLL for (unsigned i = 0; i < CLASSES / 4; i++) {
+		if (i + 1 < CLASSES / 4 && first >= CLASSES - 4)
+			continue; /* all of these classes are of smaller sizes */
 		const i32x4 old = heap.search_start[i];
 		const i32x4 raised = (old < start) & mask[i];
 		heap.search_start[i] = (old & ~raised) | (start & raised);
@@ -2342,10 +2346,10 @@ static size_t page_of(size_t granule)
 	return granule >> heap.page_log2;
 }
 
-/* Whether a main node starts at granule. */
+/* Whether a main node starts at granule. Pages are of whole leaves. */
 static inline bool is_border(size_t granule)
 {
-	if ((granule & (page_granules() - 1)) != 0)
+	if (LIKELY(granule % 64 != 0) || (granule & (page_granules() - 1)) != 0)
 		return false;
 	return bit_is_set(table_bits(BORDERS), page_of(granule));
 }
@@ -4817,9 +4821,8 @@ static void check_tree(struct findings *findings)
 	}
 	for (size_t i = 0; i < STALE_GROUPS; i++) {
 		const struct stale_group *slot = &heap.stale[i];
-		const bool is_unused = slot->group == i && slot->leaves == 0;
-		check(findings, 11, slot->group % STALE_GROUPS == i, i);
-		check(findings, 11, is_unused || slot->group <= group_of(heap.top), i);
+		const bool is_here = slot->group % STALE_GROUPS == i && slot->group <= group_of(heap.top);
+		check(findings, 11, slot->leaves == 0 || is_here, i);
 	}
 	for (unsigned class = 0; class < CLASSES; class++)
 		check(findings, 12, search_start_of(class) >= search_start_of(class - (class != 0)) &&
@@ -4842,16 +4845,15 @@ static void check_entries(struct findings *findings, struct tally *tally, size_t
 	const size_t group = leaf / GROUP_LEAVES;
 	const unsigned entry = leaf_max()[leaf];
 	const unsigned exact = leaf_entry_of(tally->largest_in_leaf);
-	const bool is_group_stale = has_stale_slot(leaf);
-	const bool is_stale = is_group_stale && (stale_slot(leaf)->leaves & bit_of(leaf)) != 0;
-	check(findings, 10, entry == exact || (entry > exact && is_stale), leaf);
+	const uint64_t stale = has_stale_slot(leaf) ? stale_slot(leaf)->leaves : 0;
+	check(findings, 10, entry == exact || (entry > exact && (stale & bit_of(leaf)) != 0), leaf);
 	tally->largest_in_group = max_size(tally->largest_in_group, tally->largest_in_leaf);
 	tally->largest_in_leaf = 0;
 	if (leaf % GROUP_LEAVES != GROUP_LEAVES - 1 && leaf != leaf_of(heap.top))
 		return;
 	const int32_t largest = tree_entry_of(tally->largest_in_group);
 	const int32_t found = tree(0)[group];
-	check(findings, 11, found == largest || (found > largest && is_group_stale), group);
+	check(findings, 11, found == largest || (found > largest && stale != 0), group);
 	tally->largest_in_group = 0;
 }
 
@@ -5094,8 +5096,6 @@ static void heap_start(const size_t options[OPTIONS])
 	heap.root = NONE;
 	heap.claimed = NONE;
 	heap.look_due = (ptrdiff_t)(LOOK_BYTES >> heap.shift);
-	for (unsigned i = 0; i < STALE_GROUPS; i++)
-		heap.stale[i].group = i;
 	tables_describe();
 	reservation_take();
 	fork_handlers_install();

@@ -206,7 +206,7 @@ static void slot_take_away(size_t group)
 /* A group with a HOLE, and with an entry that has to be exact. */
 static size_t exact_group(void)
 {
-	for (size_t group = STALE_GROUPS; group < group_of(heap.top); group++) {
+	for (size_t group = 0; group < group_of(heap.top); group++) {
 		if (tree(0)[group] > 1 && (size_t)tree(0)[group] == group_largest(group)) {
 			slot_take_away(group);
 			return group;
@@ -544,12 +544,13 @@ static void stale_group_too_small(void)
 
 static void group_in_the_slot_of_another(void)
 {
-	heap.stale[3].group = 4;
+	heap.stale[3] = (struct stale_group){ .group = 4, .leaves = 1 };
 }
 
 static void group_beyond_top_in_a_slot(void)
 {
-	heap.stale[3].group = group_of(heap.top) / STALE_GROUPS * STALE_GROUPS + STALE_GROUPS + 3;
+	const size_t turn = group_of(heap.top) / STALE_GROUPS + 1;
+	heap.stale[3] = (struct stale_group){ .group = turn * STALE_GROUPS + 3, .leaves = 1 };
 }
 
 static void search_start_beyond_top(void)
