@@ -2209,6 +2209,15 @@ static inline struct hole hole_first(size_t size)
 	return UNLIKELY(size > heap.top) ? no_hole : hole_find(size, search_start_of(class_of(size)));
 }
 
+/* The first HOLE in which a block of so many granules fits at a multiple of alignment. */
+static struct hole hole_first_aligned(size_t size, size_t alignment)
+{
+	struct hole hole = hole_first(size);
+	while (hole.start != NONE && round_up(hole.start, alignment) + size > hole.start + hole.size)
+		hole = hole_after(size, hole.start);
+	return hole;
+}
+
 /* The first leaf from this one on that has a start; end if there is none before. */
 static inline size_t leaf_with_start(size_t leaf, size_t end)
 {
@@ -3067,16 +3076,6 @@ static bool is_flush_due(void)
 	return cached_granules() >= max_size(least, heap.top / FLUSH_DIVISOR);
 }
 
-/* Before a request to the OS. Where the heap has not grown since the last such flush, the next one
- * waits for twice as much: else all would be coalesced and taken again for ever. */
-static void flush_before_growth(void)
-{
-	if (heap.top == heap.flush_top && heap.flush_shift < MOST_FLUSH_SHIFT)
-		heap.flush_shift++;
-	heap.flush_top = heap.top;
-	bins_flush();
-}
-
 /* ---- Caches of threads: small blocks of quick fit without the lock --------------------------- */
 
 /*
@@ -3544,41 +3543,40 @@ static size_t pages_purge_all(void)
 
 static inline void journal_note(const struct call *call);
 
-/* Flushes the bins for want of memory. A call that fails is not recorded: so a replay knows the flush
- * by a line of its own, and it counts as none of those before a request to the OS. */
-static void flush_note(size_t flush_top, unsigned flush_shift)
-{
-	heap.flush_top = flush_top;
-	heap.flush_shift = flush_shift;
-	bins_flush();
-	journal_note(&(struct call){ .kind = 'g' });
-}
-
-/* Makes a HOLE where none is large enough: flushes the bins, or asks the OS. The lock is held. */
-static NOINLINE struct hole hole_obtain(size_t size, enum purpose purpose)
+/* Makes a HOLE in which a block fits at a multiple of alignment, where there is none: flushes the bins,
+ * or asks the OS. Where the heap has not grown since the last flush before a request to the OS, the next
+ * one waits for twice as much: else all would be coalesced and taken again for ever. A call that fails is
+ * not recorded: so a replay knows its flush by a line of its own, and it counts as none of those. The
+ * lock is held. */
+static NOINLINE struct hole hole_obtain(size_t size, size_t alignment, enum purpose purpose)
 {
 	ASSERT(library.lock != LOCK_FREE, "who asks the OS holds the lock");
 	const size_t top = heap.top;
-	const size_t flush_top = heap.flush_top;
-	const unsigned flush_shift = heap.flush_shift;
 	const bool is_due = is_flush_due();
+	struct hole hole = no_hole;
 	if (size > heap.limit)
 		return no_hole;
 	if (is_due) {
-		flush_before_growth();
-		const struct hole hole = hole_first(size);
-		if (hole.start != NONE)
-			return hole;
+		bins_flush();
+		hole = hole_first_aligned(size, alignment);
 	}
-	if (node_grow(size, purpose)) {
+	if (hole.start == NONE && node_grow(size, purpose)) {
 		purge_for_growth(heap.top - top);
-		return hole_at(top);
+		hole = hole_at(top);
 	}
+	if (hole.start != NONE && is_due) {
+		heap.flush_shift += top == heap.flush_top && heap.flush_shift < MOST_FLUSH_SHIFT;
+		heap.flush_top = top;
+	}
+	if (hole.start != NONE)
+		return hole;
 	caches_close();
 	if (!is_due && cached_granules() == 0)
 		return no_hole;
-	flush_note(flush_top, flush_shift);
-	return purpose == FOR_GROWTH ? no_hole : hole_first(size); /* see block_resize */
+	bins_flush();
+	journal_note(&(struct call){ .kind = 'g' });
+	return purpose == FOR_GROWTH ? no_hole /* see block_resize */
+	                             : hole_first_aligned(size, alignment);
 }
 
 /* Whether the last segment that starts in the leaf is a HOLE: it may go on in the next leaf. */
@@ -3708,7 +3706,7 @@ static NOINLINE size_t block_take_existing(size_t size, enum purpose purpose)
 static size_t block_take(size_t size, enum purpose purpose)
 {
 	const size_t granule = heap.top == 0 ? NONE : block_take_existing(size, purpose);
-	return granule != NONE ? granule : block_take_in(hole_obtain(size, purpose), size, purpose);
+	return granule != NONE ? granule : block_take_in(hole_obtain(size, 1, purpose), size, purpose);
 }
 
 /* Quick fit: makes a PROCESS of so many granules a HOLE, cached where it can be. */
@@ -3765,26 +3763,12 @@ static bool block_grow(size_t granule, size_t next, size_t size)
 static size_t block_take_aligned(size_t size, size_t alignment)
 {
 	ASSERT(is_power_of_two(alignment) && alignment <= page_granules(), "a page has multiples of it");
-	const size_t top = heap.top;
-	const size_t flush_top = heap.flush_top;
-	const unsigned flush_shift = heap.flush_shift;
-	const bool is_due = is_flush_due();
-	bool is_flushed = false; /* before a request to the OS that has not come yet */
-	struct hole hole = top == 0 ? no_hole : hole_first(size);
-	size_t block = NONE;
-	for (;; hole = hole_after(size, hole.start)) {
-		if (hole.start == NONE) {
-			hole = hole_obtain(size, FOR_MALLOC);
-			if (hole.start == NONE && is_flushed)
-				flush_note(flush_top, flush_shift);
-			if (hole.start == NONE)
-				return NONE;
-			is_flushed = is_due && heap.top == top;
-		}
-		block = round_up(hole.start, alignment);
-		if (block + size <= hole.start + hole.size)
-			break;
-	}
+	struct hole hole = heap.top == 0 ? no_hole : hole_first_aligned(size, alignment);
+	if (hole.start == NONE)
+		hole = hole_obtain(size, alignment, FOR_MALLOC);
+	if (hole.start == NONE)
+		return NONE;
+	const size_t block = round_up(hole.start, alignment);
 	start_mark(block + size, true);
 	start_mark(block, true);
 	live_change(block, size, true); /* before any entry is made exact */
