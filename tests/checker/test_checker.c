@@ -1734,6 +1734,26 @@ static void pages_of_one_leaf_are_noted(void **state)
 	}
 }
 
+/* A run of blocks that is taken behind cached blocks whose pages were given back leaves these pages
+ * alone. */
+static void pages_before_a_run_stay_as_they_are(void **state)
+{
+	(void)state;
+	enum { BLOCKS = 200, BLOCK_BYTES = 15 * PAGE, RUN_SIZE = 32 };
+	uintptr_t blocks[BLOCKS];
+	for (size_t i = 0; i < BLOCKS; i++)
+		blocks[i] = take(BLOCK_BYTES);
+	for (size_t i = 0; i < BLOCKS; i++)
+		give_back(blocks[i]);
+	struct hole hole = hole_first(RUN_SIZE);
+	for (; is_touched(hole.start - 1); hole = hole_first(RUN_SIZE))
+		take(hole.size * 8);
+	bins()->misses[RUN_SIZE - 1] = RUN_BLOCKS - 1;
+	assert_true(mems_calloc(1, RUN_SIZE * 8) == block_virtual(hole.start));
+	assert_true(bin_count(RUN_SIZE - 1) != 0 && !is_touched(hole.start - 1));
+	assert_sound();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -1753,6 +1773,7 @@ int main(void)
 		heap_test(every_page_in_memory_is_noted),
 		heap_test(pages_of_small_blocks_are_noted),
 		heap_test(pages_of_one_leaf_are_noted),
+		quick_fit_test(pages_before_a_run_stay_as_they_are),
 	};
 	return run_heap_tests("checker", tests);
 }
