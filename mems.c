@@ -81,7 +81,8 @@
  *   I15  the bins hold exactly the cached blocks, each in the bin of its size, and the caches of
  *        threads are closed; the flush before is not ahead of the heap
  *   I16  the tables fill the reservation after the heap, one after another, as large as the limit
- *        asks for, and writable as far as the heap needs
+ *        asks for, and writable as far as the heap needs; in a small heap the movable ones are
+ *        small, and lie before the others
  *   I17  live is set for all granules of PROCESS segments and for top, but for the leaves between
  *        the first and the last of a PROCESS where these are several: for them a bit in live_leaves
  *        is; where they are more than MOST_LIVE_LEAVES, for the whole regions among them a bit in
@@ -247,6 +248,7 @@ enum {
 	LOCK_MOST_PAUSES = 256, /* between two looks at it */
 	COMMIT_STEP = 64 << 10, /* bytes of a table that are made writable at once */
 	WHOLE_TABLE_BYTES = 9 << 20, /* a table that reserves no more is made writable as a whole */
+	SMALL_HEAP_BYTES = 4 << 20, /* for so much heap the movable tables share a few pages */
 
 	BUDGET_BYTES = (4 << 20) - (64 << 10), /* so much may be resident and not in use, or */
 	BUDGET_DIVISOR = 4,     /* this fraction of what is in use, whichever is more */
@@ -346,24 +348,26 @@ struct thread_cache {
 	} stacks[OWN_SIZES];        /* for blocks of one granule, of two, ... */
 };
 
-/* The arrays of the metadata, as they lie in memory: short ones first, so that those of a small heap
- * share pages, and pages of page tables. Each has one entry for every 2^granules_log2 granules of
- * heap; those of the bins and of threads have a size of their own. */
+/* The arrays of the metadata, as they lie in memory. Each has one entry for every 2^granules_log2
+ * granules of heap; those of the bins and of threads have a size of their own. So that a small heap
+ * touches few pages, those that are read under the lock alone are movable: they are small at first,
+ * and lie side by side. */
 enum table_name {
-	LIVE_REGIONS,   /* bit i: region i lies in the middle of a PROCESS */
-	TOUCHED,        /* bit i: OS page i may be in memory */
-	BORDERS,        /* bit i: page i is the first of a main node */
-	TREE,
-	START_SUMMARY = TREE + TREE_LEVELS,
+	START_SUMMARY,
 	BIN_TABLE = START_SUMMARY + SUMMARY_LEVELS, /* quick fit only */
 	CHUNKS,         /* likewise */
 	THREAD_CACHES,  /* likewise */
-	LIVE_LEAVES,    /* bit i: leaf i lies in the middle of a PROCESS */
-	LEAF_MAX,
-	NODES,
-	COALESCED,      /* quick fit only: bit i of a leaf's word: a coalesced HOLE starts there */
+	LIVE_REGIONS,   /* bit i: region i lies in the middle of a PROCESS */
+	LIVE_LEAVES,    /* bit i: leaf i does */
 	STARTS,
 	LIVE,
+	COALESCED,      /* quick fit only: bit i of a leaf's word: a coalesced HOLE starts there */
+	MOVABLE_TABLES,
+	TOUCHED = MOVABLE_TABLES, /* bit i: OS page i may be in memory */
+	BORDERS,        /* bit i: page i is the first of a main node */
+	TREE,
+	LEAF_MAX = TREE + TREE_LEVELS,
+	NODES,
 	TABLES
 };
 
@@ -536,6 +540,7 @@ static struct heap {
 	char *reservation;           /* NULL where there was no address space */
 	size_t reservation_bytes;
 	size_t limit;                /* granules that may be mapped */
+	size_t movable_granules;     /* the movable tables are for so many: those of a small heap, or limit */
 	size_t node_count;
 	size_t options[OPTIONS];     /* of mems_option or of an image; 0 for the default */
 	size_t file_pages;           /* the OS pages before this one may be mapped from an image */
@@ -1328,36 +1333,34 @@ static const char *policy_name(size_t policy)
 
 /* ---- Tables: the metadata, reserved whole and made writable as the heap grows ---------------- */
 
-static void table_describe(unsigned name, size_t entry_bytes, unsigned granules_log2)
+static void table_describe(struct table *table, size_t entry_bytes, unsigned granules_log2)
 {
-	heap.tables[name] = (struct table){
-		.entry_bytes = entry_bytes,
-		.granules_log2 = granules_log2,
-	};
+	*table = (struct table){ .entry_bytes = entry_bytes, .granules_log2 = granules_log2 };
 }
 
-static void tables_describe(void)
+/* What their entries are. */
+static void tables_describe(struct table tables[TABLES])
 {
-	table_describe(LIVE, sizeof(uint64_t), LEAF_LOG2);
-	table_describe(STARTS, sizeof(uint64_t), LEAF_LOG2);
-	table_describe(LEAF_MAX, sizeof(uint8_t), LEAF_LOG2);
-	table_describe(COALESCED, heap.is_quick ? sizeof(uint64_t) : 0, LEAF_LOG2);
-	table_describe(NODES, sizeof(struct main_node), heap.page_log2);
+	table_describe(&tables[LIVE], sizeof(uint64_t), LEAF_LOG2);
+	table_describe(&tables[STARTS], sizeof(uint64_t), LEAF_LOG2);
+	table_describe(&tables[LEAF_MAX], sizeof(uint8_t), LEAF_LOG2);
+	table_describe(&tables[COALESCED], heap.is_quick ? sizeof(uint64_t) : 0, LEAF_LOG2);
+	table_describe(&tables[NODES], sizeof(struct main_node), heap.page_log2);
 	for (unsigned level = 0; level < TREE_LEVELS; level++)
-		table_describe(TREE + level, sizeof(int32_t), GROUP_LOG2 + FANOUT_LOG2 * level);
+		table_describe(&tables[TREE + level], sizeof(int32_t), GROUP_LOG2 + FANOUT_LOG2 * level);
 	for (unsigned level = 0; level < SUMMARY_LEVELS; level++)
-		table_describe(START_SUMMARY + level, sizeof(uint64_t), GROUP_LOG2 + 6 * level);
-	table_describe(LIVE_LEAVES, sizeof(uint64_t), GROUP_LOG2);
-	table_describe(LIVE_REGIONS, sizeof(uint64_t), REGION_LOG2 + 6);
-	table_describe(BORDERS, sizeof(uint64_t), heap.page_log2 + 6);
-	table_describe(TOUCHED, sizeof(uint64_t), heap.os_page_log2 + 6);
-	table_describe(CHUNKS, 0, 0);
-	table_describe(BIN_TABLE, 0, 0);
-	table_describe(THREAD_CACHES, 0, 0);
+		table_describe(&tables[START_SUMMARY + level], sizeof(uint64_t), GROUP_LOG2 + 6 * level);
+	table_describe(&tables[LIVE_LEAVES], sizeof(uint64_t), GROUP_LOG2);
+	table_describe(&tables[LIVE_REGIONS], sizeof(uint64_t), REGION_LOG2 + 6);
+	table_describe(&tables[BORDERS], sizeof(uint64_t), heap.page_log2 + 6);
+	table_describe(&tables[TOUCHED], sizeof(uint64_t), heap.os_page_log2 + 6);
+	table_describe(&tables[CHUNKS], 0, 0);
+	table_describe(&tables[BIN_TABLE], 0, 0);
+	table_describe(&tables[THREAD_CACHES], 0, 0);
 	if (heap.is_quick) {
-		heap.tables[CHUNKS].reserved_bytes = MAX_CHUNKS * CHUNK_SLOTS * sizeof(uint32_t);
-		heap.tables[BIN_TABLE].reserved_bytes = round_up(sizeof(struct bins), CACHE_LINE);
-		heap.tables[THREAD_CACHES].reserved_bytes = MOST_CACHES * sizeof(struct thread_cache);
+		tables[CHUNKS].reserved_bytes = MAX_CHUNKS * CHUNK_SLOTS * sizeof(uint32_t);
+		tables[BIN_TABLE].reserved_bytes = round_up(sizeof(struct bins), CACHE_LINE);
+		tables[THREAD_CACHES].reserved_bytes = MOST_CACHES * sizeof(struct thread_cache);
 	}
 }
 
@@ -1385,22 +1388,57 @@ static size_t table_share(unsigned name, size_t granules)
 	return bytes < page ? bytes : round_up(bytes, page);
 }
 
-static size_t tables_share(size_t granules)
+/* So many granules the movable tables are for at first. */
+static size_t small_granules(size_t limit)
+{
+	return min_size((size_t)SMALL_HEAP_BYTES >> heap.shift, limit);
+}
+
+/* What these tables reserve together for a heap of so many granules: whole OS pages. */
+static size_t tables_bytes(unsigned first, unsigned end, size_t granules)
 {
 	size_t bytes = 0;
-	for (unsigned i = 0; i < TABLES; i++)
+	for (unsigned i = first; i < end; i++)
 		bytes += table_share(i, granules);
 	return round_up(bytes, os_page_bytes());
 }
 
-/* Lays the tables out from memory on, for a heap of so many granules. */
-static void tables_place(char *memory, size_t granules)
+static size_t small_tables_bytes(size_t limit)
 {
+	return tables_bytes(MOVABLE_TABLES, TABLES, small_granules(limit));
+}
+
+/* The share of all tables. */
+static size_t tables_share(size_t limit)
+{
+	const unsigned end = small_granules(limit) < limit ? TABLES : MOVABLE_TABLES;
+	return small_tables_bytes(limit) + tables_bytes(0, end, limit);
+}
+
+/* Lays the tables of a heap of up to limit granules out from memory on: room for small movable ones,
+ * then the others, then room for large ones. movable: so many granules those in use are for. */
+static void tables_place(struct table tables[TABLES], char *memory, size_t limit, size_t movable)
+{
+	char *small = memory;
+	memory += small_tables_bytes(limit);
 	for (unsigned i = 0; i < TABLES; i++) {
-		heap.tables[i].reserved_bytes = table_share(i, granules);
-		heap.tables[i].memory = memory;
-		memory += heap.tables[i].reserved_bytes;
+		const bool is_small = i >= MOVABLE_TABLES && movable == small_granules(limit);
+		char **const next = is_small ? &small : &memory;
+		tables[i].reserved_bytes = table_share(i, is_small ? movable : limit);
+		tables[i].memory = *next;
+		*next += tables[i].reserved_bytes;
 	}
+}
+
+static char *tables_memory(void)
+{
+	return heap.base + (heap.limit << heap.shift);
+}
+
+/* Whether the table is one of the small ones that lie before the others. */
+static bool is_small_table(unsigned name)
+{
+	return name >= MOVABLE_TABLES && heap.movable_granules == small_granules(heap.limit);
 }
 
 /* Makes what lies between these two addresses writable: whole OS pages. */
@@ -1430,28 +1468,67 @@ static bool table_is_small(const struct table *table)
 	return table->reserved_bytes <= WHOLE_TABLE_BYTES;
 }
 
-/* Makes the small tables, which lie side by side, and the beginning of the one that follows them
- * writable with one request, where it is granted. */
+static inline struct main_node *nodes(void)
+{
+	return (struct main_node *)(void *)heap.tables[NODES].memory;
+}
+
+/* Links the nodes of the main chain both ways: they lie side by side. */
+static void nodes_link(void)
+{
+	for (size_t i = 1; i < heap.node_count; i++) {
+		nodes()[i].previous = &nodes()[i - 1];
+		nodes()[i - 1].next = &nodes()[i];
+	}
+}
+
+/* Makes what lies side by side writable with one request, where it is granted: the movable tables,
+ * which are small, those after them that are small as well, and the beginning of the next one. */
 static void small_tables_commit(void)
 {
 	unsigned count = 0;
-	char *end = heap.tables[0].memory;
-	for (; count < TABLES && table_is_small(&heap.tables[count]); count++)
+	char *end = tables_memory() + small_tables_bytes(heap.limit);
+	for (; count < MOVABLE_TABLES && table_is_small(&heap.tables[count]); count++)
 		end += heap.tables[count].reserved_bytes;
-	const size_t more = count < TABLES ? COMMIT_STEP : 0;
-	if (!tables_commit_range(heap.tables[0].memory, end + more))
+	const size_t more = count < MOVABLE_TABLES ? COMMIT_STEP : 0;
+	if (!tables_commit_range(tables_memory(), end + more))
 		return;
-	for (unsigned i = 0; i < count; i++)
-		heap.tables[i].committed_bytes = heap.tables[i].reserved_bytes;
-	if (count < TABLES)
+	for (unsigned i = 0; i < TABLES; i++)
+		if (i < count || is_small_table(i))
+			heap.tables[i].committed_bytes = heap.tables[i].reserved_bytes;
+	if (more != 0)
 		heap.tables[count].committed_bytes = more;
+}
+
+/* Moves the movable tables, which are too small for so many granules, to where there is room for the
+ * largest heap. Where the OS refuses that, nothing has changed. Nobody reads them meanwhile: that takes
+ * the lock, or a cache of the thread, and the requests to the OS have closed these. */
+static bool tables_move(size_t granules)
+{
+	struct table tables[TABLES];
+	memcpy(tables, heap.tables, sizeof(tables));
+	tables_place(tables, tables_memory(), heap.limit, heap.limit);
+	for (unsigned i = MOVABLE_TABLES; i < TABLES; i++) {
+		tables[i].committed_bytes = 0;
+		if (!table_commit(&tables[i], table_bytes(&tables[i], granules)))
+			return false;
+	}
+	for (unsigned i = MOVABLE_TABLES; i < TABLES; i++) {
+		memcpy(tables[i].memory, heap.tables[i].memory, heap.tables[i].committed_bytes);
+		heap.tables[i] = tables[i];
+	}
+	heap.movable_granules = heap.limit;
+	nodes_link();
+	os_release(tables_memory(), small_tables_bytes(heap.limit));
+	return true;
 }
 
 /* Writes to each table that the first call uses: a page that is read first faults in twice. */
 static void tables_touch(void)
 {
 	for (unsigned i = 0; i < TABLES; i++)
-		if (heap.tables[i].committed_bytes != 0 && i != LIVE_LEAVES && i != THREAD_CACHES)
+		if (heap.tables[i].committed_bytes != 0 && i != LIVE_REGIONS && i != LIVE_LEAVES &&
+		    i != THREAD_CACHES)
 			*(volatile char *)heap.tables[i].memory = 0;
 }
 
@@ -1460,9 +1537,11 @@ static bool tables_commit(size_t granules)
 {
 	const bool is_first = heap.top == 0;
 	if (is_first) {
-		os_use_small_pages(heap.tables[0].memory, tables_share(heap.limit));
+		os_use_small_pages(tables_memory(), tables_share(heap.limit));
 		small_tables_commit();
 	}
+	if (granules > heap.movable_granules && !tables_move(granules))
+		return false;
 	for (unsigned i = 0; i < TABLES; i++) {
 		struct table *table = &heap.tables[i];
 		if (!is_table_of_bins(i) && !table_commit(table, table_bytes(table, granules)))
@@ -2339,11 +2418,6 @@ static size_t cached_granules(void)
 }
 
 /* ---- Main nodes: the main chain -------------------------------------------------------------- */
-
-static inline struct main_node *nodes(void)
-{
-	return (struct main_node *)(void *)heap.tables[NODES].memory;
-}
 
 static inline size_t page_granules(void)
 {
@@ -4624,8 +4698,8 @@ static bool check_extent(struct findings *findings)
 	return findings->count[1] == 0;
 }
 
-/* I16 for one table, which lies at next. */
-static void check_table(struct findings *findings, unsigned name, const char *next)
+/* I16 for one table, which lies at next and is for a heap of so many granules. */
+static void check_table(struct findings *findings, unsigned name, const char *next, size_t granules)
 {
 	const struct table *table = &heap.tables[name];
 	const size_t needed = !is_table_of_bins(name) ? table_bytes(table, heap.top)
@@ -4634,7 +4708,7 @@ static void check_table(struct findings *findings, unsigned name, const char *ne
 	                      : heap.chunk_count != 0 ? sizeof(struct bins) : 0;
 	check(findings, 16, table->memory == next, name);
 	check(findings, 16, is_table_of_bins(name) ||
-	      table->reserved_bytes == table_share(name, heap.limit), name);
+	      table->reserved_bytes == table_share(name, granules), name);
 	check(findings, 16, table->committed_bytes <= table->reserved_bytes, name);
 	check(findings, 16, heap.top == 0 || table->committed_bytes >= needed, name);
 }
@@ -4643,14 +4717,24 @@ static void check_table(struct findings *findings, unsigned name, const char *ne
 static bool check_tables(struct findings *findings)
 {
 	const size_t slack = option_value(MEMS_PAGE_SIZE) - os_page_bytes();
-	const char *next = heap.base + (heap.limit << heap.shift);
+	const bool is_moved = heap.movable_granules == heap.limit;
+	struct table described[TABLES];
+	tables_describe(described);
 	for (unsigned i = 0; i < TABLES; i++)
-		check(findings, 16, heap.tables[i].granules_log2 < 64, i);
+		check(findings, 16, heap.tables[i].entry_bytes == described[i].entry_bytes &&
+		      heap.tables[i].granules_log2 == described[i].granules_log2, i);
+	check(findings, 16, is_moved || heap.movable_granules == small_granules(heap.limit), 0);
+	check(findings, 16, heap.top <= heap.movable_granules, heap.movable_granules);
 	if (findings->count[16] != 0)
 		return false;
+	const char *small = tables_memory();
+	const char *next = small + small_tables_bytes(heap.limit);
 	for (unsigned i = 0; i < TABLES && findings->count[16] == 0; i++) {
-		check_table(findings, i, next);
-		next += findings->count[16] == 0 ? heap.tables[i].reserved_bytes : 0;
+		const bool is_small = is_small_table(i);
+		check_table(findings, i, is_small ? small : next, is_small ? heap.movable_granules : heap.limit);
+		const size_t bytes = findings->count[16] == 0 ? heap.tables[i].reserved_bytes : 0;
+		small += is_small ? bytes : 0;
+		next += is_small ? 0 : bytes;
 	}
 	const size_t bytes = (heap.limit << heap.shift) + slack + tables_share(heap.limit);
 	check(findings, 16, heap.reservation_bytes == bytes || heap.reservation_bytes == 2 * bytes, 0);
@@ -5019,7 +5103,8 @@ static bool reservation_try(size_t heap_bytes, size_t page_bytes)
 	heap.reservation_bytes = os_unmap(heap.reservation + bytes, bytes) ? bytes : 2 * bytes;
 	heap.base = (char *)round_up((uintptr_t)heap.reservation, page_bytes);
 	heap.limit = granules;
-	tables_place(heap.base + heap_bytes, granules);
+	heap.movable_granules = small_granules(granules);
+	tables_place(heap.tables, tables_memory(), granules, heap.movable_granules);
 	return true;
 }
 
@@ -5080,7 +5165,7 @@ static void heap_start(const size_t options[OPTIONS])
 	heap.root = NONE;
 	heap.claimed = NONE;
 	heap.look_due = (ptrdiff_t)(LOOK_BYTES >> heap.shift);
-	tables_describe();
+	tables_describe(heap.tables);
 	reservation_take();
 	fork_handlers_install();
 }
@@ -6446,28 +6531,34 @@ static size_t resident_bytes(char *address, size_t bytes)
 	return resident;
 }
 
-/* The pages in memory of what is writable of a table; where two tables share one, it counts for the
+/* The pages in memory of what is writable of the tables; a page that two tables share counts for the
  * first. */
-static size_t table_resident_bytes(const struct table *table)
+static size_t tables_resident_bytes(void)
 {
 	const uintptr_t page = os_page_bytes();
-	const uintptr_t memory = (uintptr_t)table->memory;
-	const uintptr_t from = table == &heap.tables[0] ? round_down(memory, page) : round_up(memory, page);
-	const uintptr_t to = round_up(memory + table->committed_bytes, page);
-	return table->committed_bytes == 0 || to <= from ? 0 : resident_bytes((char *)from, to - from);
+	uintptr_t counted[2] = { 0, 0 };
+	size_t bytes = 0;
+	for (unsigned i = 0; i < TABLES; i++) {
+		const uintptr_t memory = (uintptr_t)heap.tables[i].memory;
+		uintptr_t *const end = &counted[is_small_table(i)];
+		const uintptr_t from = max_size(round_down(memory, page), *end);
+		const uintptr_t to = round_up(memory + heap.tables[i].committed_bytes, page);
+		if (heap.tables[i].committed_bytes == 0 || to <= from)
+			continue;
+		bytes += resident_bytes((char *)from, to - from);
+		*end = to;
+	}
+	return bytes;
 }
 
 static size_t metadata_bytes(void)
 {
 	const struct journal *journal = &heap.journal;
-	size_t bytes = sizeof(heap) + sizeof(library) +
-	               resident_bytes(journal->blocks.memory, journal->blocks.bytes) +
-	               resident_bytes(journal->buckets.memory, journal->buckets.bytes) +
-	               resident_bytes(journal->sites.memory, journal->sites.bytes) +
-	               resident_bytes(journal->events.memory, journal->events.bytes);
-	for (unsigned i = 0; i < TABLES; i++)
-		bytes += table_resident_bytes(&heap.tables[i]);
-	return bytes;
+	return sizeof(heap) + sizeof(library) + tables_resident_bytes() +
+	       resident_bytes(journal->blocks.memory, journal->blocks.bytes) +
+	       resident_bytes(journal->buckets.memory, journal->buckets.bytes) +
+	       resident_bytes(journal->sites.memory, journal->sites.bytes) +
+	       resident_bytes(journal->events.memory, journal->events.bytes);
 }
 
 void mems_get_stats(struct mems_stats *stats)

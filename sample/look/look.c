@@ -97,6 +97,7 @@ static bool has_room(void)
 		return false;
 	const size_t room = heap.reservation_bytes - min_size(base - from, heap.reservation_bytes);
 	return heap.limit <= MAX_GRANULES && heap.limit <= room >> heap.shift &&
+	       heap.movable_granules <= heap.limit &&
 	       tables_share(heap.limit) <= room - (heap.limit << heap.shift);
 }
 
@@ -105,10 +106,10 @@ static bool tables_are_placed(void)
 {
 	struct table found[TABLES];
 	memcpy(found, heap.tables, sizeof(found));
-	tables_describe();
+	tables_describe(heap.tables);
 	if (!has_room())
 		return false;
-	tables_place((char *)((uintptr_t)heap.base + (heap.limit << heap.shift)), heap.limit);
+	tables_place(heap.tables, tables_memory(), heap.limit, heap.movable_granules);
 	for (unsigned i = 0; i < TABLES; i++) {
 		if (found[i].memory != heap.tables[i].memory ||
 		    found[i].reserved_bytes != heap.tables[i].reserved_bytes)
@@ -190,7 +191,7 @@ static bool tables_copy(struct look *look)
 		look->memory = NULL;
 		return fault(look, "there is no memory for its tables");
 	}
-	const uintptr_t there = (uintptr_t)heap.tables[0].memory;
+	const uintptr_t there = (uintptr_t)tables_memory();
 	const uintptr_t here = round_up((uintptr_t)look->memory, page_bytes);
 	for (unsigned i = 0; i < TABLES; i++) {
 		struct table *table = &heap.tables[i];

@@ -378,6 +378,7 @@ static const struct scenario {
 } scenarios[] = {
 	{"the first block", prepare_nothing, act_malloc_small, false},
 	{"the first pages", prepare_nothing, act_malloc_pages, false},
+	{"a very large first block", prepare_nothing, act_malloc_very_large, false},
 	{"growth", prepare_some_pages, act_malloc_small, false},
 	{"growth by pages", prepare_some_pages, act_malloc_pages, false},
 	{"growth by a share", prepare_200_pages, act_malloc_small, false},
