@@ -4385,49 +4385,44 @@ int mems_record(FILE *out)
 	return error != 0 ? -1 : 0;
 }
 
-/* What mems_history has found so far. */
-struct found {
-	struct mems_event *events;
-	size_t count, room;
-};
-
-static void found_add(struct found *found, const struct event *event)
+static struct mems_event event_describe(const struct event *event)
 {
-	if (found->count < found->room)
-		found->events[found->count] = (struct mems_event){
-			.call = event->call, .kind = event->kind, .label = site_at(event->site)->label,
-			.caller = site_at(event->site)->caller,
-			.start = (uintptr_t)block_virtual(event->granule),
-			.size = ((size_t)event->granules << heap.shift) - event->slack };
-	found->count++;
+	return (struct mems_event){
+		.call = event->call, .kind = event->kind, .label = site_at(event->site)->label,
+		.caller = site_at(event->site)->caller, .start = (uintptr_t)block_virtual(event->granule),
+		.size = ((size_t)event->granules << heap.shift) - event->slack };
 }
 
-/* What is known of a granule. A block is shown at its taking as it is now. */
-static void granule_history(struct found *found, size_t granule)
+/* What is known of a granule, the newest first; returns how much that is. The taking of a live block,
+ * which need not be remembered any more, is shown with the size that the block has now. */
+static size_t granule_history(size_t granule, struct mems_event *events, size_t room)
 {
-	struct event taking = taking_of(granule);
-	for (size_t i = 0; i < event_count(); i++) {
-		const struct event *event = event_back(i);
-		if (event->call == taking.call) {
-			found_add(found, &taking);
-			taking.call = 0;
-		} else if (event_covers(event, granule)) {
-			found_add(found, event);
-		}
+	const struct event taking = taking_of(granule);
+	const size_t count = event_count();
+	bool has_taking = taking.call == 0;
+	size_t found = 0;
+	for (size_t i = 0; i < count || !has_taking; i++) {
+		const struct event *event = i < count ? event_back(i) : &taking;
+		const bool is_taking = event->call == taking.call;
+		has_taking |= is_taking;
+		if (!is_taking && !event_covers(event, granule))
+			continue;
+		if (found < room)
+			events[found] = event_describe(is_taking ? &taking : event);
+		found++;
 	}
-	if (taking.call != 0)
-		found_add(found, &taking);
+	return found;
 }
 
 size_t mems_history(const void *v_ptr, struct mems_event *events, size_t count)
 {
-	struct found found = { .events = events, .room = count };
+	size_t found = 0;
 	lock_take();
 	const size_t offset = offset_of(v_ptr);
 	if (heap.journal.event_slots != 0 && offset != NONE)
-		granule_history(&found, offset >> heap.shift);
+		found = granule_history(offset >> heap.shift, events, count);
 	lock_give();
-	return found.count;
+	return found;
 }
 
 /* Counts the live blocks of each site. */
