@@ -189,11 +189,7 @@
 #define SYS_futex SYS_futex_time64 /* the same where no timeout is given */
 #endif
 
-#ifdef __clang__
-#define UNROLL _Pragma("clang loop unroll(full)")
-#else
 #define UNROLL _Pragma("GCC unroll 16")
-#endif
 #define NOINLINE __attribute__((noinline))
 #define COLD __attribute__((noinline, cold)) /* so that callers keep no registers for it */
 #define ALWAYS_INLINE inline __attribute__((always_inline))
