@@ -301,6 +301,19 @@ static void too_small(size_t granules)
 	}
 }
 
+/* Downwards, each block is freed and its place taken again: the HOLE that was there is promised in
+ * every leaf. */
+static void replace_downwards(size_t granules)
+{
+	for (size_t i = 0; i < count; i++)
+		blocks[i] = take(granules);
+	for (size_t i = count; i > 0; i--) {
+		give(blocks[i - 1]);
+		blocks[i - 1] = take(granules);
+	}
+	requests_make(granules);
+}
+
 static void blocks_take(size_t most)
 {
 	for (size_t i = 0; i < count; i++)
@@ -382,6 +395,9 @@ static const struct pattern patterns[] = {
 	{"small-255", too_small, 255, 2, "the same: 255 granules"},
 	{"small-32767", too_small, 32767, 100, "the same: 32767 granules"},
 	{"small-40000", too_small, 40000, 100, "the same: 40000 granules"},
+	{"down-8", replace_downwards, 8, 1, "from the end, a block of 8 granules is freed and taken"},
+	{"down-64", replace_downwards, 64, 1, "the same, 64 granules"},
+	{"down-300", replace_downwards, 300, 2, "the same, 300 granules"},
 	{"free-random", free_at_random, 16, 1, "all blocks are freed in random order"},
 	{"free-order", free_in_order, 16, 1, "the same, in address order"},
 	{"free-turn", free_in_turn, 16, 1, "the same, every second one first"},
