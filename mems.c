@@ -52,9 +52,10 @@
  * leaf_max has a byte for each leaf: the largest HOLE that starts there, 255 for all larger ones.
  * tree[0] has the largest HOLE of each group, exact up to 2^31, and each further level the maxima
  * of 16 entries. Maxima grow eagerly. A HOLE that shrinks leaves the entries of its leaf and its
- * group as they are: the group is *stale* from then on, until another one takes its slot and its
- * entries are made exact. There are 256 slots, so a search looks at a bounded number of leaves in
- * vain, and taking block after block from one HOLE costs no counting and no climb.
+ * group as they are: the leaf is *stale* from then on. Stale leaves are kept in a ring; the one
+ * whose place is needed is made exact, and its group with its last one. So a search looks at a
+ * bounded number of leaves in vain, and taking block after block from one HOLE costs no counting and
+ * no climb.
  *
  * Invariants; mems_check verifies each of them and names it
  *   I1   top is a whole number of pages within the reservation and the limit, base is aligned,
@@ -69,8 +70,8 @@
  *   I9   start_summary[0] tells which leaves have a start, start_summary[i + 1] which words of
  *        start_summary[i] are not 0
  *   I10  leaf_max[i] is the largest coalesced HOLE that starts in leaf i, or 255 if it is larger (a
- *        stale leaf: at least that); entries beyond top are 0
- *   I11  tree[0][i] is the largest coalesced HOLE that starts in group i (a stale group: at least
+ *        stale leaf: at least that); entries beyond top are 0; the ring holds the stale leaves
+ *   I11  tree[0][i] is the largest coalesced HOLE that starts in group i (with a stale leaf: at least
  *        that), tree[k + 1][i] the largest of its 16 entries in tree[k]; entries beyond top are 0
  *   I12  no coalesced HOLE of class_min[c] or more granules starts before leaf search_start[c]; no
  *        search start is less than that of the class before
@@ -235,7 +236,7 @@ enum {
 	LARGE = 255,            /* a HOLE of this size or more is large, and leaf_max says so */
 	CLASSES = 16,           /* of sizes, see class_min */
 	CLASSED_SIZES = 257,    /* the last class begins before this size */
-	STALE_GROUPS = 256,     /* groups whose entries may be too large at one time */
+	MOST_STALE = 2048,      /* leaves whose entries may be too large at one time */
 	SMALL_SIZES = 32,       /* blocks of up to so many granules take the fast path of first fit */
 	REGION_LEAVES = 1 << (REGION_LOG2 - LEAF_LOG2),
 	MOST_LIVE_LEAVES = 2 * REGION_LEAVES, /* of one PROCESS, that have bits in live_leaves */
@@ -362,6 +363,7 @@ enum table_name {
 	MOVABLE_TABLES,
 	TOUCHED = MOVABLE_TABLES, /* bit i: OS page i may be in memory */
 	BORDERS,        /* bit i: page i is the first of a main node */
+	STALE,          /* bit i: the entry of leaf i may be too large, and so that of its group */
 	TREE,
 	LEAF_MAX = TREE + TREE_LEVELS,
 	NODES,
@@ -384,12 +386,6 @@ struct range {
 /* A HOLE that was found: granules. start is NONE where there is none. */
 struct hole {
 	size_t start, size;
-};
-
-/* A group whose entries may be too large, and which of its leaves' may be. */
-struct stale_group {
-	size_t group;
-	uint64_t leaves; /* bit i: the i-th leaf of the group; 0: it is not stale, nor is another */
 };
 
 /* Memory that grows, to another place if need be. */
@@ -529,7 +525,6 @@ static struct heap {
 
 	_Alignas(CACHE_LINE)
 	i32x4 search_start[CLASSES / 4]; /* leaves; none is less than the one before */
-	struct stale_group stale[STALE_GROUPS]; /* a stale group g is in stale[g % STALE_GROUPS] */
 	size_t recent_peak;          /* the most granules in PROCESS segments since peak_since */
 	size_t room_granules;        /* so many fewer are now */
 	ptrdiff_t look_due;          /* granules that may be freed until purge_look is called */
@@ -567,6 +562,9 @@ static struct heap {
 	struct sign sign;
 
 	struct journal journal;
+
+	size_t stale_next;           /* leaves that have ever become stale */
+	uint32_t stale[MOST_STALE];  /* those that are, plus 1, in a ring; 0 for none */
 } heap;
 
 /* ---- Bits and arithmetic: pure functions ----------------------------------------------------- */
@@ -1350,6 +1348,7 @@ static void tables_describe(struct table tables[TABLES])
 	table_describe(&tables[LIVE_LEAVES], sizeof(uint64_t), GROUP_LOG2);
 	table_describe(&tables[LIVE_REGIONS], sizeof(uint64_t), REGION_LOG2 + 6);
 	table_describe(&tables[BORDERS], sizeof(uint64_t), heap.page_log2 + 6);
+	table_describe(&tables[STALE], sizeof(uint64_t), GROUP_LOG2);
 	table_describe(&tables[TOUCHED], sizeof(uint64_t), heap.os_page_log2 + 6);
 	table_describe(&tables[CHUNKS], 0, 0);
 	table_describe(&tables[BIN_TABLE], 0, 0);
@@ -2088,33 +2087,37 @@ static inline void hole_enter(size_t granule, size_t size)
 		tree_raise(group_of(granule), tree_entry_of(size));
 }
 
-/* Makes the entries of the group that has the slot exact, and gives the slot to another one. */
-static NOINLINE void stale_replace(struct stale_group *slot, size_t group)
+/* Makes the entry of a stale leaf exact, and with the last one of a group that of the group. */
+static void stale_settle(size_t leaf)
 {
-	for (uint64_t leaves = slot->leaves; leaves != 0; leaves &= leaves - 1)
-		leaf_refresh(slot->group * GROUP_LEAVES + lowest_bit(leaves));
-	if (slot->leaves != 0)
-		group_refresh(slot->group);
-	*slot = (struct stale_group){ .group = group };
+	uint64_t *leaves = &table_bits(STALE)[leaf / GROUP_LEAVES];
+	leaf_refresh(leaf);
+	*leaves &= ~bit_of(leaf);
+	if (*leaves == 0)
+		group_refresh(leaf / GROUP_LEAVES);
 }
 
-static inline struct stale_group *stale_slot(size_t leaf)
+/* The leaf becomes stale. If there are too many, the one that has been so for longest does no more. */
+static NOINLINE void stale_add(size_t leaf)
 {
-	return &heap.stale[leaf / GROUP_LEAVES % STALE_GROUPS];
+	uint32_t *place = &heap.stale[heap.stale_next++ % MOST_STALE];
+	table_bits(STALE)[leaf / GROUP_LEAVES] |= bit_of(leaf);
+	if (*place != 0)
+		stale_settle(*place - 1);
+	*place = (uint32_t)leaf + 1;
 }
 
-static inline bool has_stale_slot(size_t leaf)
+static inline bool is_stale(size_t leaf)
 {
-	return stale_slot(leaf)->group == leaf / GROUP_LEAVES;
+	return bit_is_set(table_bits(STALE), leaf);
 }
 
-/* A HOLE that started in the leaf has become smaller, or is gone. Call when all bits and entries of
- * larger HOLEs say so. */
+/* A HOLE that started in the leaf has become smaller, or is gone, or will be at once. Call when all
+ * bits and entries of other leaves say so. */
 static inline void leaf_mark_stale(size_t leaf)
 {
-	if (UNLIKELY(!has_stale_slot(leaf)))
-		stale_replace(stale_slot(leaf), leaf / GROUP_LEAVES);
-	stale_slot(leaf)->leaves |= bit_of(leaf);
+	if (UNLIKELY(!is_stale(leaf)))
+		stale_add(leaf);
 }
 
 /* No HOLE that starts in the leaf is larger. */
@@ -2473,7 +2476,6 @@ static void leaf_assert(size_t leaf)
 	const uint64_t after_holes = (~bits.starts + (holes << 1)) & bits.starts;
 	const size_t largest = leaf_largest(leaf);
 	const unsigned entry = leaf_max()[leaf];
-	const bool is_stale = has_stale_slot(leaf) && (stale_slot(leaf)->leaves & bit_of(leaf)) != 0;
 	if (heap.is_shared)
 		return; /* other threads change the live bits */
 	ASSERT((bits.live & ~head) == live, "a segment is live as a whole, or not at all");
@@ -2482,7 +2484,7 @@ static void leaf_assert(size_t leaf)
 	ASSERT((after_holes & holes) == 0, "two coalesced HOLEs are never neighbours");
 	ASSERT(bit_is_set(table_bits(START_SUMMARY), leaf) == (bits.starts != 0),
 	       "start_summary tells which leaves have a start");
-	ASSERT(entry == leaf_entry_of(largest) || (entry > largest && is_stale),
+	ASSERT(entry == leaf_entry_of(largest) || (entry > largest && is_stale(leaf)),
 	       "the entry of a leaf is its largest HOLE, or a stale one that is too large");
 	ASSERT(tree(0)[leaf / GROUP_LEAVES] >= tree_entry_of(largest), "no group has too small an entry");
 	ASSERT(largest == 0 || search_start_of(class_of(largest)) <= leaf,
@@ -4862,6 +4864,21 @@ static void check_starts(struct findings *findings)
 	}
 }
 
+/* I10: the ring holds the stale leaves. */
+static void check_stale(struct findings *findings)
+{
+	const size_t bits = table_bytes(&heap.tables[STALE], heap.top) * 8;
+	size_t stale = 0;
+	for (size_t i = 0; i < MOST_STALE; i++) {
+		const size_t leaf = (size_t)heap.stale[i] - 1;
+		if (heap.stale[i] == 0)
+			continue;
+		check(findings, 10, leaf <= leaf_of(heap.top) && is_stale(leaf), leaf);
+		stale++;
+	}
+	check(findings, 10, stale == bits_count(table_bits(STALE), 0, bits), stale);
+}
+
 /* I10 and I11 for entries that no leaf or group has, but that a search reads with the others; I11
  * above the groups. */
 static void check_tree(struct findings *findings)
@@ -4879,11 +4896,7 @@ static void check_tree(struct findings *findings)
 			check(findings, 11, tree(level)[i] == expected, i);
 		}
 	}
-	for (size_t i = 0; i < STALE_GROUPS; i++) {
-		const struct stale_group *slot = &heap.stale[i];
-		const bool is_here = slot->group % STALE_GROUPS == i && slot->group <= group_of(heap.top);
-		check(findings, 11, slot->leaves == 0 || is_here, i);
-	}
+	check_stale(findings);
 	for (unsigned class = 0; class < CLASSES; class++)
 		check(findings, 12, search_start_of(class) >= search_start_of(class - (class != 0)) &&
 		      search_start_of(class) <= leaf_of(heap.top), class);
@@ -4905,15 +4918,14 @@ static void check_entries(struct findings *findings, struct tally *tally, size_t
 	const size_t group = leaf / GROUP_LEAVES;
 	const unsigned entry = leaf_max()[leaf];
 	const unsigned exact = leaf_entry_of(tally->largest_in_leaf);
-	const uint64_t stale = has_stale_slot(leaf) ? stale_slot(leaf)->leaves : 0;
-	check(findings, 10, entry == exact || (entry > exact && (stale & bit_of(leaf)) != 0), leaf);
+	check(findings, 10, entry == exact || (entry > exact && is_stale(leaf)), leaf);
 	tally->largest_in_group = max_size(tally->largest_in_group, tally->largest_in_leaf);
 	tally->largest_in_leaf = 0;
 	if (leaf % GROUP_LEAVES != GROUP_LEAVES - 1 && leaf != leaf_of(heap.top))
 		return;
 	const int32_t largest = tree_entry_of(tally->largest_in_group);
 	const int32_t found = tree(0)[group];
-	check(findings, 11, found == largest || (found > largest && stale != 0), group);
+	check(findings, 11, found == largest || (found > largest && table_bits(STALE)[group] != 0), group);
 	tally->largest_in_group = 0;
 }
 
@@ -5869,9 +5881,8 @@ static NOINLINE void *malloc_first(size_t size, size_t index, const void *caller
 	const struct fit fit = small_fit(index + 1);
 	if (fit.holes == 0)
 		return malloc_farther(index + 1, fit.leaf);
-	if (UNLIKELY(!has_stale_slot(fit.leaf) || is_first_touch(fit.leaf, fit.holes)))
+	if (UNLIKELY(!is_stale(fit.leaf) || is_first_touch(fit.leaf, fit.holes)))
 		return malloc_beyond(size);
-	stale_slot(fit.leaf)->leaves |= bit_of(fit.leaf);
 	return block_virtual(leaf_split(fit.leaf, fit.bits, fit.holes, index + 1));
 }
 

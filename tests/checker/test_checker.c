@@ -193,14 +193,15 @@ static struct main_node *last_node(void)
 	return &nodes()[heap.node_count - 1];
 }
 
-/* From now on the entries of the group have to be exact: another group takes its slot. */
-static void slot_take_away(size_t group)
+/* From now on the entries of the group have to be exact. */
+static void group_settle(size_t group)
 {
-	struct stale_group *slot = &heap.stale[group % STALE_GROUPS];
-	const size_t other = group + STALE_GROUPS <= group_of(heap.top) ? group + STALE_GROUPS
-	                                                                : group % STALE_GROUPS;
-	assert_true(other != group);
-	stale_replace(slot, other);
+	for (size_t i = 0; i < MOST_STALE; i++) {
+		if (heap.stale[i] == 0 || (heap.stale[i] - 1) / GROUP_LEAVES != group)
+			continue;
+		stale_settle(heap.stale[i] - 1);
+		heap.stale[i] = 0;
+	}
 }
 
 /* A group with a HOLE, and with an entry that has to be exact. */
@@ -208,21 +209,12 @@ static size_t exact_group(void)
 {
 	for (size_t group = 0; group < group_of(heap.top); group++) {
 		if (tree(0)[group] > 1 && (size_t)tree(0)[group] == group_largest(group)) {
-			slot_take_away(group);
+			group_settle(group);
 			return group;
 		}
 	}
 	fail_msg("%s", "there is no exact group");
 	return 0;
-}
-
-/* A leaf within a block, in a group that has a slot from now on. */
-static size_t stale_leaf(uint64_t leaves)
-{
-	const size_t leaf = leaf_of(far_block()) + 2;
-	stale_replace(stale_slot(leaf), leaf / GROUP_LEAVES);
-	stale_slot(leaf)->leaves = leaves;
-	return leaf;
 }
 
 static void bit_flip(unsigned name, size_t index)
@@ -497,7 +489,7 @@ static void leaf_max_too_small(void)
 static void leaf_max_too_large(void)
 {
 	const size_t leaf = leaf_of(far_block()) + 2;
-	slot_take_away(leaf / GROUP_LEAVES);
+	group_settle(leaf / GROUP_LEAVES);
 	leaf_max()[leaf]++;
 }
 
@@ -506,18 +498,39 @@ static void leaf_max_beyond_top(void)
 	leaf_max()[leaf_of(heap.top) + 1] = 1;
 }
 
-static void leaf_max_too_large_in_a_group_with_a_slot(void)
+static void leaf_max_too_large_in_a_stale_group(void)
 {
-	const size_t leaf = stale_leaf(0);
+	const size_t leaf = leaf_of(far_block()) + 2;
+	group_settle(leaf / GROUP_LEAVES);
+	leaf_mark_stale(leaf + 1);
 	leaf_max()[leaf]++;
 }
 
 static void stale_leaf_max_too_small(void)
 {
 	const size_t leaf = leaf_of(some_hole());
-	stale_replace(stale_slot(leaf), leaf / GROUP_LEAVES);
-	stale_slot(leaf)->leaves = UINT64_MAX;
+	leaf_mark_stale(leaf);
 	leaf_max()[leaf] = 2;
+}
+
+static void stale_leaf_missing_in_the_ring(void)
+{
+	const size_t leaf = leaf_of(far_block()) + 2;
+	group_settle(leaf / GROUP_LEAVES);
+	bit_flip(STALE, leaf);
+}
+
+static void leaf_in_the_ring_that_is_not_stale(void)
+{
+	const size_t leaf = leaf_of(far_block()) + 2;
+	group_settle(leaf / GROUP_LEAVES);
+	leaf_mark_stale(leaf);
+	bit_flip(STALE, leaf);
+}
+
+static void stale_leaf_beyond_top(void)
+{
+	leaf_mark_stale(leaf_of(heap.top) + 1);
 }
 
 static void group_too_small(void)
@@ -538,19 +551,8 @@ static void group_beyond_top(void)
 static void stale_group_too_small(void)
 {
 	const size_t leaf = leaf_of(some_hole());
-	stale_replace(stale_slot(leaf), leaf / GROUP_LEAVES);
+	leaf_mark_stale(leaf);
 	tree(0)[leaf / GROUP_LEAVES] = 0;
-}
-
-static void group_in_the_slot_of_another(void)
-{
-	heap.stale[3] = (struct stale_group){ .group = 4, .leaves = 1 };
-}
-
-static void group_beyond_top_in_a_slot(void)
-{
-	const size_t turn = group_of(heap.top) / STALE_GROUPS + 1;
-	heap.stale[3] = (struct stale_group){ .group = turn * STALE_GROUPS + 3, .leaves = 1 };
 }
 
 static void search_start_beyond_top(void)
@@ -766,14 +768,15 @@ static const struct damage damages[] = {
 	DAMAGE(10, leaf_max_too_small),
 	DAMAGE(10, leaf_max_too_large),
 	DAMAGE(10, leaf_max_beyond_top),
-	DAMAGE(10, leaf_max_too_large_in_a_group_with_a_slot),
+	DAMAGE(10, leaf_max_too_large_in_a_stale_group),
 	DAMAGE(10, stale_leaf_max_too_small),
+	DAMAGE(10, stale_leaf_missing_in_the_ring),
+	DAMAGE(10, leaf_in_the_ring_that_is_not_stale),
+	DAMAGE(10, stale_leaf_beyond_top),
 	DAMAGE(11, group_too_small),
 	DAMAGE(11, group_too_large),
 	DAMAGE(11, group_beyond_top),
 	DAMAGE(11, stale_group_too_small),
-	DAMAGE(11, group_in_the_slot_of_another),
-	DAMAGE(11, group_beyond_top_in_a_slot),
 	DAMAGE(12, search_start_beyond_top),
 	DAMAGE(12, search_start_less_than_that_before),
 	DAMAGE(13, process_too_many),
