@@ -1510,7 +1510,9 @@ static bool tables_move(size_t granules)
 			return false;
 	}
 	for (unsigned i = MOVABLE_TABLES; i < TABLES; i++) {
-		memcpy(tables[i].memory, heap.tables[i].memory, heap.tables[i].committed_bytes);
+		const size_t used = i == NODES ? heap.node_count * sizeof(struct main_node)
+		                               : heap.tables[i].committed_bytes;
+		memcpy(tables[i].memory, heap.tables[i].memory, used);
 		heap.tables[i] = tables[i];
 	}
 	heap.movable_granules = heap.limit;
