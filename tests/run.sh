@@ -6,7 +6,7 @@
 #
 # A program that reports its tests the way cmocka does counts test by test, others as a whole.
 # Programs run once under each policy of placement, which they find in $POLICY; test_quick knows its
-# own. Scripts (*.sh) run once, without $RUN: they get it from the environment.
+# own, and some need none. Scripts (*.sh) run once, without $RUN: they get it from the environment.
 set -u
 
 folder=$1
@@ -82,7 +82,8 @@ run_stream()
 	for program in "$@"; do
 		name=$(basename "$program" .sh)
 		case $stream/$program in
-		programs/*/test_quick | programs/*/test_stale.sh) try "$program" "$name" ;;
+		programs/*/test_quick | programs/*/test_placer | programs/*/test_protocol | \
+			programs/*/test_stale.sh) try "$program" "$name" ;;
 		scripts/*/test_stale.sh) ;; # among the programs, which have less to do
 		scripts/*.sh) try "$program" "$name" ;;
 		scripts/* | *.sh) ;;

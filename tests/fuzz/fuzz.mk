@@ -22,7 +22,7 @@ fuzz_trace := $(build)/tests/fuzz/fuzz_trace
 fuzz_image := $(build)/tests/fuzz/fuzz_image
 fuzz_core := $(build)/tests/fuzz/fuzz_core
 
-.PHONY: fuzz fuzz-build fuzz-corpus fuzzers
+.PHONY: fuzz fuzz-build fuzz-corpus fuzzers fuzz-heap
 
 $(fuzz_heap).o: | cmocka
 
@@ -41,6 +41,8 @@ $(fuzz_core): $(fuzz_core).o $(fuzz_main) $(build)/sample/look/core.o
 	$(link) $(fuzz_link) $^ $(LDLIBS) -o $@
 
 fuzzers: $(fuzz_heap) $(fuzz_trace) $(fuzz_image) $(fuzz_core)
+
+fuzz-heap: $(fuzz_heap)
 
 # The kept inputs are tests of every build.
 programs: fuzzers
@@ -62,4 +64,4 @@ fuzz-corpus: fuzz-build
 fuzz-build: cmocka
 	@CLANG=$(CLANG) tests/need.sh $(CLANG) libclang-rt-dev
 	+@$(MAKE) --no-print-directory variant=fuzz CC=$(CLANG) fuzzers
-	+@$(MAKE) --no-print-directory variant=fuzz-direct CC=$(CLANG) fuzzers
+	+@$(MAKE) --no-print-directory variant=fuzz-direct CC=$(CLANG) fuzz-heap
