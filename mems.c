@@ -775,8 +775,8 @@ static inline uint64_t bytes_at_least(const uint8_t line[64], unsigned value)
 	return found;
 }
 
-/* The first of the 64 bytes at line, from index on, up to 64, that is at least value; 64 if there is
- * none. */
+/* The first of the 64 bytes at line, from index on, up to 64, that is at least value; 64 if there
+ * is none. */
 static inline unsigned bytes_find(const uint8_t line[64], unsigned from, unsigned value)
 {
 	const uint64_t found = from < 64 ? bytes_at_least(line, value) & UINT64_MAX << from : 0;
@@ -871,9 +871,9 @@ static inline void pause_briefly(unsigned pauses)
 	}
 }
 
-/* Most often the lock is given back before a thread could fall asleep. Each look takes the line of the
- * lock away from its holder, and a lock that changes hands moves the lines of the heap too: so looks
- * become rarer. */
+/* Most often the lock is given back before a thread could fall asleep. Each look takes the line of
+ * the lock away from its holder, and a lock that changes hands moves the lines of the heap too: so
+ * looks become rarer. */
 static NOINLINE void lock_wait(void)
 {
 	unsigned pauses = 1;
@@ -969,8 +969,8 @@ static void visit_end(void)
 }
 
 /* To look at the heap: takes the lock. out, unless it is NULL, is locked too: what is printed stays
- * together. Who has the stream may wait for the heap, as when the stream needs memory, and a visitor of
- * the heap for the stream: so neither is waited for while the other is held. */
+ * together. Who has the stream may wait for the heap, as when the stream needs memory, and a
+ * visitor of the heap for the stream: so neither is waited for while the other is held. */
 static void printer_enter(FILE *out)
 {
 	const bool is_needed = out != NULL && !is_calling_out();
@@ -1732,8 +1732,8 @@ static ALWAYS_INLINE void live_middle_flip(size_t from, size_t end)
 		live_leaves_flip(from, end);
 }
 
-/* More than 64 granules, of which all are live, or none: the segment has become a PROCESS, or is none
- * any more. */
+/* More than 64 granules, of which all are live, or none: the segment has become a PROCESS, or is
+ * none any more. */
 static ALWAYS_INLINE void live_flip_far(size_t granule, size_t size)
 {
 	ASSERT(!heap.is_shared && size > 64, "nobody else changes live bits");
@@ -1841,8 +1841,8 @@ static inline void live_change(size_t granule, size_t size, bool value)
 	policy_live_change(granule, size, value, heap.is_quick);
 }
 
-/* A PROCESS that had so many granules has another size. One with a leaf in its middle, before or after,
- * is not live meanwhile. */
+/* A PROCESS that had so many granules has another size. One with a leaf in its middle, before or
+ * after, is not live meanwhile. */
 static void live_resize(size_t granule, size_t before, size_t after)
 {
 	const size_t least = min_size(before, after);
@@ -1901,16 +1901,17 @@ static inline bool is_coalesced(size_t granule)
 	return (leaf_holes(leaf_of(granule)) & bit_of(granule)) != 0;
 }
 
-/* The 64 granules after this one: bit i is set where a segment starts at granule + 1 + i. starts: of
- * its leaf. */
+/* The 64 granules after this one: bit i is set where a segment starts at granule + 1 + i. starts:
+ * of its leaf. */
 static ALWAYS_INLINE uint64_t starts_after(size_t granule, uint64_t starts)
 {
 	const uint64_t next = leaf_starts(leaf_of(granule) + 1);
 	return (starts >> (granule % 64) >> 1) | (next << (63 - granule % 64));
 }
 
-/* Where the first segment of a later leaf starts: up the levels of start_summary, and down again. There
- * is one: top, which is the answer too where others change the heap meanwhile and cut the way down off. */
+/* Where the first segment of a later leaf starts: up the levels of start_summary, and down again.
+ * There is one: top, which is the answer too where others change the heap meanwhile and cut the way
+ * down off. */
 static ALWAYS_INLINE size_t start_beyond_inline(size_t leaf)
 {
 	size_t index = leaf + 1;
@@ -1934,8 +1935,8 @@ static NOINLINE size_t start_beyond(size_t leaf)
 	return start_beyond_inline(leaf);
 }
 
-/* Where the last segment of an earlier leaf starts. There is one, at 0, which is the answer too where
- * the way down is cut off. */
+/* Where the last segment of an earlier leaf starts. There is one, at 0, which is the answer too
+ * where the way down is cut off. */
 static NOINLINE size_t start_before(size_t leaf)
 {
 	size_t index = leaf;
@@ -2137,8 +2138,9 @@ static const uint16_t class_min[CLASSES] = {
 #define TIMES_4(n) n, n, n, n
 #define TIMES_32(n) TIMES_4(TIMES_4(n)), TIMES_4(TIMES_4(n))
 static const uint8_t classes_up_to_size[] = {
-	0, 1, 2, 3, 4, 5, 6, 7, 8, 8, 9, 9, TIMES_4(10), TIMES_4(11), TIMES_4(12), TIMES_4(12), TIMES_4(12),
-	TIMES_32(13), TIMES_32(14), TIMES_32(14), TIMES_32(15), TIMES_32(15), TIMES_32(15), TIMES_32(15), 16
+	0, 1, 2, 3, 4, 5, 6, 7, 8, 8, 9, 9, TIMES_4(10), TIMES_4(11), TIMES_4(12), TIMES_4(12),
+	TIMES_4(12), TIMES_32(13), TIMES_32(14), TIMES_32(14), TIMES_32(15), TIMES_32(15), TIMES_32(15),
+	TIMES_32(15), 16
 };
 static_assert(sizeof(classes_up_to_size) == CLASSED_SIZES, "a class for each size below the last");
 
@@ -2243,8 +2245,8 @@ static inline struct hole leaf_find(size_t leaf, size_t size)
 	return hole_at(runs != 0 ? leaf * 64 + lowest_bit(runs) : leaf_last_hole(leaf));
 }
 
-/* The first HOLE of at least size granules in the leaves from this one to the end of its group. Makes
- * entries that turn out to be too large exact. */
+/* The first HOLE of at least size granules in the leaves from this one to the end of its group.
+ * Makes entries that turn out to be too large exact. */
 static inline struct hole group_find(size_t leaf, size_t size)
 {
 	const size_t first = round_down(leaf, GROUP_LEAVES);
@@ -3040,8 +3042,8 @@ static ALWAYS_INLINE size_t cache_get(size_t size)
 	return granule;
 }
 
-/* The same for at most DIRECT_BINS granules, where there is no more to do than to change a few words;
- * NONE, or false, where there is. is_near: at most FAST_BINS. live: the bits of the leaf. */
+/* The same for at most DIRECT_BINS granules, where there is no more to do than to change a few
+ * words; NONE, or false, where there is. is_near: at most FAST_BINS. live: the bits of the leaf. */
 static ALWAYS_INLINE size_t fast_bin_pop(size_t size, bool is_near)
 {
 	const uint32_t top = bins()->tops[size - 1];
@@ -3073,8 +3075,8 @@ static ALWAYS_INLINE bool fast_bin_push(size_t granule, size_t size, uint64_t li
 	return true;
 }
 
-/* The HOLEs of a leaf that follow a HOLE of the same node. has_border: whether a node starts with the
- * leaf. follows_hole: whether what ends at its first start is a HOLE; then, at its end. */
+/* The HOLEs of a leaf that follow a HOLE of the same node. has_border: whether a node starts with
+ * the leaf. follows_hole: whether what ends at its first start is a HOLE; then, at its end. */
 static uint64_t holes_after_holes(struct leaf_bits bits, bool has_border, bool *follows_hole)
 {
 	const uint64_t holes = holes_of(bits);
@@ -3618,11 +3620,11 @@ static size_t pages_purge_all(void)
 
 static inline void journal_note(const struct call *call);
 
-/* Makes a HOLE in which a block fits at a multiple of alignment, where there is none: flushes the bins,
- * or asks the OS. Where the heap has not grown since the last flush before a request to the OS, the next
- * one waits for twice as much: else all would be coalesced and taken again for ever. A call that fails is
- * not recorded: so a replay knows its flush by a line of its own, and it counts as none of those. The
- * lock is held. */
+/* Makes a HOLE in which a block fits at a multiple of alignment, where there is none: flushes the
+ * bins, or asks the OS. Where the heap has not grown since the last flush before a request to the
+ * OS, the next one waits for twice as much: else all would be coalesced and taken again for ever. A
+ * call that fails is not recorded: so a replay knows its flush by a line of its own, and it counts
+ * as none of those. The lock is held. */
 static NOINLINE struct hole hole_obtain(size_t size, size_t alignment, enum purpose purpose)
 {
 	ASSERT(library.lock != LOCK_FREE, "who asks the OS holds the lock");
@@ -3764,8 +3766,8 @@ static inline size_t block_take_in(struct hole hole, size_t size, enum purpose p
 	                     : block_take_from(hole, size, purpose);
 }
 
-/* Takes a block of so many granules without asking the OS, by the policy. NONE where no HOLE is large
- * enough. */
+/* Takes a block of so many granules without asking the OS, by the policy. NONE where no HOLE is
+ * large enough. */
 static NOINLINE size_t block_take_existing(size_t size, enum purpose purpose)
 {
 	ASSERT(heap.top != 0, "an empty heap has no tables to read");
@@ -4567,8 +4569,8 @@ static void report_tell(const struct misuse_report *report)
 	errno = report->error;
 }
 
-/* Says what is at an address, in one line that begins with the function that was called, unless that
- * is NULL. The lock is held. */
+/* Says what is at an address, in one line that begins with the function that was called, unless
+ * that is NULL. The lock is held. */
 static void address_describe(char text[MESSAGE_BYTES], const char *function, const void *v_ptr)
 {
 	const size_t offset = (uintptr_t)v_ptr - (uintptr_t)heap.base;
@@ -4793,7 +4795,8 @@ static void check_live_leaf(struct findings *findings, size_t granule, size_t ne
 	const size_t region = leaf / REGION_LEAVES;
 	const bool is_between = is_process && last - first > 2 && leaf != first && leaf != last;
 	const bool is_in_region = is_between && last - first - 1 > MOST_LIVE_LEAVES &&
-	                          region * REGION_LEAVES > first && (region + 1) * REGION_LEAVES <= last;
+	                          region * REGION_LEAVES > first &&
+	                          (region + 1) * REGION_LEAVES <= last;
 	const uint64_t mask = bits_from_to(leaf == first ? granule : 0, leaf == last ? next - 1 : 63);
 	const uint64_t expected = is_process && !is_between ? mask : 0;
 	const uint64_t leaves = word_load(table_words(LIVE_LEAVES) + leaf / 64);
@@ -5970,7 +5973,7 @@ static struct range calloc_prepare(size_t start, size_t stop, size_t high_page)
 	    bits_find(touched, page, end, false) != end) {
 		for (size_t until; page < end && rest.from < used.to; page = until) {
 			const bool is_set = bit_is_set(touched, page);
-			until = is_set ? bits_find(touched, page, end, false) : bits_find(touched, page, end, true);
+			until = bits_find(touched, page, end, !is_set);
 			rest.to = min_size(until << heap.os_page_log2, used.to);
 			sparse_zero(rest, is_set);
 			rest.from = rest.to;
@@ -6616,9 +6619,9 @@ static int segment_print_json(const struct mems_segment *segment, void *out)
 	const size_t node_bytes = segment->node_end - segment->node_start + 1;
 	if (is_first)
 		fprintf(out, "%s{\"start\":%" PRIuPTR ",\"end\":%" PRIuPTR ",\"pages\":%zu,"
-		        "\"physical\":\"0x%" PRIxPTR "\",\"sub_chain\":[", segment->node == 0 ? "\n" : ",\n",
-		        segment->node_start, segment->node_end, page_of(node_bytes >> heap.shift),
-		        (uintptr_t)segment->physical);
+		        "\"physical\":\"0x%" PRIxPTR "\",\"sub_chain\":[",
+		        segment->node == 0 ? "\n" : ",\n", segment->node_start, segment->node_end,
+		        page_of(node_bytes >> heap.shift), (uintptr_t)segment->physical);
 	fprintf(out, "%s{\"type\":\"%s\",\"start\":%" PRIuPTR ",\"end\":%" PRIuPTR ",\"size\":%zu",
 	        is_first ? "\n" : ",\n", type_name(segment->type), segment->start, segment->end,
 	        segment->size);
