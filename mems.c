@@ -507,7 +507,7 @@ static struct heap {
 	_Atomic size_t top;          /* granules mapped */
 	size_t fast_top;             /* top while the fast paths may be used, else 0 */
 	size_t noted_top;            /* top while those of history may, else 0 */
-	size_t noted_bins;           /* FAST_BINS while they may, of quick fit, else 0 */
+	size_t noted_bins;           /* DIRECT_BINS while they may, of quick fit, else 0 */
 	size_t fast_sizes;           /* SMALL_SIZES while that of first fit may, else 0 */
 	size_t quick_top;            /* top while those of quick fit may, else 0, */
 	size_t quick_bins;           /* and FAST_BINS */
@@ -944,7 +944,7 @@ static void fast_top_update(void)
 	                      !heap.is_watched;
 	heap.fast_top = is_plain && !heap.journal.is_on ? heap.top : 0;
 	heap.noted_top = is_plain && heap.journal.is_on && heap.journal.record == NULL ? heap.top : 0;
-	heap.noted_bins = heap.noted_top != 0 && heap.is_quick ? FAST_BINS : 0;
+	heap.noted_bins = heap.noted_top != 0 && heap.is_quick ? DIRECT_BINS : 0;
 	heap.fast_sizes = heap.fast_top != 0 && !heap.is_quick ? SMALL_SIZES : 0;
 	heap.quick_top = heap.is_quick ? heap.fast_top : 0;
 	heap.quick_bins = heap.quick_top != 0 ? FAST_BINS : 0;
@@ -5846,7 +5846,8 @@ static NOINLINE void *malloc_noted(size_t size, size_t index, const void *caller
 	const uint32_t site = LIKELY(has_room) && size != 0 ? site_find(caller) : 0;
 	size_t granule = NONE;
 	if (LIKELY(site != 0 && index < heap.noted_bins))
-		granule = fast_bin_pop(index + 1, true);
+		granule = index < FAST_BINS ? fast_bin_pop(index + 1, true)
+		                            : fast_bin_pop(index + 1, false);
 	if (UNLIKELY(granule == NONE)) {
 		granule = site != 0 ? block_take_existing(index + 1, FOR_MALLOC) : NONE;
 		if (granule == NONE)
@@ -6287,8 +6288,9 @@ static NOINLINE void free_noted(size_t granule, void *v_ptr, const void *caller)
 	const uint64_t near = starts_after(granule, bits.starts);
 	const size_t size = LIKELY(near != 0) ? lowest_bit(near) + 1 : segment_size(granule);
 	free_note(granule, size, site);
-	if (UNLIKELY(heap.noted_bins == 0 || near == 0) ||
-	    !fast_bin_push(granule, size, bits.live, true))
+	if (UNLIKELY(size > heap.noted_bins) ||
+	    !(near != 0 ? fast_bin_push(granule, size, bits.live, true)
+	                : fast_bin_push(granule, size, 0, false)))
 		free_beyond(granule);
 }
 
