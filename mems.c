@@ -194,7 +194,6 @@
 #define NOINLINE __attribute__((noinline))
 #define COLD __attribute__((noinline, cold)) /* so that callers keep no registers for it */
 #define ALWAYS_INLINE inline __attribute__((always_inline))
-#define OWN_LINE __attribute__((aligned(64))) /* else its speed changes with what stands before it */
 #define LIKELY(condition) __builtin_expect(!!(condition), 1)
 #define UNLIKELY(condition) __builtin_expect(!!(condition), 0)
 /* Where the public function in which it stands was called from. */
@@ -5900,7 +5899,7 @@ static NOINLINE void *malloc_shared(size_t size, const void *caller)
 }
 
 /* Quick fit: the block on top of the bin. */
-OWN_LINE void *mems_malloc(size_t size)
+void *mems_malloc(size_t size)
 {
 	if (UNLIKELY(!is_alone()))
 		return malloc_shared(size, CALLER);
@@ -6321,7 +6320,7 @@ static NOINLINE void free_large(size_t granule)
 }
 
 /* Quick fit: to the top of the bin. */
-OWN_LINE void mems_free(void *v_ptr)
+void mems_free(void *v_ptr)
 {
 	const size_t granule = granule_of(v_ptr);
 	if (UNLIKELY(!is_alone())) {
