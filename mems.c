@@ -258,7 +258,7 @@ enum {
 	SWEEP_LOOKS = 96,       /* pages, or segments of several pages, that are looked at */
 	SPARSE_BYTES = 64 << 10, /* calloc asks what is in memory of a run of pages of this size */
 	MOVE_BYTES = 256 << 10, /* a block of this size is copied in such pieces */
-	IMAGE_BYTES = 64 << 10, /* of an image are written or read at once */
+	IMAGE_BYTES = 256 << 10, /* of an image are written or read at once */
 	MOST_MAPPINGS = 1000,   /* of an image; one that needs more is copied */
 
 	DIRECT_BINS = 1024,     /* sizes, in granules, that have a bin of their own */
