@@ -3731,8 +3731,8 @@ static size_t run_length(size_t size, size_t hole_size)
 	uint8_t *misses = &bins()->misses[bin];
 	if (*misses < RUN_BLOCKS)
 		++*misses;
-	const size_t most = min_size(hole_size / size, ((size_t)RUN_BYTES >> heap.shift) / size);
-	return max_size(1, min_size(*misses, most));
+	const uint32_t most = (uint32_t)min_size(hole_size, (size_t)RUN_BYTES >> heap.shift);
+	return max_size(1, min_size(*misses, most / (uint32_t)size));
 }
 
 /* [ ------------ hole ------------ ]  =>  [ PROCESS ][ cached ][ cached ][ hole? ]
