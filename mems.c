@@ -3483,6 +3483,8 @@ static size_t segment_first_page(size_t page)
  * segment that has several. end if there are none. */
 static size_t free_pages_first(size_t end, size_t most, size_t *looks)
 {
+	if (!is_page_free(end - 1))
+		return end; /* most often: so only now is the run of touched pages sought */
 	const uint64_t *touched = table_bits(TOUCHED);
 	const size_t least = bits_find_last(touched, end - min_size(end, most), end, false);
 	size_t first = end;
@@ -3503,10 +3505,11 @@ static size_t pages_sweep(size_t most)
 	while (given < limit && looks != 0 && requests != 0) {
 		const size_t end = bits_find_last(table_bits(TOUCHED), 0, heap.sweep, true);
 		const size_t at_once = heap.is_quick ? looks : limit; /* each page is looked at there */
-		const size_t first = free_pages_first(end, min_size(limit - given, at_once), &looks);
-		heap.sweep = first;
+		heap.sweep = end;
 		if (end == 0)
 			break;
+		const size_t first = free_pages_first(end, min_size(limit - given, at_once), &looks);
+		heap.sweep = first;
 		if (first == end) {
 			looks -= looks != 0;
 			heap.sweep = is_live((end - 1) << heap.os_page_log2) ? segment_first_page(end - 1) : end - 1;
