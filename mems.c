@@ -2063,11 +2063,11 @@ static NOINLINE void group_refresh(size_t group)
 	for (unsigned level = 0; level < TREE_LEVELS; level++) {
 		const int32_t before = tree(level)[index];
 		tree(level)[index] = after;
-		if (before == after || level == TREE_LEVELS - 1)
+		if (before == after || level == TREE_LEVELS - 1 ||
+		    before != tree(level + 1)[index >> FANOUT_LOG2])
 			return;
-		const int32_t *line = tree(level) + round_down(index, FANOUT);
+		after = sizes_max(tree(level) + round_down(index, FANOUT));
 		index >>= FANOUT_LOG2;
-		after = sizes_max(line);
 	}
 }
 
