@@ -1236,7 +1236,8 @@ static void every_bit_of_the_state_counts(void **state)
 	static const struct field fields[] = {
 		FIELD(1, start), FIELD(1, base), FIELD(0, top), FIELD(1, shift), FIELD(1, page_log2),
 		FIELD(1, os_page_log2), FIELD(1, reservation), FIELD(0, reservation_bytes),
-		FIELD(0, limit), FIELD(16, movable_granules), FIELD(0, node_count), FIELD(14, touched_pages), FIELD(14, purged_pages),
+		FIELD(0, limit), FIELD(16, movable_granules), FIELD(0, node_count), FIELD(14, touched_pages),
+		FIELD(14, purged_pages),
 		FIELD(13, recent_peak), FIELD(13, room_granules),
 	};
 	static const struct field quick_fields[] = {

@@ -44,8 +44,8 @@ void image_name(uint8_t *image);
 size_t image_contents(const uint8_t *image, size_t most);
 size_t image_size(const uint8_t *image, size_t most);
 
-/* Makes the checksums right. The header says how large the parts are, and size is that of all; where that is
- * less, only that of the header. */
+/* Makes the checksums right. The header says how large the parts are, and size is that of all; where
+ * that is less, only that of the header. */
 void image_seal(uint8_t *image, size_t size);
 
 #endif
