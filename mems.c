@@ -1468,13 +1468,11 @@ static inline struct main_node *nodes(void)
 	return (struct main_node *)(void *)heap.tables[NODES].memory;
 }
 
-/* Links the nodes of the main chain both ways: they lie side by side. */
-static void nodes_link(void)
+/* Links a node of the main chain, not the first, and the one before: they lie side by side. */
+static void node_join(size_t index)
 {
-	for (size_t i = 1; i < heap.node_count; i++) {
-		nodes()[i].previous = &nodes()[i - 1];
-		nodes()[i - 1].next = &nodes()[i];
-	}
+	nodes()[index].previous = &nodes()[index - 1];
+	nodes()[index - 1].next = &nodes()[index];
 }
 
 /* Makes what lies side by side writable with one request, where it is granted: the movable tables,
@@ -1515,7 +1513,8 @@ static bool tables_move(size_t granules)
 		heap.tables[i] = tables[i];
 	}
 	heap.movable_granules = heap.limit;
-	nodes_link();
+	for (size_t i = 1; i < heap.node_count; i++)
+		node_join(i);
 	os_release(tables_memory(), small_tables_bytes(heap.limit));
 	return true;
 }
@@ -2457,12 +2456,10 @@ static size_t node_of(size_t granule)
 /* Adds a node to the main chain, whatever segments it has. */
 static void node_add(size_t first, size_t granules)
 {
-	struct main_node *node = nodes() + heap.node_count++;
-	*node = (struct main_node){ .first = first, .granules = granules };
-	if (node != nodes()) {
-		node->previous = node - 1;
-		node->previous->next = node;
-	}
+	const size_t index = heap.node_count++;
+	nodes()[index] = (struct main_node){ .first = first, .granules = granules };
+	if (index != 0)
+		node_join(index);
 	bits_set(table_bits(BORDERS), page_of(first), page_of(first) + 1, true);
 }
 
@@ -2867,7 +2864,7 @@ static ALWAYS_INLINE bool leaf_coalesce(size_t granule, struct leaf_bits bits, b
 }
 
 /* Makes a PROCESS a coalesced HOLE. */
-static ALWAYS_INLINE void block_coalesce_inline(size_t granule, bool is_quick)
+static ALWAYS_INLINE void block_coalesce(size_t granule, bool is_quick)
 {
 	const size_t next = segment_next(granule);
 	count_freed(next - granule);
@@ -2875,15 +2872,14 @@ static ALWAYS_INLINE void block_coalesce_inline(size_t granule, bool is_quick)
 	coalesce_inline(granule, next, is_quick);
 }
 
-static NOINLINE void block_coalesce(size_t granule)
-{
-	block_coalesce_inline(granule, heap.is_quick);
-}
-
-/* The same for first fit. */
 static NOINLINE void block_coalesce_first(size_t granule)
 {
-	block_coalesce_inline(granule, false);
+	block_coalesce(granule, false);
+}
+
+static NOINLINE void block_coalesce_quick(size_t granule)
+{
+	block_coalesce(granule, true);
 }
 
 /* ---- Quick fit: bins of cached blocks -------------------------------------------------------- */
@@ -3479,8 +3475,8 @@ static size_t segment_first_page(size_t page)
 	return min_size(os_page_from(segment_of(page << heap.os_page_log2)), page);
 }
 
-/* Where the free and touched pages before end begin, after so many looks at most: one a page, or one a
- * segment that has several. end if there are none. */
+/* Where the free and touched pages before end, of which the last is touched, begin, after so many looks
+ * at most: one a page, or one a segment that has several. end if there are none. */
 static size_t free_pages_first(size_t end, size_t most, size_t *looks)
 {
 	if (!is_page_free(end - 1))
@@ -3488,8 +3484,10 @@ static size_t free_pages_first(size_t end, size_t most, size_t *looks)
 	const uint64_t *touched = table_bits(TOUCHED);
 	const size_t least = bits_find_last(touched, end - min_size(end, most), end, false);
 	size_t first = end;
-	for (; first > least && *looks != 0 && is_page_free(first - 1); --*looks)
+	do {
 		first = max_size(segment_first_page(first - 1), least);
+		--*looks;
+	} while (first > least && *looks != 0 && is_page_free(first - 1));
 	return first;
 }
 
@@ -3511,7 +3509,7 @@ static size_t pages_sweep(size_t most)
 		const size_t first = free_pages_first(end, min_size(limit - given, at_once), &looks);
 		heap.sweep = first;
 		if (first == end) {
-			looks -= looks != 0;
+			looks--;
 			heap.sweep = is_live((end - 1) << heap.os_page_log2) ? segment_first_page(end - 1) : end - 1;
 			continue;
 		}
@@ -3792,7 +3790,7 @@ static size_t block_take(size_t size, enum purpose purpose)
 static ALWAYS_INLINE void block_cache(size_t granule, size_t size)
 {
 	if (UNLIKELY(!cache_put(granule, size))) {
-		block_coalesce(granule);
+		block_coalesce_quick(granule);
 		return;
 	}
 	policy_live_change(granule, size, false, true);
@@ -5848,8 +5846,7 @@ static NOINLINE void *malloc_noted(size_t size, size_t index, const void *caller
 	const uint32_t site = LIKELY(has_room) && size != 0 ? site_find(caller) : 0;
 	size_t granule = NONE;
 	if (LIKELY(site != 0 && index < heap.noted_bins))
-		granule = index < FAST_BINS ? fast_bin_pop(index + 1, true)
-		                            : fast_bin_pop(index + 1, false);
+		granule = fast_bin_pop(index + 1, index < FAST_BINS);
 	if (UNLIKELY(granule == NONE)) {
 		granule = site != 0 ? block_take_existing(index + 1, FOR_MALLOC) : NONE;
 		if (granule == NONE)
@@ -6290,9 +6287,7 @@ static NOINLINE void free_noted(size_t granule, void *v_ptr, const void *caller)
 	const uint64_t near = starts_after(granule, bits.starts);
 	const size_t size = LIKELY(near != 0) ? lowest_bit(near) + 1 : segment_size(granule);
 	free_note(granule, size, site);
-	if (UNLIKELY(size > heap.noted_bins) ||
-	    !(near != 0 ? fast_bin_push(granule, size, bits.live, true)
-	                : fast_bin_push(granule, size, 0, false)))
+	if (UNLIKELY(size > heap.noted_bins) || !fast_bin_push(granule, size, bits.live, near != 0))
 		free_beyond(granule);
 }
 
