@@ -5308,20 +5308,17 @@ mems_error_handler *mems_set_error_handler(mems_error_handler *handler)
  * An image is words of 64 bits, and then pages of the heap:
  *
  *   word 0     magic: the bytes 89 4D 65 4D 53 0D 0A 1A
- *        1     kind: bits 0 to 31 the version, 1; bits 32 to 39 the byte order of all that follows
- *              the header, 1 for the lowest byte first, 2 for the highest; bits 40 to 47 the bytes in
- *              a pointer; else 0
- *        2-6   options: policy (0 first fit, 1 quick fit), alignment, start address, page size,
- *              limit
+ *        1     kind: bits 0-31 the version, 1; 32-39 the byte order of all that follows the header,
+ *              1 for the lowest byte first, 2 for the highest; 40-47 the bytes in a pointer; else 0
+ *        2-6   options: policy (0 first fit, 1 quick fit), alignment, start, page size, limit
  *        7     root: a virtual address; 0 for none
  *        8-10  pages in the heap, words of chains, pages of contents
  *        11-16 checksums: of all between header and contents; of the contents; of the words before
  *   borders    bit i of the first word is set where a main node begins with page i, and so on
  *   stored     likewise: the page is among the contents. Another one is zero
- *   chains     two words for each leaf in which a segment starts, in ascending order: bit i of the
- *              first one is set where a segment starts at granule i of the leaf, bit i of the second
- *              one where it is a PROCESS. Leaves without a start are skipped: by a word that is 0
- *              and one that says how many. The start at top is left out
+ *   chains     two words for each leaf with a start, in ascending order: bit i of the first is set
+ *              where a segment starts at granule i of the leaf, of the second where it is a PROCESS.
+ *              For leaves without a start, a word that is 0 and one that says how many. Top has none
  *   padding    0, up to a multiple of the page size
  *   contents   the stored pages in ascending order
  *
@@ -5578,21 +5575,24 @@ static ALWAYS_INLINE bool leaf_build(size_t leaf, struct leaf_bits bits, size_t 
 /* Makes the rest of a heap that has its nodes and leaves. False where no sound heap has these. */
 static bool heap_derive(const struct image *image)
 {
-	const struct image_header *header = &image->header;
-	const size_t pages = page_of(heap.top);
-	for (size_t granule = 0; granule < heap.top; granule += os_page_granules()) {
+	const size_t pages = page_of(heap.top), os_pages = os_page_of(heap.top);
+	uint64_t *touched = table_bits(TOUCHED);
+	for (size_t page = 0; page < os_pages; page++) {
+		const size_t granule = page << heap.os_page_log2;
 		if (is_border(granule) && !is_start(granule))
 			return false;
-		if (!is_page_free(os_page_of(granule)) || bit_is_set(image->stored, page_of(granule)))
-			pages_touch(granule, granule + os_page_granules());
+		if (!is_page_free(page) || bit_is_set(image->stored, page_of(granule)))
+			touched[page / 64] |= bit_of(page);
 	}
+	heap.touched_pages = bits_count(touched, 0, os_pages);
+	heap.high_page = bits_find_last(touched, 0, os_pages, true);
 	if (pages != 0)
 		tree_rebuild();
 	heap.coalesced_granules = heap.top - process_granules();
-	heap.root = block_of((const void *)(uintptr_t)header->root);
-	return (heap.root == NONE) == (header->root == 0) &&
+	heap.root = block_of((const void *)(uintptr_t)image->header.root);
+	return (heap.root == NONE) == (image->header.root == 0) &&
 	       bits_count(image->borders, 0, pages) == heap.node_count &&
-	       bits_count(image->stored, 0, pages) == header->stored_pages;
+	       bits_count(image->stored, 0, pages) == image->header.stored_pages;
 }
 
 /* Reads the tables, of the chains a piece at a time, and makes a heap of them. Returns 0 or an error
