@@ -275,7 +275,8 @@ enum {
 	RUN_BYTES = 4 << 10,    /* of this size together, at most */
 	FLUSH_BYTES = 256 << 10, /* at least so much must be cached, */
 	FIRST_ENTRIES = 1024,   /* of the blocks that the journal knows, and lists of them */
-	SITE_BUCKETS = 1024,    /* lists of sites */
+	SITE_BUCKETS_LOG2 = 10, /* lists of sites */
+	LABEL_BYTES = 64,       /* of a label that are printed */
 	MESSAGE_BYTES = 400,    /* the longest line about an address, its end included */
 	FLUSH_DIVISOR = 16,     /* and this fraction of the heap, before the bins are flushed */
 	MOST_FLUSH_SHIFT = 2,   /* FLUSH_BYTES doubles so many times */
@@ -290,6 +291,8 @@ enum {
 #define LINK (UINT32_MAX - 4095)
 /* The most that is reserved without a limit where reserving is expensive. */
 #define EXPENSIVE_HEAP_BYTES ((size_t)1 << 30)
+/* The golden ratio: numbers in a row times this are far apart in their high bits. */
+#define HASH_FACTOR UINT32_C(0x9E3779B1)
 /* The number of a call may be so large. */
 #define MAX_CALL (UINT64_MAX >> 6)
 /* The most that MEMS_HISTORY may be. */
@@ -309,9 +312,8 @@ static_assert(CACHED_BYTES <= 65536 && MAX_ALIGNMENT <= 64, "a cached size fits 
 
 typedef _Atomic uint64_t atomic_word;
 
-/* Several numbers at once; the compiler makes vector instructions of them where there are any. */
+/* Four numbers at once; the compiler makes vector instructions of them where there are any. */
 typedef int32_t i32x4 __attribute__((vector_size(16)));
-typedef uint64_t u64x2 __attribute__((vector_size(16)));
 typedef int32_t i32x4_unaligned __attribute__((vector_size(16), aligned(4), may_alias));
 
 /* What the two words of a leaf hold, or are to hold. */
@@ -390,7 +392,7 @@ struct hole {
 
 /* Memory that grows, to another place if need be. */
 struct mapping {
-	char *memory;        /* NULL where there is none */
+	void *memory;        /* NULL where there is none */
 	size_t bytes;
 };
 
@@ -405,10 +407,11 @@ struct live_block {
 	uint64_t call : 58;  /* the number of that call; 0: it is of an image */
 };
 
+static_assert(sizeof(struct live_block) == 24, "with its share of the buckets, at most 32 bytes");
+
 /* Who made calls: a label and the address they return to. */
 struct site {
 	uint32_t next;       /* in its bucket */
-	uint32_t order;      /* the site that is printed at the place of this one */
 	const char *label;
 	const void *caller;
 	uint64_t first_call; /* of its live blocks, when they were last counted, */
@@ -425,8 +428,6 @@ struct event {
 	uint8_t slack;
 };
 
-static_assert(sizeof(struct live_block) == 24, "with its share of the buckets, at most 32 bytes");
-
 /* A call as it is told to the journal. */
 struct call {
 	char kind;        /* as in a recording */
@@ -434,7 +435,17 @@ struct call {
 	size_t size;      /* bytes asked for */
 	size_t alignment; /* bytes, of an aligned block; else 0 */
 	const void *caller;
-	size_t granules;  /* its length before the call; 0 for a new block */
+	size_t granules;  /* its length before the call */
+};
+
+/* What the journal keeps in memory of its own. */
+enum journal_array {
+	JOURNAL_EVENTS,          /* a ring */
+	JOURNAL_BLOCKS,
+	JOURNAL_BUCKETS,         /* the first entry of those whose granules have one hash */
+	JOURNAL_SITES,           /* the first is nobody's */
+	JOURNAL_SORTED,          /* room for a copy of them */
+	JOURNAL_ARRAYS
 };
 
 struct journal {
@@ -442,18 +453,15 @@ struct journal {
 	FILE *record;            /* where calls are recorded, the caller's; else NULL */
 	uint32_t next_id;        /* of a recording */
 	uint64_t calls;          /* so far */
-	struct mapping events;   /* struct event, a ring */
-	size_t event_slots;      /* 0: history is off */
-	size_t event_mask;       /* the slots there are, a power of two, less 1; 0 while history is off */
-	size_t event_total;      /* events so far: modulo the slots, that of the next one */
-	struct mapping blocks;   /* struct live_block */
-	struct mapping buckets;  /* the first entry of those whose granules have one hash */
-	uint32_t entries;        /* that there are, and buckets: a power of two; the first is none */
+	struct mapping arrays[JOURNAL_ARRAYS];
+	size_t event_slots;      /* of the ring; 0: history is off */
+	struct event *event_next; /* the one for the next event */
+	struct event *event_last;
+	uint32_t entries;        /* for blocks, and buckets: a power of two; the first is none */
 	uint32_t unused;         /* the first unused entry; entries where there is none */
 	unsigned bucket_shift;   /* 32 less log2 of entries */
-	struct mapping sites;    /* struct site */
-	uint32_t site_count;     /* the first is nobody's */
-	uint32_t site_buckets[SITE_BUCKETS];
+	uint32_t site_count;
+	uint32_t site_buckets[1 << SITE_BUCKETS_LOG2];
 };
 
 /* What a block is taken for. */
@@ -821,42 +829,14 @@ static inline int32_t sizes_max(const int32_t line[FANOUT])
 	return largest;
 }
 
-struct checksum {
-	uint64_t sum, sums;
-};
-
-static const struct checksum no_sum = { 0, 0 };
-
-static bool is_same_sum(struct checksum a, struct checksum b)
+/* Adds to a text what there is room for. */
+static void text_add(char text[MESSAGE_BYTES], const char *format, ...)
 {
-	return a.sum == b.sum && a.sums == b.sums;
-}
-
-/* Goes on with Fletcher's checksum of words of 32 bits, the lowest byte first: the sum of them all, and
- * the sum of what that was after each of them, both modulo 2^64. bytes: a multiple of 8. Vectors add
- * up two even and two odd words at a time; what their lanes count too often is taken off at the end. */
-static struct checksum checksum_add(struct checksum sum, const void *memory, size_t bytes)
-{
-	const char *next = memory;
-	const size_t fours = bytes / 16;
-	u64x2 total = { 0 }, totals = { 0 }, odd = { 0 }; /* of even and odd words; of that; of odd words */
-	for (const char *end = next + 16 * fours; next < end; next += 16) {
-		uint64_t words[2];
-		memcpy(words, next, sizeof(words));
-		const u64x2 pairs = { le64toh(words[0]), le64toh(words[1]) };
-		total += (pairs & UINT32_MAX) + (pairs >> 32);
-		totals += total;
-		odd += pairs >> 32;
-	}
-	sum.sums += 4 * (fours * sum.sum + totals[0] + totals[1]) - 2 * total[1] - odd[0] - odd[1];
-	sum.sum += total[0] + total[1];
-	for (const char *end = (const char *)memory + bytes; next < end; next += sizeof(uint32_t)) {
-		uint32_t word;
-		memcpy(&word, next, sizeof(word));
-		sum.sum += le32toh(word);
-		sum.sums += sum.sum;
-	}
-	return sum;
+	const size_t length = strlen(text);
+	va_list arguments;
+	va_start(arguments, format);
+	vsnprintf(text + length, MESSAGE_BYTES - length, format, arguments);
+	va_end(arguments);
 }
 
 /* ---- The lock, calling out, fork ------------------------------------------------------------- */
@@ -1028,6 +1008,16 @@ static void printer_leave(FILE *out)
 		funlockfile(out);
 }
 
+/* The same after printing: 0, with errno as it was before, or -1 where not all was written. */
+static int printer_end(FILE *out, int error)
+{
+	const bool is_written = fflush(out) == 0 && !ferror(out);
+	printer_leave(out);
+	if (is_written)
+		errno = error;
+	return is_written ? 0 : -1;
+}
+
 /* ---- The OS: the only place that asks it for memory ------------------------------------------ */
 
 /* The program may interpose what is called between these two, and call MeMS there: such a call is
@@ -1048,14 +1038,6 @@ static void os_end(int error)
 	callout_end();
 	fast_top_update();
 	errno = error;
-}
-
-/* What a function of mems.h returns that has failed with this error number, or, with 0, has not. */
-static int result_of(int error)
-{
-	if (error != 0)
-		errno = error;
-	return error != 0 ? -1 : 0;
 }
 
 static size_t os_page_bytes(void)
@@ -1370,6 +1352,21 @@ static size_t option_value(enum mems_option option)
 static const char *policy_name(size_t policy)
 {
 	return policy == MEMS_QUICK_FIT ? "quick_fit" : "first_fit";
+}
+
+/* Adds the options that are not the default, as lines of a recording. */
+static void options_describe(char text[MESSAGE_BYTES])
+{
+	for (unsigned option = 0; option < MEMS_HISTORY; option++) {
+		const char *name = option_rules[option].name;
+		const size_t value = option_value(option);
+		if (value == option_default(option))
+			continue;
+		if (option == MEMS_POLICY)
+			text_add(text, "o %s %s\n", name, policy_name(value));
+		else
+			text_add(text, "o %s %zu\n", name, value);
+	}
 }
 
 /* ---- Tables: the metadata, reserved whole and made writable as the heap grows ---------------- */
@@ -2034,28 +2031,6 @@ static inline struct hole hole_at(size_t granule)
 	return (struct hole){ granule, granule == NONE ? 0 : segment_size(granule) };
 }
 
-/* The first leaf from this one on that has a start; end if there is none before. */
-static inline size_t leaf_with_start(size_t leaf, size_t end)
-{
-	return bits_find(table_bits(START_SUMMARY), leaf, end, true);
-}
-
-/* The end of the PROCESS segments, or of the HOLEs, among which granule lies; at most stop. */
-static size_t stretch_end(size_t granule, size_t stop)
-{
-	const bool is_process = is_live(granule);
-	const size_t end = leaf_of(stop - 1) + 1;
-	uint64_t later = UINT64_MAX << (granule % 64) << 1; /* in the first leaf */
-	for (size_t leaf = leaf_of(granule); leaf < end; leaf = leaf_with_start(leaf + 1, end)) {
-		const struct leaf_bits bits = leaf_read(leaf);
-		const uint64_t others = bits.starts & (is_process ? ~bits.live : bits.live) & later;
-		if (others != 0)
-			return min_size(leaf * 64 + lowest_bit(others), stop);
-		later = UINT64_MAX;
-	}
-	return stop;
-}
-
 /* ---- The hole tree: which is the first HOLE of at least n granules? -------------------------- */
 
 static inline uint8_t *leaf_max(void)
@@ -2368,6 +2343,12 @@ static struct hole hole_first_aligned(size_t size, size_t alignment)
 	return hole;
 }
 
+/* The first leaf from this one on that has a start; end if there is none before. */
+static inline size_t leaf_with_start(size_t leaf, size_t end)
+{
+	return bits_find(table_bits(START_SUMMARY), leaf, end, true);
+}
+
 /* How many leaves have a start. */
 static size_t leaves_with_starts(void)
 {
@@ -2377,17 +2358,15 @@ static size_t leaves_with_starts(void)
 /* Makes all entries exact, counted from the bits. */
 static void tree_rebuild(void)
 {
+	const size_t end = leaf_of(heap.top) + 1;
 	size_t entries = group_of(heap.top) + 1;
-	memset(leaf_max(), 0, leaf_of(heap.top) + 1);
-	for (size_t group = 0; group < entries; group++) {
-		size_t largest = 0;
-		for (uint64_t leaves = word_load(&summary(0)[group]); leaves != 0; leaves &= leaves - 1) {
-			const size_t leaf = group * GROUP_LEAVES + lowest_bit(leaves);
-			const size_t size = leaf_largest(leaf);
-			leaf_max()[leaf] = leaf_entry_of(size);
-			largest = max_size(largest, size);
-		}
-		tree(0)[group] = tree_entry_of(largest);
+	memset(leaf_max(), 0, end);
+	memset(tree(0), 0, entries * sizeof(int32_t));
+	for (size_t leaf = 0; (leaf = leaf_with_start(leaf, end)) < end; leaf++) {
+		const size_t largest = leaf_largest(leaf);
+		int32_t *entry = &tree(0)[leaf / GROUP_LEAVES];
+		leaf_max()[leaf] = leaf_entry_of(largest);
+		*entry = tree_entry_of(max_size((size_t)*entry, largest));
 	}
 	for (unsigned level = 1; level < TREE_LEVELS; level++) {
 		entries = (entries + FANOUT - 1) / FANOUT;
@@ -2690,9 +2669,16 @@ static ALWAYS_INLINE void pages_touch_in_hole(struct hole hole, size_t stop, boo
 /* Whether no granule of the page is live. */
 static bool is_page_free(size_t page)
 {
-	const size_t first = page << heap.os_page_log2;
-	const size_t next = first + os_page_granules();
-	return !is_live(first) && stretch_end(first, next) == next;
+	const size_t first = leaf_of(page << heap.os_page_log2);
+	const size_t end = leaf_of((page + 1) << heap.os_page_log2);
+	uint64_t live = 0;
+	for (size_t leaf = first; leaf < end; leaf++)
+		live |= leaf_live(leaf);
+	for (size_t leaf = first; leaf < end && live == 0; leaf = round_down(leaf, 64) + 64)
+		live |= is_live_middle(leaf * 64) ||
+		        (word_load(table_words(LIVE_LEAVES) + leaf / 64) &
+		         bits_from_to(leaf, min_size(end - 1, leaf | 63))) != 0;
+	return live == 0;
 }
 
 /* Whether the page, which is free, lies in one coalesced HOLE. */
@@ -4016,12 +4002,31 @@ static const char *type_name(enum mems_segment_type type)
 	return type == MEMS_HOLE ? "HOLE" : "PROCESS";
 }
 
+/* Adds a label, if there is one, in brackets or as a word: what must not be there as % and two
+ * digits. */
+static void label_add(char text[MESSAGE_BYTES], const char *label, bool is_word)
+{
+	char escaped[3 * LABEL_BYTES + 1], *end = escaped;
+	if (label == NULL || (is_word && label[0] == '\0'))
+		return;
+	for (size_t i = 0; i < LABEL_BYTES && label[i] != '\0'; i++) {
+		const unsigned char byte = (unsigned char)label[i];
+		const bool is_odd = byte == ' ' || byte == '%' || byte > 127;
+		if (byte < ' ' || byte == 127 || (is_word && is_odd))
+			end += sprintf(end, "%%%02X", byte);
+		else
+			*end++ = label[i];
+	}
+	*end = '\0';
+	text_add(text, is_word ? " %s" : " (%s)", escaped);
+}
+
 /* ---- Journal: recordings and history --------------------------------------------------------- */
 
 /*
- * While a recording or history is on, every successful call that changes the heap is an event in a
- * ring, made at a site: a label and a caller. A table has an entry for each live block, found by a
- * hash of its granule.
+ * While a recording or history is on, every successful call that changes the heap is noted: in the
+ * entry of its block, which is found by a hash of its granule, as an event in a ring, and as a line
+ * of the recording. A call is made at a site: a label and a caller.
  */
 
 /* What this thread has set for its calls. */
@@ -4046,23 +4051,20 @@ const void *mems_set_caller(const void *caller)
 
 static inline struct live_block *entry_at(uint32_t index)
 {
-	return (struct live_block *)(void *)heap.journal.blocks.memory + index;
+	return (struct live_block *)heap.journal.arrays[JOURNAL_BLOCKS].memory + index;
 }
 
 static inline struct site *site_at(uint32_t index)
 {
-	return (struct site *)(void *)heap.journal.sites.memory + index;
+	return (struct site *)heap.journal.arrays[JOURNAL_SITES].memory + index;
 }
 
-static inline struct event *event_at(size_t slot)
-{
-	return (struct event *)(void *)heap.journal.events.memory + slot;
-}
-
+/* The buckets of a leaf lie in one cache line. */
 static inline uint32_t *bucket_of(size_t granule)
 {
-	const uint32_t hash = (uint32_t)granule * UINT32_C(0x9E3779B1) >> heap.journal.bucket_shift;
-	return (uint32_t *)(void *)heap.journal.buckets.memory + hash;
+	uint32_t hash = (uint32_t)leaf_of(granule) * HASH_FACTOR >> heap.journal.bucket_shift;
+	hash ^= granule >> 2 & 15;
+	return (uint32_t *)heap.journal.arrays[JOURNAL_BUCKETS].memory + hash;
 }
 
 /* The link to the entry of a live block: 0 where the journal does not know it. */
@@ -4092,266 +4094,179 @@ static inline void live_place(uint32_t index, size_t granule)
 /* An entry for a block that is taken: there is one. */
 static inline uint32_t live_add(size_t granule, uint32_t site, uint64_t call, size_t slack)
 {
-	struct journal *journal = &heap.journal;
-	const uint32_t index = journal->unused;
-	struct live_block *block = entry_at(index);
-	journal->unused = index + 1 + block->next;
-	__builtin_prefetch(entry_at(journal->unused)); /* for the next call */
-	block->site = site;
-	block->slack = slack & 63;
-	block->call = call & MAX_CALL;
+	const uint32_t index = heap.journal.unused;
+	heap.journal.unused = index + 1 + entry_at(index)->next;
+	__builtin_prefetch(entry_at(heap.journal.unused)); /* for the next call */
+	entry_at(index)->site = site;
+	entry_at(index)->slack = slack & (MAX_ALIGNMENT - 1);
+	entry_at(index)->call = call & MAX_CALL;
 	live_place(index, granule);
 	return index;
 }
 
-/* Takes the entry of a block out of its bucket. */
-static inline uint32_t live_unlink(size_t granule)
+/* The link to the site of a call that this thread makes: 0 where it is the first one. */
+static ALWAYS_INLINE uint32_t *site_link(const void *caller)
 {
-	uint32_t *link = live_link(granule);
-	const uint32_t index = *link;
-	*link = entry_at(index)->next;
+	caller = asker.caller != NULL ? asker.caller : caller;
+	const uint32_t sum = (uint32_t)(uintptr_t)caller + (uint32_t)(uintptr_t)asker.label;
+	uint32_t *link = &heap.journal.site_buckets[sum * HASH_FACTOR >> (32 - SITE_BUCKETS_LOG2)];
+	while (*link != 0 && (site_at(*link)->caller != caller || site_at(*link)->label != asker.label))
+		link = &site_at(*link)->next;
+	return link;
+}
+
+static bool sites_fit(size_t count)
+{
+	return mapping_fit(&heap.journal.arrays[JOURNAL_SITES], count * sizeof(struct site)) &&
+	       mapping_fit(&heap.journal.arrays[JOURNAL_SORTED], count * sizeof(struct site));
+}
+
+/* The site of a call, which is noted if it is new: nobody's, where there is no room. */
+static uint32_t site_of(const void *caller)
+{
+	const uint32_t found = *site_link(caller);
+	const uint32_t index = heap.journal.site_count;
+	ASSERT(library.lock != LOCK_FREE, "who may ask the OS holds the lock");
+	if (found != 0 || !sites_fit((size_t)index + 1))
+		return found;
+	site_at(index)->label = asker.label;
+	site_at(index)->caller = asker.caller != NULL ? asker.caller : caller;
+	*site_link(caller) = index;
+	heap.journal.site_count++;
 	return index;
 }
 
-/* Doubles the table, all of which is in use, and the buckets. */
-static bool live_grow(void)
+/* Makes room for more blocks, and for what the first one needs. False where the OS refuses it. */
+static NOINLINE bool journal_grow(void)
 {
 	struct journal *journal = &heap.journal;
 	const uint32_t before = journal->entries;
 	const size_t entries = before == 0 ? FIRST_ENTRIES : (size_t)before * 2;
-	if (entries > UINT32_MAX / 2 ||
-	    !mapping_fit(&journal->buckets, entries * sizeof(uint32_t)) ||
-	    !mapping_fit(&journal->blocks, entries * sizeof(struct live_block)))
+	const size_t slots = max_size(journal->event_slots, 1);
+	if (entries > UINT32_MAX / 2 || !sites_fit(1) ||
+	    !mapping_fit(&journal->arrays[JOURNAL_EVENTS], slots * sizeof(struct event)) ||
+	    !mapping_fit(&journal->arrays[JOURNAL_BUCKETS], entries * sizeof(uint32_t)) ||
+	    !mapping_fit(&journal->arrays[JOURNAL_BLOCKS], entries * sizeof(struct live_block)))
 		return false;
-	memset(journal->buckets.memory, 0, before * sizeof(uint32_t));
+	memset(journal->arrays[JOURNAL_BUCKETS].memory, 0, before * sizeof(uint32_t));
 	journal->bucket_shift = 32 - lowest_bit(entries);
 	journal->entries = (uint32_t)entries;
-	journal->unused += before == 0;
+	if (before == 0) {
+		journal->unused = journal->site_count = 1;
+		journal->event_next = journal->arrays[JOURNAL_EVENTS].memory;
+		journal->event_last = journal->event_next + slots - 1;
+	}
 	for (uint32_t i = 1; i < before; i++)
 		live_place(i, entry_at(i)->granule);
 	return true;
 }
 
-static inline uint32_t *site_bucket(const char *label, const void *caller)
+/* Whether there is memory for what a call adds. */
+static inline bool journal_has_room(void)
 {
-	const uint32_t sum = (uint32_t)(uintptr_t)caller + (uint32_t)(uintptr_t)label;
-	return &heap.journal.site_buckets[sum * UINT32_C(0x9E3779B1) / (UINT32_MAX / SITE_BUCKETS + 1)];
+	return heap.journal.unused < heap.journal.entries || journal_grow();
 }
 
-/* The site of a call that this thread makes; 0 where it is the first one. */
-static ALWAYS_INLINE uint32_t site_find(const void *caller)
+/* Forgets all but how many calls there were. */
+static void journal_end(void)
 {
-	const char *label = asker.label;
-	caller = asker.caller != NULL ? asker.caller : caller;
-	uint32_t index = *site_bucket(label, caller);
-	while (index != 0 && (site_at(index)->caller != caller || site_at(index)->label != label))
-		index = site_at(index)->next;
-	return index;
+	for (unsigned i = 0; i < JOURNAL_ARRAYS; i++)
+		mapping_free(&heap.journal.arrays[i]);
+	heap.journal = (struct journal){ .calls = heap.journal.calls };
 }
 
-/* The same, which is noted if it is new. The first one, which is nobody's, where there is no room. */
-static uint32_t site_of(const void *caller)
+/* Notes a call in the entry of its block, which it returns, and as an event. The block has so many
+ * granules after the call, or before one that frees it; where it was before is left to be noted. If
+ * it is taken there is an entry for it. */
+static ALWAYS_INLINE struct live_block *call_note(enum mems_event_kind kind, size_t from, size_t to,
+                                                  size_t granules, size_t size, uint32_t site)
 {
 	struct journal *journal = &heap.journal;
-	const uint32_t found = site_find(caller);
-	ASSERT(library.lock != LOCK_FREE, "who may ask the OS holds the lock");
-	const uint32_t index = journal->site_count;
-	if (found != 0 ||
-	    !mapping_fit(&journal->sites, round_up((index + 1) * sizeof(struct site), COMMIT_STEP)))
-		return found;
-	caller = asker.caller != NULL ? asker.caller : caller;
-	uint32_t *bucket = site_bucket(asker.label, caller);
-	*site_at(index) = (struct site){ .next = *bucket, .label = asker.label, .caller = caller };
-	*bucket = journal->site_count++;
-	return index;
-}
-
-/* How many events are remembered. */
-static size_t event_count(void)
-{
-	return min_size(heap.journal.event_total, heap.journal.event_slots);
-}
-
-/* What was called last, the newest first: back is 0 for that, and below event_count. */
-static const struct event *event_back(size_t back)
-{
-	return event_at((heap.journal.event_total - 1 - back) & heap.journal.event_mask);
-}
-
-static bool event_covers(const struct event *event, size_t granule)
-{
-	return granule - event->granule < event->granules ||
-	       (event->kind == MEMS_RESIZED && granule - event->before < event->before_granules);
-}
-
-enum { LABEL_BYTES = 64, LABEL_TEXT = 3 * LABEL_BYTES + 1 };
-
-/* A label as a part of a line, or as a word: what must not be there as % and two digits. */
-static const char *label_escape(char text[LABEL_TEXT], const char *label, bool is_word)
-{
-	char *end = text;
-	for (size_t i = 0; i < LABEL_BYTES && label[i] != '\0'; i++) {
-		const unsigned char byte = (unsigned char)label[i];
-		const bool is_odd = byte == ' ' || byte == '%' || byte > 127;
-		if (byte < ' ' || byte == 127 || (is_word && is_odd))
-			end += sprintf(end, "%%%02X", byte);
-		else
-			*end++ = label[i];
+	struct event *event = journal->event_next;
+	size_t slack = (granules << heap.shift) - size;
+	uint32_t index;
+	journal->event_next = event != journal->event_last ? event + 1
+	                                                   : journal->arrays[JOURNAL_EVENTS].memory;
+	journal->calls++;
+	if (kind == MEMS_TAKEN) {
+		index = live_add(to, site, journal->calls, slack);
+	} else {
+		uint32_t *link = live_link(from);
+		index = *link;
+		*link = entry_at(index)->next;
 	}
-	*end = '\0';
-	return text;
+	struct live_block *block = entry_at(index);
+	if (kind == MEMS_FREED) {
+		slack = block->slack;
+		block->next = journal->unused - index - 1;
+		journal->unused = index;
+	} else if (kind == MEMS_RESIZED) {
+		block->slack = slack & (MAX_ALIGNMENT - 1);
+		live_place(index, to);
+	}
+	*event = (struct event){
+		.call = journal->calls, .site = site, .granule = (uint32_t)to,
+		.granules = (uint32_t)granules, .kind = (uint8_t)kind, .slack = (uint8_t)slack };
+	return block;
 }
 
-static void text_add(char text[MESSAGE_BYTES], const char *format, ...)
-{
-	const size_t length = strlen(text);
-	va_list arguments;
-	va_start(arguments, format);
-	vsnprintf(text + length, MESSAGE_BYTES - length, format, arguments);
-	va_end(arguments);
-}
-
-/* The taking of the block that holds a granule, as an event; its call is 0 where none is known. */
-static struct event taking_of(size_t granule)
-{
-	const struct live_block *block = is_live(granule) ? live_at_granule(segment_of(granule)) : NULL;
-	if (block == NULL)
-		return (struct event){ 0 };
-	return (struct event){
-		.call = block->call, .site = block->site, .kind = MEMS_TAKEN, .granule = block->granule,
-		.granules = (uint32_t)segment_size(block->granule), .slack = block->slack & 63,
-	};
-}
-
-/* Adds who took the granule, or who freed it. */
-static void origin_add(char text[MESSAGE_BYTES], size_t granule)
-{
-	const bool is_taken = is_live(granule);
-	const size_t count = is_taken ? 0 : event_count();
-	struct event origin = taking_of(granule);
-	char label[LABEL_TEXT];
-	for (size_t i = 0; i < count && origin.call == 0; i++)
-		if (event_covers(event_back(i), granule))
-			origin = *event_back(i);
-	if (origin.call == 0 || heap.journal.event_slots == 0)
-		return;
-	text_add(text, ", %s by call %" PRIu64, is_taken ? "taken" : "freed", origin.call);
-	if (site_at(origin.site)->label != NULL)
-		text_add(text, " (%s)", label_escape(label, site_at(origin.site)->label, false));
-}
-
-/* Writes one line. What the stream does at that moment must not change the heap; in a child that it
- * forks there is no recording any more. */
-static void record_print(const char *format, ...)
+/* Writes to the recording. What the stream does at that moment must not change the heap; in a child
+ * that it forks there is no recording any more. */
+static void record_write(const char *text)
 {
 	const int error = errno;
-	if (heap.journal.record == NULL)
-		return;
-	va_list arguments;
-	va_start(arguments, format);
 	visit_begin();
-	vfprintf(heap.journal.record, format, arguments);
+	fputs(text, heap.journal.record);
 	visit_end();
-	va_end(arguments);
 	errno = error;
-}
-
-static void record_options(void)
-{
-	for (unsigned option = 0; option < MEMS_HISTORY; option++) {
-		const size_t value = option_value(option);
-		if (value == option_default(option))
-			continue;
-		if (option == MEMS_POLICY)
-			record_print("o %s %s\n", option_rules[option].name, policy_name(value));
-		else
-			record_print("o %s %zu\n", option_rules[option].name, value);
-	}
 }
 
 static NOINLINE void record_call(const struct call *call, uint32_t id)
 {
 	char text[MESSAGE_BYTES] = { call->kind };
-	char label[LABEL_TEXT];
 	if (call->kind != 'g')
 		text_add(text, " %" PRIu32, id);
 	if (call->size != 0)
 		text_add(text, " %zu", call->size);
 	if (call->alignment != 0)
 		text_add(text, " %zu", call->alignment);
-	if (strchr("acm", call->kind) != NULL && asker.label != NULL && asker.label[0] != '\0')
-		text_add(text, " %s", label_escape(label, asker.label, true));
-	record_print("%s\n", text);
+	if (strchr("acm", call->kind) != NULL)
+		label_add(text, asker.label, true);
+	text_add(text, "\n");
+	record_write(text);
 }
 
 /* A misuse: a line that changes nothing in a replay. Not while the stream may be at work. */
 static void record_mistake(const char *function, const void *v_ptr)
 {
-	if (library.visitors == 0)
-		record_print("e %s %" PRIuPTR "\n", function + strlen("mems_"), (uintptr_t)v_ptr);
-}
-
-/* Notes a call as an event. Of one that resized a block, before is still to be noted. */
-static ALWAYS_INLINE struct event *event_add(enum mems_event_kind kind, size_t granule,
-                                             size_t granules, size_t slack, uint32_t site)
-{
-	struct journal *journal = &heap.journal;
-	struct event *event = event_at(journal->event_total++ & journal->event_mask);
-	*event = (struct event){
-		.call = ++journal->calls, .site = site, .granule = (uint32_t)granule,
-		.granules = (uint32_t)granules, .kind = (uint8_t)kind, .slack = (uint8_t)slack };
-	return event;
-}
-
-/* Notes a call that took a block. There is room for it. Returns its entry. */
-static ALWAYS_INLINE uint32_t take_note(size_t granule, size_t granules, size_t size, uint32_t site)
-{
-	const size_t slack = (granules << heap.shift) - size;
-	event_add(MEMS_TAKEN, granule, granules, slack, site);
-	return live_add(granule, site, heap.journal.calls, slack);
-}
-
-/* Notes a call that frees a block. Returns its entry, which is unused now. */
-static ALWAYS_INLINE uint32_t free_note(size_t granule, size_t granules, uint32_t site)
-{
-	const uint32_t index = live_unlink(granule);
-	event_add(MEMS_FREED, granule, granules, entry_at(index)->slack, site);
-	entry_at(index)->next = heap.journal.unused - index - 1;
-	heap.journal.unused = index;
-	return index;
-}
-
-/* Notes a call that gave a block another size. Returns its entry. */
-static uint32_t resize_note(const struct call *call, uint32_t site)
-{
-	const size_t granules = granules_of(call->size);
-	const size_t slack = (granules << heap.shift) - call->size;
-	const uint32_t index = live_unlink(call->from);
-	struct event *event = event_add(MEMS_RESIZED, call->to, granules, slack, site);
-	event->before = (uint32_t)call->from;
-	event->before_granules = (uint32_t)call->granules;
-	entry_at(index)->slack = slack & 63;
-	live_place(index, call->to);
-	return index;
+	char text[MESSAGE_BYTES] = "";
+	text_add(text, "e %s %" PRIuPTR "\n", function + strlen("mems_"), (uintptr_t)v_ptr);
+	if (heap.journal.record != NULL && library.visitors == 0)
+		record_write(text);
 }
 
 static NOINLINE void journal_write(const struct call *call)
 {
 	struct journal *journal = &heap.journal;
-	const size_t granules = granules_of(call->size);
-	uint32_t index = 0;
-	if (call->kind == 'g')
+	const enum mems_event_kind kind = call->kind == 'f'   ? MEMS_FREED
+	                                  : call->kind == 'r' ? MEMS_RESIZED
+	                                                      : MEMS_TAKEN;
+	const size_t granules = kind == MEMS_FREED ? call->granules : granules_of(call->size);
+	uint32_t id = 0;
+	if (call->kind == 'g') {
 		journal->calls++;
-	else if (call->kind == 'f')
-		index = free_note(call->from, call->granules, site_of(call->caller));
-	else if (call->kind == 'r')
-		index = resize_note(call, site_of(call->caller));
-	else
-		index = take_note(call->to, granules, call->size, site_of(call->caller));
-	if (index != 0 && call->granules == 0)
-		entry_at(index)->id = journal->next_id++;
+	} else {
+		struct event *event = journal->event_next;
+		struct live_block *block = call_note(kind, call->from, call->to, granules, call->size,
+		                                     site_of(call->caller));
+		if (kind == MEMS_TAKEN)
+			block->id = journal->next_id++;
+		event->before = (uint32_t)call->from;
+		event->before_granules = (uint32_t)call->granules;
+		id = block->id;
+	}
 	if (journal->record != NULL)
-		record_call(call, entry_at(index)->id);
+		record_call(call, id);
 }
 
 /* Every call that changes the heap comes here; after it, but mems_free before. */
@@ -4361,88 +4276,45 @@ static inline void journal_note(const struct call *call)
 		journal_write(call);
 }
 
-/* Makes room for more blocks, and for what the first one needs. False where the OS refuses it. */
-static NOINLINE bool journal_grow(void)
+/* Ends a recording, and begins another one, unless out is NULL. Returns 0 or an error number. */
+static int record_to(FILE *out)
 {
 	struct journal *journal = &heap.journal;
-	while (journal->event_mask + 1 < journal->event_slots)
-		journal->event_mask = 2 * journal->event_mask + 1;
-	journal->site_count = (uint32_t)max_size(journal->site_count, 1);
-	return mapping_fit(&journal->sites, COMMIT_STEP) &&
-	       mapping_fit(&journal->events, (journal->event_mask + 1) * sizeof(struct event)) && live_grow();
-}
-
-/* Whether there is memory for what a call adds. */
-static inline bool journal_has_room(void)
-{
-	return heap.journal.unused < heap.journal.entries || journal_grow();
-}
-
-/* Tells of the segments of an image: the journal of blocks, which no call took, and a memory checker
- * of HOLEs. False where there is no memory. */
-static bool segments_adopt(void)
-{
-	const bool is_on = heap.journal.is_on;
-	for (size_t granule = 0, next; (is_on || heap.is_watched) && granule < heap.top; granule = next) {
-		next = segment_next(granule);
-		if (is_hole(granule))
-			mem_mark_noaccess(granule, next - granule);
-		else if (is_on && !journal_has_room())
-			return false;
-		else if (is_on)
-			live_add(granule, 0, 0, 0);
-	}
-	return true;
-}
-
-/* Forgets all but how many calls there were. */
-static void journal_end(void)
-{
-	struct journal *journal = &heap.journal;
-	mapping_free(&journal->blocks);
-	mapping_free(&journal->buckets);
-	mapping_free(&journal->sites);
-	mapping_free(&journal->events);
-	*journal = (struct journal){ .calls = journal->calls };
-	fast_top_update();
-}
-
-static void record_stop(void)
-{
-	heap.journal.record = NULL;
-	if (heap.journal.event_slots == 0)
+	const bool has_room = out == NULL || (heap.limit != 0 && journal_has_room());
+	journal->record = has_room ? out : NULL;
+	journal->next_id = 0;
+	journal->is_on = journal->record != NULL || journal->event_slots != 0;
+	if (!journal->is_on)
 		journal_end();
 	fast_top_update();
-}
-
-/* Begins a recording. Returns 0 or an error number. */
-static int record_begin(FILE *out)
-{
-	if (heap.limit == 0 || !journal_has_room()) {
-		record_stop();
-		return ENOMEM;
+	if (journal->record != NULL) {
+		char text[MESSAGE_BYTES] = "";
+		options_describe(text);
+		record_write(text);
 	}
-	heap.journal.record = out;
-	heap.journal.next_id = 0;
-	heap.journal.is_on = true;
-	fast_top_update();
-	record_options();
-	return 0;
+	return has_room ? 0 : ENOMEM;
 }
 
 int mems_record(FILE *out)
 {
-	int error = out == NULL || heap.is_started ? 0 : EINVAL;
+	int error;
 	lock_take();
-	if (error == 0 && (library.visitors != 0 || library.os_requests != 0 ||
-	                   (out != NULL && heap.top != 0)))
+	if (out != NULL && !heap.is_started)
+		error = EINVAL;
+	else if (library.visitors != 0 || library.os_requests != 0 || (out != NULL && heap.top != 0))
 		error = EBUSY;
-	if (error == 0)
-		record_stop();
-	if (error == 0 && out != NULL)
-		error = record_begin(out);
+	else
+		error = record_to(out);
 	lock_give();
-	return result_of(error);
+	if (error != 0)
+		errno = error;
+	return error != 0 ? -1 : 0;
+}
+
+static bool event_covers(const struct event *event, size_t granule)
+{
+	return granule - event->granule < event->granules ||
+	       (event->kind == MEMS_RESIZED && granule - event->before < event->before_granules);
 }
 
 static struct mems_event event_describe(const struct event *event)
@@ -4453,22 +4325,38 @@ static struct mems_event event_describe(const struct event *event)
 		.size = ((size_t)event->granules << heap.shift) - event->slack };
 }
 
-/* What is known of a granule, the newest first; returns how much that is. The taking of a live block,
- * which need not be remembered any more, is shown with the size that the block has now. */
-static size_t granule_history(size_t granule, struct mems_event *events, size_t room)
+/* The taking of the live block that holds a granule, with the size that it has now; its call is 0
+ * where none is known. */
+static struct mems_event taking_of(size_t granule)
 {
-	const struct event taking = taking_of(granule);
-	const size_t count = event_count();
+	const bool has_history = heap.journal.event_slots != 0 && is_live(granule);
+	const struct live_block *block = has_history ? live_at_granule(segment_of(granule)) : NULL;
+	if (block == NULL)
+		return (struct mems_event){ 0 };
+	return event_describe(&(struct event){
+		.call = block->call, .site = block->site, .kind = MEMS_TAKEN, .granule = block->granule,
+		.granules = (uint32_t)segment_size(block->granule), .slack = block->slack });
+}
+
+/* What is known of a granule, the newest first, up to so much of it; returns how much that is. The
+ * taking of a live block need not be among the events any more. */
+static size_t granule_history(size_t granule, struct mems_event *events, size_t room, size_t most)
+{
+	const struct event *first = heap.journal.arrays[JOURNAL_EVENTS].memory;
+	const size_t slots = first != NULL ? heap.journal.event_slots : 0;
+	const size_t count = min_size(slots, heap.journal.calls);
+	const struct event *event = heap.journal.event_next;
+	const struct mems_event taking = taking_of(granule);
 	bool has_taking = taking.call == 0;
 	size_t found = 0;
-	for (size_t i = 0; i < count || !has_taking; i++) {
-		const struct event *event = i < count ? event_back(i) : &taking;
-		const bool is_taking = event->call == taking.call;
+	for (size_t i = 0; found < most && (i < count || !has_taking); i++) {
+		event = event != first ? event - 1 : first + slots - 1;
+		const bool is_taking = !has_taking && (i >= count || event->call == taking.call);
 		has_taking |= is_taking;
 		if (!is_taking && !event_covers(event, granule))
 			continue;
 		if (found < room)
-			events[found] = event_describe(is_taking ? &taking : event);
+			events[found] = is_taking ? taking : event_describe(event);
 		found++;
 	}
 	return found;
@@ -4476,97 +4364,13 @@ static size_t granule_history(size_t granule, struct mems_event *events, size_t 
 
 size_t mems_history(const void *v_ptr, struct mems_event *events, size_t count)
 {
-	size_t found = 0;
 	lock_take();
 	const size_t offset = offset_of(v_ptr);
-	if (heap.journal.event_slots != 0 && offset != NONE)
-		found = granule_history(offset >> heap.shift, events, count);
+	size_t found = 0;
+	if (offset != NONE)
+		found = granule_history(offset >> heap.shift, events, count, NONE);
 	lock_give();
 	return found;
-}
-
-/* Counts the live blocks of each site. */
-static void sites_count(void)
-{
-	for (uint32_t i = 0; i < heap.journal.site_count; i++) {
-		struct site *site = site_at(i);
-		site->order = i;
-		site->blocks = site->bytes = 0;
-		site->first_call = UINT64_MAX;
-	}
-	const uint32_t *buckets = (uint32_t *)(void *)heap.journal.buckets.memory;
-	for (uint32_t bucket = 0; bucket < heap.journal.entries; bucket++)
-		for (uint32_t i = buckets[bucket]; i != 0; i = entry_at(i)->next) {
-			const struct live_block *block = entry_at(i);
-			struct site *site = site_at(block->site);
-			site->first_call = min_u64(site->first_call, block->call);
-			site->blocks++;
-			site->bytes += (segment_size(block->granule) << heap.shift) - block->slack;
-		}
-}
-
-/* Whether a site is printed before another. */
-static bool site_is_before(const struct site *a, const struct site *b)
-{
-	return a->bytes != b->bytes ? a->bytes > b->bytes : a->first_call < b->first_call;
-}
-
-/* Sorts the sites by what is live of them, in their fields order: Shell's way, without memory. */
-static void sites_sort(void)
-{
-	const uint32_t count = heap.journal.site_count;
-	for (uint32_t gap = count / 2; gap != 0; gap = gap == 2 ? 1 : gap * 5 / 11) {
-		for (uint32_t i = gap; i < count; i++) {
-			const uint32_t moved = site_at(i)->order;
-			uint32_t at = i;
-			for (; at >= gap && site_is_before(site_at(moved), site_at(site_at(at - gap)->order));
-			     at -= gap)
-				site_at(at)->order = site_at(at - gap)->order;
-			site_at(at)->order = moved;
-		}
-	}
-}
-
-static void live_print(FILE *out)
-{
-	char label[LABEL_TEXT];
-	size_t bytes = 0, blocks = 0;
-	sites_count();
-	sites_sort();
-	for (uint32_t i = 0; i < heap.journal.site_count; i++) {
-		const struct site *site = site_at(site_at(i)->order);
-		if (site->blocks == 0)
-			break;
-		bytes += site->bytes;
-		blocks += site->blocks;
-		fprintf(out, "%zu bytes in %zu block%s", site->bytes, site->blocks,
-		        site->blocks == 1 ? "" : "s");
-		if (site->first_call == 0)
-			fputs(" of an image", out);
-		else
-			fprintf(out, ", first taken by call %" PRIu64, site->first_call);
-		if (site->label != NULL)
-			fprintf(out, " (%s)", label_escape(label, site->label, false));
-		fprintf(out, ", from 0x%" PRIxPTR "\n", (uintptr_t)site->caller);
-	}
-	fprintf(out, "Live bytes: %zu\nLive blocks: %zu\n", bytes, blocks);
-}
-
-int mems_fprint_live(FILE *out)
-{
-	const int error = errno;
-	if (!heap.is_started || heap.journal.event_slots == 0) {
-		errno = heap.is_started ? EINVAL : EPERM;
-		return -1;
-	}
-	printer_enter(out);
-	live_print(out);
-	const bool is_written = fflush(out) == 0 && !ferror(out);
-	printer_leave(out);
-	if (!is_written)
-		return -1;
-	errno = error;
-	return 0;
 }
 
 /* ---- Fork ------------------------------------------------------------------------------------ */
@@ -4590,7 +4394,7 @@ static void fork_child(void)
 {
 	if (heap.journal.record != NULL)
 		__fpurge(heap.journal.record); /* what is in its buffer the parent will write */
-	record_stop();
+	record_to(NULL);
 	caches_leave();
 	fork_parent();
 }
@@ -4625,6 +4429,18 @@ static void report_tell(const struct misuse_report *report)
 	if (handler != NULL)
 		handler(report->error, report->v_ptr, report->message);
 	errno = report->error;
+}
+
+/* Adds who took the granule, or who freed it. */
+static void origin_add(char text[MESSAGE_BYTES], size_t granule)
+{
+	struct mems_event origin = taking_of(granule);
+	if (!is_live(granule))
+		granule_history(granule, &origin, 1, 1);
+	if (origin.call == 0)
+		return;
+	text_add(text, ", %s by call %" PRIu64, is_live(granule) ? "taken" : "freed", origin.call);
+	label_add(text, origin.label, false);
 }
 
 /* Says what is at an address, in one line that begins with the function that was called, unless
@@ -5210,7 +5026,7 @@ static uint64_t sign_layout(void)
 		offsetof(struct heap, reservation), offsetof(struct heap, touched_pages),
 		offsetof(struct heap, coalesced_granules), offsetof(struct heap, sign),
 		offsetof(struct heap, journal), sizeof(struct live_block), sizeof(struct site),
-		sizeof(struct event), offsetof(struct journal, sites),
+		sizeof(struct event), offsetof(struct journal, arrays), JOURNAL_ARRAYS,
 	};
 	uint64_t layout = 0;
 	for (unsigned i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
@@ -5308,29 +5124,38 @@ mems_error_handler *mems_set_error_handler(mems_error_handler *handler)
  * An image is words of 64 bits, and then pages of the heap:
  *
  *   word 0     magic: the bytes 89 4D 65 4D 53 0D 0A 1A
- *        1     kind: bits 0-31 the version, 1; 32-39 the byte order of all that follows the header,
- *              1 for the lowest byte first, 2 for the highest; 40-47 the bytes in a pointer; else 0
- *        2-6   options: policy (0 first fit, 1 quick fit), alignment, start, page size, limit
+ *        1     kind: bits 0 to 31 the version, 1; bits 32 to 39 the byte order of all that follows
+ *              the header, 1 for the lowest byte first, 2 for the highest; bits 40 to 47 the bytes in
+ *              a pointer; else 0
+ *        2-6   options: policy (0 first fit, 1 quick fit), alignment, start address, page size,
+ *              limit
  *        7     root: a virtual address; 0 for none
  *        8-10  pages in the heap, words of chains, pages of contents
  *        11-16 checksums: of all between header and contents; of the contents; of the words before
  *   borders    bit i of the first word is set where a main node begins with page i, and so on
  *   stored     likewise: the page is among the contents. Another one is zero
- *   chains     two words for each leaf with a start, in ascending order: bit i of the first is set
- *              where a segment starts at granule i of the leaf, of the second where it is a PROCESS.
- *              For leaves without a start, a word that is 0 and one that says how many. Top has none
+ *   chains     two words for each leaf in which a segment starts, in ascending order: bit i of the
+ *              first one is set where a segment starts at granule i of the leaf, bit i of the second
+ *              one where it is a PROCESS. Leaves without a start are skipped: by a word that is 0
+ *              and one that says how many. The start at top is left out
  *   padding    0, up to a multiple of the page size
  *   contents   the stored pages in ascending order
  *
  * In the words of the header the lowest byte is first. A leaf is 64 granules, of as many bytes as the
  * alignment. Stored are the pages in which a PROCESS lies, but for stretches that are zero. What is in
- * a HOLE is written as zero, and cached blocks as if they were coalesced. Checksums are Fletcher's,
- * see checksum_add. Magic, kind and the checksum of the header are the same in every version. Each
- * byte of header and tables is read once, and checked before it is believed.
+ * a HOLE is written as zero, and cached blocks as if they were coalesced.
+ *
+ * A checksum is Fletcher's, of words of 32 bits, the lowest byte first, in two words: the sum of them
+ * all, and the sum of what that was after each of them, both modulo 2^64.
+ *
+ * Magic, kind and the checksum of the header are the same in every version. Each byte of header and
+ * tables is read once, and checked before it is believed.
  */
 #define IMAGE_MAGIC UINT64_C(0x1A0A0D534D654D89)
-#define IMAGE_ORDER (BYTE_ORDER == LITTLE_ENDIAN ? 1 : 2)
-#define IMAGE_KIND (UINT64_C(1) | (uint64_t)IMAGE_ORDER << 32 | (uint64_t)sizeof(void *) << 40)
+
+struct checksum {
+	uint64_t sum, sums;
+};
 
 struct image_header {
 	uint64_t magic, kind;
@@ -5339,60 +5164,81 @@ struct image_header {
 	struct checksum tables_sum, contents_sum, header_sum;
 };
 
-enum { SUMMED_BYTES = 15 * 8, HEADER_BYTES = SUMMED_BYTES + sizeof(struct checksum) };
-static_assert(sizeof(struct image_header) == HEADER_BYTES, "the header is words, without a gap");
+enum {
+	HEADER_BYTES = sizeof(struct image_header),
+	HEADER_WORDS = HEADER_BYTES / 8,
+	SUMMED_BYTES = offsetof(struct image_header, header_sum)
+};
+static_assert(HEADER_BYTES == 17 * 8, "the header is words, without a gap");
 
-/* An image that is written or read. */
+/* An image in the making, or that is read. */
 struct image {
 	struct image_header header;
 	int file;
-	struct mapping memory; /* borders, stored, and chains and contents or a piece of them */
+	struct mapping memory; /* for the tables, or what is read of them, and a piece of contents */
 	uint64_t *borders, *stored, *chains;
 };
 
-/* From the byte order of this machine to that of the file, and back. */
-static void header_swap(struct image_header *header)
+/* Words of borders, and as many of stored. */
+static size_t map_words(const struct image_header *header)
 {
-	uint64_t *words = &header->magic;
-	for (size_t i = 0; i < HEADER_BYTES / sizeof(uint64_t); i++)
-		words[i] = htole64(words[i]);
+	return (size_t)((header->pages + 63) / 64);
 }
 
-/* Bytes of borders, and as many of stored. */
-static size_t map_bytes(const struct image_header *header)
+static uint64_t image_kind(void)
 {
-	return (size_t)((header->pages + 63) / 64) * sizeof(uint64_t);
+	const uint64_t order = htole64(1) == 1 ? 1 : 2;
+	return UINT64_C(1) | order << 32 | (uint64_t)sizeof(void *) << 40;
 }
 
 /* Where the contents begin in the file. */
 static uint64_t contents_offset(const struct image_header *header)
 {
+	const uint64_t words = HEADER_WORDS + 2 * map_words(header) + header->chain_words;
 	const uint64_t page_bytes = header->options[MEMS_PAGE_SIZE];
-	const uint64_t bytes = HEADER_BYTES + 2 * (uint64_t)map_bytes(header) +
-	                       header->chain_words * sizeof(uint64_t);
-	return (bytes + page_bytes - 1) & ~(page_bytes - 1);
+	return (words * sizeof(uint64_t) + page_bytes - 1) & ~(page_bytes - 1);
 }
 
-/* Makes room for so many bytes, all zero, which begin with the tables. */
+/* Makes room for so many bytes, all zero. The header says how large the tables in them are. */
 static bool image_fit(struct image *image, size_t bytes)
 {
-	const bool fits = mapping_fit(&image->memory, bytes);
-	image->borders = (uint64_t *)(void *)image->memory.memory;
-	image->stored = image->borders + map_bytes(&image->header) / sizeof(uint64_t);
-	image->chains = image->stored + map_bytes(&image->header) / sizeof(uint64_t);
-	return fits;
+	if (!mapping_fit(&image->memory, bytes))
+		return false;
+	image->borders = image->memory.memory;
+	image->stored = image->borders + map_words(&image->header);
+	image->chains = image->stored + map_words(&image->header);
+	return true;
 }
 
-/* Goes on to the next run of stored pages, in granules; of at most so many bytes, or one page. False
- * where there is none. */
-static bool stored_next(const struct image *image, struct range *run, size_t most_bytes)
+/* Goes on with a checksum. Memory that comes next is asked for early: each step waits for the one
+ * before, so the processor does not look far ahead by itself. */
+static struct checksum checksum_add(struct checksum sum, const void *memory, size_t bytes)
 {
-	const size_t pages = page_of(heap.top);
-	const size_t most = max_size(page_of(most_bytes >> heap.shift), 1);
-	const size_t from = bits_find(image->stored, page_of(run->to), pages, true);
-	const size_t to = bits_find(image->stored, from, min_size(from + most, pages), false);
-	*run = (struct range){ from << heap.page_log2, to << heap.page_log2 };
-	return from < to;
+	enum { AHEAD = 4096 };
+	const char *next = memory;
+	for (const char *end = next + bytes; next < end; next += sizeof(uint64_t)) {
+		uint64_t word;
+		memcpy(&word, next, sizeof(word));
+		__builtin_prefetch(next + AHEAD);
+		sum.sum += (uint32_t)le64toh(word);
+		sum.sums += sum.sum;
+		sum.sum += le64toh(word) >> 32;
+		sum.sums += sum.sum;
+	}
+	return sum;
+}
+
+static bool is_same_sum(struct checksum a, struct checksum b)
+{
+	return a.sum == b.sum && a.sums == b.sums;
+}
+
+/* From the byte order of this machine to that of the file, and back. */
+static void header_swap(struct image_header *header)
+{
+	uint64_t *words = &header->magic;
+	for (size_t i = 0; i < HEADER_WORDS; i++)
+		words[i] = htole64(words[i]);
 }
 
 static void chains_write(struct image *image)
@@ -5418,14 +5264,50 @@ static void chains_write(struct image *image)
 	image->header.chain_words = (uint64_t)(next - image->chains);
 }
 
+/* The end of the PROCESS segments, or of the HOLEs, among which granule lies; at most stop. */
+static size_t stretch_end(size_t granule, size_t stop)
+{
+	const bool is_process = is_live(granule);
+	const size_t end = leaf_of(stop - 1) + 1;
+	uint64_t later = UINT64_MAX << (granule % 64) << 1; /* in the first leaf */
+	for (size_t leaf = leaf_of(granule); leaf < end; leaf = leaf_with_start(leaf + 1, end)) {
+		const struct leaf_bits bits = leaf_read(leaf);
+		const uint64_t others = bits.starts & (is_process ? ~bits.live : bits.live) & later;
+		if (others != 0)
+			return min_size(leaf * 64 + lowest_bit(others), stop);
+		later = UINT64_MAX;
+	}
+	return stop;
+}
+
+/* Notes the pages in which a PROCESS lies. */
+static void stored_note(struct image *image)
+{
+	for (size_t from = 0, to; from < heap.top; from = to) {
+		to = stretch_end(from, heap.top);
+		if (is_live(from))
+			bits_set(image->stored, page_of(from), page_of(to - 1) + 1, true);
+	}
+}
+
+/* The first stored pages from this one on, at most so many. */
+static struct range stored_run(const struct image *image, size_t page, size_t most)
+{
+	const size_t from = bits_find(image->stored, page, (size_t)image->header.pages, true);
+	const size_t end = min_size(from + most, (size_t)image->header.pages);
+	return (struct range){ from, bits_find(image->stored, from, end, false) };
+}
+
 /* What is in the PROCESS segments of these pages, and else zero: copied only where there are HOLEs. */
 static char *pages_contents(struct range pages, char *buffer)
 {
-	for (size_t next, granule = pages.from; granule < pages.to; granule = next) {
-		next = stretch_end(granule, pages.to);
-		if (next - granule == pages.to - pages.from)
-			return block_physical(granule);
-		char *part = buffer + ((granule - pages.from) << heap.shift);
+	const size_t first = pages.from << heap.page_log2;
+	const size_t stop = pages.to << heap.page_log2;
+	for (size_t next, granule = first; granule < stop; granule = next) {
+		char *part = buffer + ((granule - first) << heap.shift);
+		next = stretch_end(granule, stop);
+		if (next - granule == stop - first)
+			return block_physical(first);
 		if (is_live(granule))
 			memcpy(part, block_physical(granule), (next - granule) << heap.shift);
 		else
@@ -5434,30 +5316,26 @@ static char *pages_contents(struct range pages, char *buffer)
 	return buffer;
 }
 
-/* Writes the pages in which a PROCESS lies, without stretches of zeros, and notes which these are.
- * Returns 0 or an error number. */
-static int contents_write(struct image *image, char *buffer)
+/* Writes the contents, without stretches of zeros. Returns 0 or an error number. */
+static int contents_write(struct image *image, char *buffer, size_t most)
 {
 	struct image_header *header = &image->header;
 	uint64_t offset = contents_offset(header);
 	int error = 0;
-	for (size_t from = 0, to; from < heap.top; from = to) {
-		to = stretch_end(from, heap.top);
-		if (is_live(from))
-			bits_set(image->stored, page_of(from), page_of(to - 1) + 1, true);
-	}
-	for (struct range run = { 0, 0 }; error == 0 && stored_next(image, &run, IMAGE_BYTES);) {
-		const size_t bytes = (run.to - run.from) << heap.shift;
+	struct range run = stored_run(image, 0, most);
+	for (; error == 0 && run.from < run.to; run = stored_run(image, run.to, most)) {
+		const size_t bytes = (run.to - run.from) << heap.page_log2 << heap.shift;
 		char *contents = pages_contents(run, buffer);
-		if (contents[0] == 0 && memcmp(contents, contents + 1, bytes - 1) == 0) {
-			bits_set(image->stored, page_of(run.from), page_of(run.to), false);
+		const struct checksum sum = checksum_add(header->contents_sum, contents, bytes);
+		if (sum.sum == header->contents_sum.sum) {
+			bits_set(image->stored, run.from, run.to, false); /* no sum of so few words is 2^64 */
 			continue;
 		}
-		header->contents_sum = checksum_add(header->contents_sum, contents, bytes);
-		header->stored_pages += page_of(run.to - run.from);
+		header->contents_sum = sum;
 		error = os_transfer(image->file, contents, bytes, offset, true);
 		offset += bytes;
 	}
+	header->stored_pages = bits_count(image->stored, 0, (size_t)header->pages);
 	return error;
 }
 
@@ -5465,26 +5343,28 @@ static int contents_write(struct image *image, char *buffer)
 static int image_write(struct image *image)
 {
 	struct image_header *header = &image->header;
+	const size_t pages = max_size(page_of(IMAGE_BYTES >> heap.shift), 1); /* that the buffer holds */
+	header->magic = IMAGE_MAGIC;
+	header->kind = image_kind();
 	for (unsigned option = 0; option <= MEMS_LIMIT; option++)
 		header->options[option] = option_value(option);
-	header->magic = IMAGE_MAGIC;
-	header->kind = IMAGE_KIND;
 	header->root = heap.root == NONE ? 0 : (uintptr_t)block_virtual(heap.root);
 	header->pages = page_of(heap.top);
 	header->chain_words = 4 * leaves_with_starts(); /* at most */
 	const size_t buffer_at = (size_t)contents_offset(header);
-	if (!image_fit(image, buffer_at + max_size(IMAGE_BYTES, option_value(MEMS_PAGE_SIZE))))
+	if (!image_fit(image, buffer_at + (pages << heap.page_log2 << heap.shift)))
 		return ENOMEM;
 	if (heap.top != 0)
-		memcpy(image->borders, table_bits(BORDERS), map_bytes(header));
+		memcpy(image->borders, table_bits(BORDERS), map_words(header) * sizeof(uint64_t));
 	chains_write(image);
-	int error = contents_write(image, image->memory.memory + buffer_at);
+	stored_note(image);
+	int error = contents_write(image, (char *)image->memory.memory + buffer_at, pages);
 	const size_t bytes = (size_t)contents_offset(header) - HEADER_BYTES;
-	header->tables_sum = checksum_add(no_sum, image->borders, bytes);
+	header->tables_sum = checksum_add(header->tables_sum, image->borders, bytes);
 	if (error == 0)
 		error = os_transfer(image->file, image->borders, bytes, HEADER_BYTES, true);
 	header_swap(header);
-	const struct checksum sum = checksum_add(no_sum, header, SUMMED_BYTES);
+	const struct checksum sum = checksum_add(header->header_sum, header, SUMMED_BYTES);
 	header->header_sum = (struct checksum){ htole64(sum.sum), htole64(sum.sums) };
 	return error != 0 ? error : os_transfer(image->file, header, HEADER_BYTES, 0, true);
 }
@@ -5507,199 +5387,307 @@ int mems_save(const char *path)
 	if (image.file >= 0)
 		error = os_publish(image.file, error, temporary, path, folder);
 	pthread_setcancelstate(cancel_state, NULL);
-	errno = before;
-	return result_of(error);
+	errno = error != 0 ? error : before;
+	return error != 0 ? -1 : 0;
 }
 
-/* Why no machine can have a heap with this header, or this one cannot: an error number; else 0. */
+/* Whether the header is of a heap that can be, and that this machine can have: 0 or an error
+ * number. */
 static int header_check(const struct image_header *header, uint64_t file_bytes)
 {
-	const uint64_t *options = header->options;
-	const uint64_t page_bytes = options[MEMS_PAGE_SIZE];
-	if (page_bytes >= SMALLEST_PAGE && page_bytes < os_page_bytes() &&
-	    is_power_of_two((size_t)page_bytes))
-		return ENOTSUP;
-	for (unsigned i = 0; i <= MEMS_LIMIT; i++)
-		if (options[i] != (size_t)options[i] || !option_is_valid(i, (size_t)options[i]))
-			return EBADMSG;
-	const uint64_t granules = page_bytes / options[MEMS_ALIGNMENT]; /* in a page */
+	const uint64_t limit = header->options[MEMS_LIMIT];
+	const uint64_t page_bytes = header->options[MEMS_PAGE_SIZE];
+	for (unsigned option = 0; option <= MEMS_LIMIT; option++) {
+		const uint64_t value = header->options[option];
+		if (value != (size_t)value || !option_is_valid(option, (size_t)value))
+			return option == MEMS_PAGE_SIZE && value >= SMALLEST_PAGE && value < os_page_bytes() &&
+			       is_power_of_two((size_t)value) ? ENOTSUP : EBADMSG;
+	}
+	const uint64_t granules = page_bytes / header->options[MEMS_ALIGNMENT]; /* in a page */
 	const bool is_sound =
 		header->pages <= MAX_GRANULES / granules &&
-		header->pages * page_bytes <= UINTPTR_MAX - options[MEMS_START_ADDRESS] &&
-		(options[MEMS_LIMIT] == 0 || header->pages <= options[MEMS_LIMIT] / page_bytes) &&
+		header->pages * page_bytes <= UINTPTR_MAX - header->options[MEMS_START_ADDRESS] &&
+		(limit == 0 || header->pages <= limit / page_bytes) &&
 		header->chain_words <= 2 * (header->pages * granules / 64) && header->chain_words % 2 == 0 &&
 		header->stored_pages <= header->pages &&
 		file_bytes == contents_offset(header) + header->stored_pages * page_bytes;
 	return is_sound ? 0 : EBADMSG;
 }
 
-/* Reads the header and checks it. Returns 0 or an error number. */
-static int header_read(struct image *image)
+/* Reads header, borders and stored, and checks the header. Returns 0 or an error number. */
+static int image_read(struct image *image)
 {
 	struct image_header *header = &image->header;
-	const int error = os_transfer(image->file, header, HEADER_BYTES, 0, false);
-	const struct checksum sum = checksum_add(no_sum, header, SUMMED_BYTES);
-	header_swap(header);
+	int error = os_transfer(image->file, header, HEADER_BYTES, 0, false);
 	if (error != 0)
 		return error;
+	const struct checksum sum = checksum_add((struct checksum){ 0 }, header, SUMMED_BYTES);
+	header_swap(header);
 	if (header->magic != IMAGE_MAGIC || !is_same_sum(sum, header->header_sum))
 		return EBADMSG;
-	return header->kind != IMAGE_KIND ? ENOTSUP : header_check(header, os_file_bytes(image->file));
+	if (header->kind != image_kind())
+		return ENOTSUP;
+	error = header_check(header, os_file_bytes(image->file));
+	if (error != 0)
+		return error;
+	const size_t bytes = 2 * map_words(header) * sizeof(uint64_t);
+	if (!image_fit(image, bytes + IMAGE_BYTES))
+		return ENOMEM;
+	return os_transfer(image->file, image->borders, bytes, HEADER_BYTES, false);
 }
 
-/* Makes the next leaf in which segments start; bits.live tells which of these are PROCESS segments.
- * *process: where the one starts that reaches this leaf, and then that leaves it; NONE for a HOLE.
- * False where no sound heap has such a leaf. */
-static ALWAYS_INLINE bool leaf_build(size_t leaf, struct leaf_bits bits, size_t *process)
+/* Chains that are read. */
+struct build {
+	size_t leaf;       /* the next one */
+	size_t last;       /* where the segment starts that starts last of all so far */
+	bool follows_hole; /* whether that is a HOLE */
+	size_t holes;      /* granules in HOLEs before it */
+};
+
+/* The last segment ends at next. */
+static inline void build_end(struct build *build, size_t next)
 {
-	const size_t first = leaf * 64 + lowest_bit(bits.starts);
+	const size_t size = next - build->last;
+	if (build->follows_hole) {
+		build->holes += size;
+		hole_enter(build->last, size);
+		return;
+	}
+	live_change(build->last, size, true);
+	if (!is_touched(next - 1)) /* nor is what lies behind */
+		pages_touch(build->last, next);
+}
+
+/* Puts the segments that start in the next leaf there; bits.live tells which are PROCESS segments.
+ * False where no sound heap has such a leaf. */
+static inline bool build_leaf(struct build *build, struct leaf_bits bits)
+{
+	const size_t leaf = build->leaf++;
 	const size_t last = leaf * 64 + highest_bit(bits.starts);
 	const uint64_t live = segments_fill(bits.starts, bits.live & ~bit_of(last));
-	bool follows_hole = *process == NONE;
-	heap.recent_peak += holes_of(bits) == 0 ? last - first : (size_t)__builtin_popcountll(live);
-	if (!follows_hole) {
-		heap.recent_peak += first - *process;
-		live_change(*process, first - *process, true);
+	const uint64_t free = segments_fill(bits.starts, holes_of(bits) & ~bit_of(last));
+	build_end(build, leaf * 64 + lowest_bit(bits.starts));
+	build->last = last;
+	if (free != 0) {
+		build->holes += (size_t)__builtin_popcountll(free);
+		hole_enter(leaf * 64, longest_run(free));
 	}
 	leaf_write(leaf, (struct leaf_bits){ bits.starts, leaf_live(leaf) | live });
 	if (word_load(&summary(0)[leaf / 64]) == 0)
 		summary_update(leaf, true);
-	word_change(&summary(0)[leaf / 64], bit_of(leaf), true);
+	else
+		word_change(&summary(0)[leaf / 64], bit_of(leaf), true);
 	if (heap.is_quick)
 		word_store(table_words(COALESCED) + leaf, holes_of(bits));
-	const uint64_t wrong = holes_after_holes(bits, is_border(leaf * 64), &follows_hole);
-	*process = follows_hole ? NONE : last;
-	return (wrong | (bits.live & ~bits.starts)) == 0;
+	if (live != 0 && !is_touched(leaf * 64))
+		pages_touch(leaf * 64, leaf * 64 + 64);
+	return (bits.live & ~bits.starts) == 0 &&
+	       holes_after_holes(bits, is_border(leaf * 64), &build->follows_hole) == 0;
 }
 
-/* Makes the rest of a heap that has its nodes and leaves. False where no sound heap has these. */
-static bool heap_derive(const struct image *image)
-{
-	const size_t pages = page_of(heap.top), os_pages = os_page_of(heap.top);
-	uint64_t *touched = table_bits(TOUCHED);
-	for (size_t page = 0; page < os_pages; page++) {
-		const size_t granule = page << heap.os_page_log2;
-		if (is_border(granule) && !is_start(granule))
-			return false;
-		if (!is_page_free(page) || bit_is_set(image->stored, page_of(granule)))
-			touched[page / 64] |= bit_of(page);
-	}
-	heap.touched_pages = bits_count(touched, 0, os_pages);
-	heap.high_page = bits_find_last(touched, 0, os_pages, true);
-	if (pages != 0)
-		tree_rebuild();
-	heap.coalesced_granules = heap.top - process_granules();
-	heap.root = block_of((const void *)(uintptr_t)image->header.root);
-	return (heap.root == NONE) == (image->header.root == 0) &&
-	       bits_count(image->borders, 0, pages) == heap.node_count &&
-	       bits_count(image->stored, 0, pages) == image->header.stored_pages;
-}
-
-/* Reads the tables, of the chains a piece at a time, and makes a heap of them. Returns 0 or an error
- * number. */
-static int tables_load(const struct image *image)
+/* Reads the chains, piece by piece, into the leaves. Returns 0 or an error number. */
+static int chains_load(const struct image *image, struct build *build)
 {
 	const struct image_header *header = &image->header;
-	const size_t pages = page_of(heap.top), leaves = leaf_of(heap.top);
-	const size_t maps = 2 * map_bytes(header);
+	const size_t leaves = leaf_of((size_t)header->pages << heap.page_log2);
+	const size_t map_bytes = (size_t)(image->chains - image->borders) * sizeof(uint64_t);
 	const uint64_t end = contents_offset(header);
+	struct checksum sum = checksum_add((struct checksum){ 0 }, image->borders, map_bytes);
 	uint64_t words = header->chain_words; /* that are left */
-	size_t leaf = 0, process = NONE;
-	int error = os_transfer(image->file, image->borders, maps, HEADER_BYTES, false);
-	struct checksum sum = checksum_add(no_sum, image->borders, maps);
-	for (size_t page = 0, next; page < pages; page = next) {
-		next = bits_find(image->borders, page + 1, pages, true);
-		node_add(page << heap.page_log2, (next - page) << heap.page_log2);
-	}
-	for (uint64_t offset = HEADER_BYTES + maps; error == 0 && offset < end; offset += IMAGE_BYTES) {
-		const size_t bytes = (size_t)min_u64(end - offset, IMAGE_BYTES);
-		error = os_transfer(image->file, image->chains, bytes, offset, false);
+	for (uint64_t offset = HEADER_BYTES + map_bytes; offset < end; offset += IMAGE_BYTES) {
+		const size_t bytes = end - offset < IMAGE_BYTES ? (size_t)(end - offset) : IMAGE_BYTES;
+		const int error = os_transfer(image->file, image->chains, bytes, offset, false);
+		if (error != 0)
+			return error;
 		sum = checksum_add(sum, image->chains, bytes);
 		for (size_t i = 0; i < bytes / sizeof(uint64_t) && words != 0; i += 2, words -= 2) {
 			const struct leaf_bits bits = { image->chains[i], image->chains[i + 1] };
-			if (bits.starts == 0 && bits.live < leaves - leaf)
-				leaf += (size_t)bits.live;
-			else if (bits.starts == 0 || leaf == leaves || !leaf_build(leaf++, bits, &process))
-				return error != 0 ? error : EBADMSG;
+			if (bits.starts == 0 && bits.live < leaves - build->leaf)
+				build->leaf += (size_t)bits.live;
+			else if (bits.starts == 0 || build->leaf == leaves || !build_leaf(build, bits))
+				return EBADMSG;
 		}
 	}
-	if (leaves != 0 && leaf_build(leaves, (struct leaf_bits){ 1, 1 }, &process))
-		live_change(heap.top, 1, true);
-	const bool is_sound = is_same_sum(sum, header->tables_sum) && heap_derive(image);
-	return error != 0 ? error : is_sound ? 0 : EBADMSG;
+	return is_same_sum(sum, header->tables_sum) ? 0 : EBADMSG;
 }
 
-/* Maps the contents where that takes few requests, or copies and verifies them. Returns 0 or an error
- * number. */
+/* Makes chains and counters of an image. The heap has memory for them that is all zero. Returns 0 or
+ * an error number. */
+static int heap_build(const struct image *image)
+{
+	const struct image_header *header = &image->header;
+	const size_t pages = (size_t)header->pages;
+	struct build build = { .follows_hole = true };
+	for (size_t page = 0, end; page < pages; page = end) {
+		end = bits_find(image->borders, page + 1, pages, true);
+		node_add(page << heap.page_log2, (end - page) << heap.page_log2);
+	}
+	const int error = chains_load(image, &build);
+	if (error != 0)
+		return error;
+	for (size_t node = 0; node < heap.node_count; node++)
+		if (!bit_is_set(image->borders, page_of(nodes()[node].first)) ||
+		    !is_start(nodes()[node].first))
+			return EBADMSG;
+	heap.top = pages << heap.page_log2;
+	if (pages != 0) {
+		build_end(&build, heap.top);
+		start_mark(heap.top, true);
+		live_change(heap.top, 1, true);
+	}
+	heap.recent_peak = heap.top - build.holes;
+	heap.coalesced_granules = build.holes;
+	if (header->root != 0)
+		heap.root = block_of((const void *)(uintptr_t)header->root);
+	return (heap.root == NONE) == (header->root == 0) &&
+	       bits_count(image->stored, 0, pages) == header->stored_pages ? 0 : EBADMSG;
+}
+
+/* Whether the contents can be mapped with few requests. */
+static bool has_few_runs(const struct image *image)
+{
+	const size_t pages = (size_t)image->header.pages;
+	size_t runs = 0;
+	for (struct range run = stored_run(image, 0, pages); run.from < pages; runs++)
+		run = stored_run(image, run.to, pages);
+	return runs <= MOST_MAPPINGS;
+}
+
+/* Maps the contents, or copies and verifies them. Returns 0 or an error number. */
 static int contents_load(const struct image *image, bool is_mapped)
 {
+	const size_t pages = (size_t)image->header.pages;
+	const size_t most = is_mapped ? pages : max_size(page_of(IMAGE_BYTES >> heap.shift), 1);
 	uint64_t offset = contents_offset(&image->header);
-	struct checksum sum = no_sum;
-	size_t runs = 0;
+	struct checksum sum = { 0 };
 	int error = 0;
-	for (struct range run = { 0, 0 }; stored_next(image, &run, SIZE_MAX);)
-		runs++;
-	is_mapped = is_mapped && runs <= MOST_MAPPINGS;
-	for (struct range run = { 0, 0 };
-	     error == 0 && stored_next(image, &run, is_mapped ? SIZE_MAX : IMAGE_BYTES);) {
-		const size_t bytes = (run.to - run.from) << heap.shift;
+	struct range run = stored_run(image, 0, most);
+	for (; error == 0 && run.from < pages; run = stored_run(image, run.to, most)) {
+		const size_t first = run.from << heap.page_log2;
+		const size_t end = run.to << heap.page_log2;
+		const size_t bytes = (end - first) << heap.shift;
+		pages_touch(first, end);
 		if (is_mapped) {
-			heap.file_pages = os_page_of(run.to);
-			error = os_map_file(block_physical(run.from), bytes, image->file, offset);
+			heap.file_pages = os_page_of(end);
+			error = os_map_file(block_physical(first), bytes, image->file, offset);
 		} else {
-			error = os_transfer(image->file, block_physical(run.from), bytes, offset, false);
-			sum = checksum_add(sum, block_physical(run.from), bytes);
+			error = os_transfer(image->file, block_physical(first), bytes, offset, false);
+			sum = checksum_add(sum, block_physical(first), bytes);
 		}
 		offset += bytes;
 	}
-	const bool is_sound = is_mapped || is_same_sum(sum, image->header.contents_sum);
-	return error != 0 ? error : is_sound ? 0 : EBADMSG;
+	if (error == 0 && !is_mapped && !is_same_sum(sum, image->header.contents_sum))
+		error = EBADMSG;
+	return error;
 }
 
-/* Starts the heap of an image. Returns 0 or an error number. */
-static int image_start(struct image *image, bool is_mapped)
+/* Tells a memory checker which granules the program may not use. */
+static void holes_mark(void)
+{
+	for (size_t from = 0, to; heap.is_watched && from < heap.top; from = to) {
+		to = stretch_end(from, heap.top);
+		if (!is_live(from))
+			mem_mark_noaccess(from, to - from);
+	}
+}
+
+/* The journal knows the blocks of an image, and that no call took them. False where there is no
+ * memory for that. */
+static bool blocks_adopt(void)
+{
+	for (size_t granule = 0, next; heap.journal.is_on && granule < heap.top; granule = next) {
+		next = segment_next(granule);
+		if (!is_hole(granule) && !journal_has_room())
+			return false;
+		if (!is_hole(granule))
+			live_add(granule, 0, 0, 0);
+	}
+	return true;
+}
+
+/* Starts the heap of an image. Returns 0 or an error number: then there is none. */
+static int image_start(const struct image *image, bool is_mapped)
 {
 	const size_t limit = library.options[MEMS_LIMIT];
 	size_t options[OPTIONS];
 	memcpy(options, library.options, sizeof(options));
 	for (unsigned option = 0; option <= MEMS_LIMIT; option++)
 		options[option] = (size_t)image->header.options[option];
-	options[MEMS_LIMIT] = min_size(options[MEMS_LIMIT] - 1, limit - 1) + 1; /* 0, none, is the most */
+	if (limit != 0 && (options[MEMS_LIMIT] == 0 || limit < options[MEMS_LIMIT]))
+		options[MEMS_LIMIT] = limit;
 	heap_start(options);
 	const size_t top = (size_t)image->header.pages << heap.page_log2;
-	if (heap.reservation == NULL || top > heap.limit ||
-	    (top != 0 && (!tables_commit(top) || !bins_commit())) ||
-	    !image_fit(image, 2 * map_bytes(&image->header) + IMAGE_BYTES))
-		return ENOMEM;
-	if (image->header.chain_words >= leaf_of(top))
+	int error = heap.reservation != NULL && top <= heap.limit ? 0 : ENOMEM;
+	if (error == 0 && top != 0 && (!tables_commit(top) || !bins_commit()))
+		error = ENOMEM;
+	if (error == 0 && image->header.chain_words >= leaf_of(top))
 		tables_populate(top); /* most leaves have a start */
-	heap.top = top;
-	int error = tables_load(image);
+	if (error == 0)
+		error = heap_build(image);
 	if (error == 0 && top != 0 && !os_map(heap.base, top << heap.shift))
 		error = ENOMEM;
 	if (error == 0)
-		error = contents_load(image, is_mapped);
+		error = contents_load(image, is_mapped && has_few_runs(image));
+	if (error == 0) {
+		holes_mark();
+		heap_open();
+		error = blocks_adopt() ? 0 : ENOMEM;
+	}
 	if (error != 0)
-		return error;
-	heap_open();
-	return segments_adopt() ? 0 : ENOMEM;
+		heap_end();
+	return error;
 }
 
 int mems_load(const char *path, unsigned flags)
 {
 	struct image image = { .file = -1 };
-	int error = (flags & ~(unsigned)MEMS_MAP) != 0 ? EINVAL
-	            : heap.is_started || change_error() != 0 ? EBUSY : 0;
+	int error = (flags & ~(unsigned)MEMS_MAP) != 0 ? EINVAL : 0;
+	if (error == 0 && (heap.is_started || change_error() != 0))
+		error = EBUSY;
 	if (error == 0)
 		image.file = os_open(path, O_RDONLY | O_NONBLOCK, &error);
 	if (error == 0)
-		error = header_read(&image);
-	if (error == 0 && (error = image_start(&image, (flags & MEMS_MAP) != 0)) != 0)
-		heap_end();
+		error = image_read(&image);
+	if (error == 0)
+		error = image_start(&image, (flags & MEMS_MAP) != 0);
 	mapping_free(&image.memory);
 	if (image.file >= 0)
 		os_close(image.file);
-	return result_of(error);
+	if (error != 0)
+		errno = error;
+	return error != 0 ? -1 : 0;
+}
+
+int mems_set_root(void *v_ptr)
+{
+	struct misuse_report report = { 0 };
+	int error = 0;
+	if (v_ptr != NULL && !heap.is_started) {
+		no_heap_tell(EINVAL, v_ptr, "mems_set_root(%" PRIuPTR ")", (uintptr_t)v_ptr);
+		return -1;
+	}
+	lock_take();
+	caches_close(); /* threads free no root without the lock */
+	const size_t granule = v_ptr != NULL ? block_of(v_ptr) : NONE;
+	if (v_ptr != NULL && granule == NONE)
+		misuse_describe(&report, "mems_set_root", v_ptr);
+	else if (change_error() != 0)
+		error = EBUSY;
+	else if (heap.is_started)
+		root_set(granule);
+	lock_give();
+	report_tell(&report);
+	if (error != 0)
+		errno = error;
+	return report.error != 0 || error != 0 ? -1 : 0;
+}
+
+void *mems_root(void)
+{
+	lock_take();
+	void *root = heap.is_started && heap.root != NONE ? block_virtual(heap.root) : NULL;
+	lock_give();
+	return root;
 }
 
 /* ---- Allocation: for each call a fast path, without the lock, and the general one ------------- */
@@ -5743,7 +5731,7 @@ static NOINLINE void *malloc_farther(size_t granules, size_t leaf)
 static NOINLINE void *malloc_noted(size_t size, size_t index, const void *caller)
 {
 	const bool has_room = heap.noted_top != 0 && heap.journal.unused < heap.journal.entries;
-	const uint32_t site = LIKELY(has_room) && size != 0 ? site_find(caller) : 0;
+	const uint32_t site = LIKELY(has_room) && size != 0 ? *site_link(caller) : 0;
 	size_t granule = NONE;
 	if (LIKELY(site != 0 && index < heap.noted_bins))
 		granule = fast_bin_pop(index + 1, index < FAST_BINS);
@@ -5754,7 +5742,7 @@ static NOINLINE void *malloc_noted(size_t size, size_t index, const void *caller
 	} else if (UNLIKELY(heap.purged_pages != 0)) {
 		cached_pages_touch(granule, granule + index + 1);
 	}
-	take_note(granule, index + 1, size, site);
+	call_note(MEMS_TAKEN, NONE, granule, index + 1, size, site);
 	return block_virtual(granule);
 }
 
@@ -6138,8 +6126,7 @@ static NOINLINE void free_general(void *v_ptr, const void *caller)
 		next = segment_next(granule);
 		if (granule == heap.root)
 			root_set(NONE);
-		journal_note(&(struct call){ 'f', .from = granule, .caller = caller,
-		                             .granules = next - granule });
+		journal_note(&(struct call){ 'f', granule, granule, 0, 0, caller, next - granule });
 		block_release(granule, leaf_read(leaf_of(granule)));
 		claim_end(false);
 		if (UNLIKELY(heap.look_due < 0))
@@ -6179,14 +6166,14 @@ static NOINLINE void free_noted(size_t granule, void *v_ptr, const void *caller)
 		return;
 	}
 	const struct leaf_bits bits = leaf_read(leaf_of(granule));
-	const uint32_t site = site_find(caller);
+	const uint32_t site = *site_link(caller);
 	if (UNLIKELY(!is_block(granule, bits) || site == 0)) {
 		free_general(v_ptr, caller);
 		return;
 	}
 	const uint64_t near = starts_after(granule, bits.starts);
 	const size_t size = LIKELY(near != 0) ? lowest_bit(near) + 1 : segment_size(granule);
-	free_note(granule, size, site);
+	call_note(MEMS_FREED, granule, granule, size, 0, site);
 	if (UNLIKELY(size > heap.noted_bins) || !fast_bin_push(granule, size, bits.live, near != 0))
 		free_beyond(granule);
 }
@@ -6272,31 +6259,6 @@ size_t mems_trim(void)
 	if (error != 0)
 		errno = error == EPERM ? EPERM : EBUSY;
 	return os_pages_bytes(pages);
-}
-
-int mems_set_root(void *v_ptr)
-{
-	lock_take();
-	caches_close(); /* threads free no root without the lock */
-	const size_t granule = block_of(v_ptr);
-	const bool is_misuse = v_ptr != NULL && granule == NONE;
-	const int error = is_misuse ? EINVAL : change_error() != 0 ? EBUSY : 0;
-	if (error == 0 && heap.is_started)
-		root_set(granule);
-	lock_give();
-	if (is_misuse && !heap.is_started)
-		no_heap_tell(EINVAL, v_ptr, "mems_set_root(%" PRIuPTR ")", (uintptr_t)v_ptr);
-	else if (is_misuse)
-		misuse_tell("mems_set_root", v_ptr);
-	return result_of(error);
-}
-
-void *mems_root(void)
-{
-	lock_take();
-	void *root = heap.is_started && heap.root != NONE ? block_virtual(heap.root) : NULL;
-	lock_give();
-	return root;
 }
 
 /* ---- Translation ----------------------------------------------------------------------------- */
@@ -6485,12 +6447,10 @@ static size_t tables_resident_bytes(void)
 
 static size_t metadata_bytes(void)
 {
-	const struct journal *journal = &heap.journal;
-	return sizeof(heap) + sizeof(library) + tables_resident_bytes() +
-	       resident_bytes(journal->blocks.memory, journal->blocks.bytes) +
-	       resident_bytes(journal->buckets.memory, journal->buckets.bytes) +
-	       resident_bytes(journal->sites.memory, journal->sites.bytes) +
-	       resident_bytes(journal->events.memory, journal->events.bytes);
+	size_t bytes = sizeof(heap) + sizeof(library) + tables_resident_bytes();
+	for (unsigned i = 0; i < JOURNAL_ARRAYS; i++)
+		bytes += resident_bytes(heap.journal.arrays[i].memory, heap.journal.arrays[i].bytes);
+	return bytes;
 }
 
 void mems_get_stats(struct mems_stats *stats)
@@ -6528,13 +6488,12 @@ static void label_print_json(const char *label, FILE *out)
 /* Which call took a block, where the journal knows it. */
 static void origin_print_json(size_t granule, FILE *out)
 {
-	const bool has_history = heap.journal.event_slots != 0 && is_live(granule);
-	const struct live_block *block = has_history ? live_at_granule(granule) : NULL;
-	if (block == NULL || block->call == 0)
+	const struct mems_event taking = taking_of(granule);
+	if (taking.call == 0)
 		return;
-	fprintf(out, ",\"call\":%" PRIu64, (uint64_t)block->call);
-	if (site_at(block->site)->label != NULL)
-		label_print_json(site_at(block->site)->label, out);
+	fprintf(out, ",\"call\":%" PRIu64, taking.call);
+	if (taking.label != NULL)
+		label_print_json(taking.label, out);
 }
 
 static int segment_print_json(const struct mems_segment *segment, void *out)
@@ -6583,12 +6542,77 @@ int mems_fprint_json(FILE *out)
 	fputs("],\n", out);
 	stats_print_json(&stats, out);
 	fputs("}\n", out);
-	const bool is_written = fflush(out) == 0 && !ferror(out);
-	printer_leave(out);
-	if (!is_written)
-		return -1;
-	errno = error;
+	return printer_end(out, error);
+}
+
+/* Adds a live block to those of its site. */
+static int block_count(const struct mems_segment *segment, void *context)
+{
+	const struct live_block *block = live_at_granule((segment->start - heap.start) >> heap.shift);
+	(void)context;
+	if (segment->type == MEMS_HOLE || block == NULL)
+		return 0;
+	struct site *site = site_at(block->site);
+	site->first_call = min_u64(site->first_call, block->call);
+	site->blocks++;
+	site->bytes += segment->size - block->slack;
 	return 0;
+}
+
+/* The largest first; of equals, the oldest. */
+static int site_compare(const void *a, const void *b)
+{
+	const struct site *one = a, *other = b;
+	if (one->bytes != other->bytes)
+		return one->bytes > other->bytes ? -1 : 1;
+	return (one->first_call > other->first_call) - (one->first_call < other->first_call);
+}
+
+static void site_print(const struct site *site, FILE *out)
+{
+	char text[MESSAGE_BYTES] = "";
+	text_add(text, "%zu bytes in %zu block%s", site->bytes, site->blocks,
+	         site->blocks == 1 ? "" : "s");
+	if (site->first_call == 0)
+		text_add(text, " of an image");
+	else
+		text_add(text, ", first taken by call %" PRIu64, site->first_call);
+	label_add(text, site->label, false);
+	fprintf(out, "%s, from 0x%" PRIxPTR "\n", text, (uintptr_t)site->caller);
+}
+
+static void live_print(FILE *out)
+{
+	const uint32_t count = heap.journal.site_count;
+	struct site *sorted = heap.journal.arrays[JOURNAL_SORTED].memory;
+	size_t bytes = 0, blocks = 0;
+	for (uint32_t i = 0; i < count; i++) {
+		site_at(i)->blocks = site_at(i)->bytes = 0;
+		site_at(i)->first_call = UINT64_MAX;
+	}
+	segments_walk(block_count, NULL);
+	if (count != 0) {
+		memcpy(sorted, site_at(0), count * sizeof(*sorted));
+		qsort(sorted, count, sizeof(*sorted), site_compare);
+	}
+	for (uint32_t i = 0; i < count && sorted[i].blocks != 0; i++) {
+		site_print(&sorted[i], out);
+		bytes += sorted[i].bytes;
+		blocks += sorted[i].blocks;
+	}
+	fprintf(out, "Live bytes: %zu\nLive blocks: %zu\n", bytes, blocks);
+}
+
+int mems_fprint_live(FILE *out)
+{
+	const int error = errno;
+	if (!heap.is_started || heap.journal.event_slots == 0) {
+		errno = heap.is_started ? EINVAL : EPERM;
+		return -1;
+	}
+	printer_enter(out);
+	live_print(out);
+	return printer_end(out, error);
 }
 
 int mems_walk(mems_visitor *visit, void *context)

@@ -264,32 +264,39 @@ static void heap_adopt(void)
 
 /* Arrays of the process that were copied for the journal; labels are texts of ours. */
 static struct {
-	void *blocks, *sites, *events, *buckets;
+	void *arrays[JOURNAL_ARRAYS];
 	char (*labels)[LABEL_BYTES + 1];
 } copies;
 
 static void copies_free(void)
 {
-	free(copies.blocks);
-	free(copies.sites);
-	free(copies.events);
-	free(copies.buckets);
+	for (unsigned i = 0; i < JOURNAL_ARRAYS; i++)
+		free(copies.arrays[i]);
 	free(copies.labels);
 	memset(&copies, 0, sizeof(copies));
 }
 
-/* A copy of an array of the process; NULL where it is not all there. */
-static void *array_copy(const struct look *look, const void *there, size_t count,
-                        size_t entry_bytes)
+/* Copies the arrays of the journal that was found; false where they are not all there. */
+static bool arrays_copy(const struct look *look, const struct journal *found)
 {
-	const size_t bytes = count * entry_bytes;
-	if (count == 0 || count > UINT32_MAX || !core_has(&look->core, (uintptr_t)there, bytes))
-		return NULL;
-	void *const copy = calloc(count, entry_bytes);
-	if (copy == NULL || core_read(&look->core, (uintptr_t)there, copy, bytes) == bytes)
-		return copy;
-	free(copy);
-	return NULL;
+	const size_t bytes[JOURNAL_ARRAYS] = {
+		[JOURNAL_EVENTS] = found->event_slots * sizeof(struct event),
+		[JOURNAL_BLOCKS] = found->entries * sizeof(struct live_block),
+		[JOURNAL_BUCKETS] = found->entries * sizeof(uint32_t),
+		[JOURNAL_SITES] = found->site_count * sizeof(struct site),
+		[JOURNAL_SORTED] = found->site_count * sizeof(struct site) };
+	for (unsigned i = 0; i < JOURNAL_ARRAYS; i++) {
+		const uintptr_t there = (uintptr_t)found->arrays[i].memory;
+		const bool is_needed = i != JOURNAL_SORTED;
+		if (is_needed && !core_has(&look->core, there, bytes[i]))
+			return false;
+		copies.arrays[i] = malloc(bytes[i]);
+		if (copies.arrays[i] == NULL ||
+		    (is_needed && core_read(&look->core, there, copies.arrays[i], bytes[i]) != bytes[i]))
+			return false;
+	}
+	copies.labels = calloc(found->site_count, sizeof(*copies.labels));
+	return copies.labels != NULL;
 }
 
 /* A label is a text of the program: one that is not in the core dump is called by its address. */
@@ -307,7 +314,7 @@ static void labels_copy(const struct look *look, struct site *sites, size_t coun
 /* Whether the events are some that a heap can have had. */
 static bool events_are_sound(const struct journal *journal, const struct event *events)
 {
-	for (size_t i = 0; i <= journal->event_mask && i < journal->event_total; i++)
+	for (size_t i = 0; i < journal->event_slots; i++)
 		if (events[i].site >= journal->site_count || events[i].kind > MEMS_FREED)
 			return false;
 	return true;
@@ -316,8 +323,8 @@ static bool events_are_sound(const struct journal *journal, const struct event *
 /* Notes in their field id which entries are in the buckets of the process. */
 static void blocks_mark(uint32_t entries)
 {
-	const uint32_t *buckets = copies.buckets;
-	struct live_block *blocks = copies.blocks;
+	const uint32_t *buckets = copies.arrays[JOURNAL_BUCKETS];
+	struct live_block *blocks = copies.arrays[JOURNAL_BLOCKS];
 	uint32_t steps = entries; /* there are no more, but where links are wrong */
 	for (uint32_t i = 0; i < entries; i++)
 		blocks[i].id = 0;
@@ -333,7 +340,7 @@ static void blocks_mark(uint32_t entries)
 static void blocks_place(void)
 {
 	blocks_mark(heap.journal.entries);
-	memset(copies.buckets, 0, heap.journal.entries * sizeof(uint32_t));
+	memset(copies.arrays[JOURNAL_BUCKETS], 0, heap.journal.entries * sizeof(uint32_t));
 	for (uint32_t i = 1; i < heap.journal.entries; i++) {
 		const struct live_block *block = entry_at(i);
 		const size_t granule = block->granule;
@@ -343,42 +350,27 @@ static void blocks_place(void)
 	}
 }
 
-/* Copies the arrays of the journal that was found; false where they are not all there. */
-static bool arrays_copy(const struct look *look, const struct journal *found)
-{
-	const size_t sites = found->site_count;
-	copies.events = array_copy(look, found->events.memory, found->event_mask + 1,
-	                           sizeof(struct event));
-	copies.blocks = array_copy(look, found->blocks.memory, found->entries,
-	                           sizeof(struct live_block));
-	copies.sites = array_copy(look, found->sites.memory, sites, sizeof(struct site));
-	if (copies.events == NULL || copies.blocks == NULL || copies.sites == NULL)
-		return false;
-	copies.buckets = array_copy(look, found->buckets.memory, found->entries, sizeof(uint32_t));
-	copies.labels = calloc(sites, sizeof(*copies.labels));
-	return copies.buckets != NULL && copies.labels != NULL &&
-	       events_are_sound(found, copies.events);
-}
-
 /* Takes over the journal that was found, if history was on and all of it is there. */
 static void journal_take(const struct look *look, const struct journal *found)
 {
-	if (found->event_slots == 0 || found->event_slots > found->event_mask + 1 ||
-	    !is_power_of_two(found->event_mask + 1) || found->entries < FIRST_ENTRIES ||
+	const size_t next = ((uintptr_t)found->event_next -
+	                     (uintptr_t)found->arrays[JOURNAL_EVENTS].memory) / sizeof(struct event);
+	if (found->event_slots - 1 >= MAX_EVENTS || next >= found->event_slots ||
+	    found->site_count == 0 || found->entries < FIRST_ENTRIES ||
 	    !is_power_of_two(found->entries))
 		return;
-	if (!arrays_copy(look, found)) {
+	if (!arrays_copy(look, found) || !events_are_sound(found, copies.arrays[JOURNAL_EVENTS])) {
 		copies_free();
 		return;
 	}
-	labels_copy(look, copies.sites, found->site_count);
+	labels_copy(look, copies.arrays[JOURNAL_SITES], found->site_count);
 	heap.journal = (struct journal){
-		.is_on = true, .calls = found->calls, .events = { .memory = copies.events },
-		.event_slots = found->event_slots, .event_mask = found->event_mask,
-		.event_total = found->event_total, .blocks = { .memory = copies.blocks },
-		.entries = found->entries, .buckets = { .memory = copies.buckets },
-		.bucket_shift = 32 - lowest_bit(found->entries),
-		.sites = { .memory = copies.sites }, .site_count = found->site_count };
+		.is_on = true, .calls = found->calls, .event_slots = found->event_slots,
+		.event_next = (struct event *)copies.arrays[JOURNAL_EVENTS] + next,
+		.entries = found->entries, .bucket_shift = 32 - lowest_bit(found->entries),
+		.site_count = found->site_count };
+	for (unsigned i = 0; i < JOURNAL_ARRAYS; i++)
+		heap.journal.arrays[i].memory = copies.arrays[i];
 	blocks_place();
 	fast_top_update();
 }

@@ -80,10 +80,10 @@ static void dump_make(void)
 		if (heap.tables[i].reserved_bytes != 0)
 			segment_put(heap.tables[i].memory, heap.tables[i].reserved_bytes,
 			            table_used(i));
-	mapping_put(&journal->blocks, journal->entries * sizeof(struct live_block));
-	mapping_put(&journal->buckets, journal->entries * sizeof(uint32_t));
-	mapping_put(&journal->sites, journal->site_count * sizeof(struct site));
-	mapping_put(&journal->events, (journal->event_mask + 1) * sizeof(struct event));
+	mapping_put(&journal->arrays[JOURNAL_BLOCKS], journal->entries * sizeof(struct live_block));
+	mapping_put(&journal->arrays[JOURNAL_BUCKETS], journal->entries * sizeof(uint32_t));
+	mapping_put(&journal->arrays[JOURNAL_SITES], journal->site_count * sizeof(struct site));
+	mapping_put(&journal->arrays[JOURNAL_EVENTS], journal->event_slots * sizeof(struct event));
 	ElfW(Ehdr) header = {
 		.e_ident = { ELFMAG0, ELFMAG1, ELFMAG2, ELFMAG3, sizeof(void *) == 8 ? ELFCLASS64 : ELFCLASS32,
 		             __BYTE_ORDER == __LITTLE_ENDIAN ? ELFDATA2LSB : ELFDATA2MSB, EV_CURRENT },

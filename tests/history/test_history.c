@@ -641,6 +641,38 @@ static void blocks_of_an_image_were_taken_by_no_call(void **state)
 	unlink(path);
 }
 
+/* Calls that take nothing count, where the journal has no memory yet. */
+static void before_the_first_block_there_is_no_history(void **state)
+{
+	char path[] = "/tmp/mems-history-XXXXXX", *text = NULL;
+	const int file = mkstemp(path);
+	struct mems_event events[2];
+	size_t length;
+	(void)state;
+	assert_true(file >= 0);
+	assert_int_equal(mems_option(MEMS_POLICY, MEMS_FIRST_FIT), 0);
+	mems_init();
+	mems_free(mems_malloc(100));
+	assert_int_equal(mems_save(path), 0);
+	mems_finish();
+	assert_int_equal(mems_option(MEMS_HISTORY, 10), 0);
+	assert_int_equal(mems_load(path, 0), 0);
+	mems_trim();
+	assert_int_equal(mems_history((void *)1000, events, 2), 0);
+	assert_explained((void *)1000, "1000: in HOLE[1000:5095], freed before or never given out\n");
+	FILE *out = open_memstream(&text, &length);
+	assert_int_equal(mems_fprint_live(out), 0);
+	fclose(out);
+	assert_string_equal(text, "Live bytes: 0\nLive blocks: 0\n");
+	free(text);
+	assert_ptr_equal(mems_malloc(8), (void *)1000);
+	assert_int_equal(mems_history((void *)1000, events, 2), 1);
+	assert_int_equal(events[0].call, 2);
+	heap_end();
+	close(file);
+	unlink(path);
+}
+
 /* At most 32 bytes a live block, beside the ring, whatever the sizes and the number of blocks. */
 static void history_takes_little_memory(void **state)
 {
@@ -681,6 +713,7 @@ int main(void)
 		cmocka_unit_test_teardown(a_call_is_a_line_of_a_recording, reset),
 		cmocka_unit_test_teardown(there_may_be_many_labels, reset),
 		cmocka_unit_test_teardown(blocks_of_an_image_were_taken_by_no_call, reset),
+		cmocka_unit_test_teardown(before_the_first_block_there_is_no_history, reset),
 		cmocka_unit_test_teardown(history_takes_little_memory, reset),
 		/* The last one: from then on the process counts as one with threads. */
 		cmocka_unit_test_teardown(labels_belong_to_threads, reset),
