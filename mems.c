@@ -4311,6 +4311,40 @@ int mems_record(FILE *out)
 	return error != 0 ? -1 : 0;
 }
 
+/* ---- Fork ------------------------------------------------------------------------------------ */
+
+/* No other thread is in the middle of a change when the process is doubled. Handlers of the program
+ * that run in between may call MeMS. */
+static void fork_prepare(void)
+{
+	lock_take();
+	caches_close();
+	callout_begin();
+}
+
+static void fork_parent(void)
+{
+	callout_end();
+	lock_give();
+}
+
+static void fork_child(void)
+{
+	if (heap.journal.record != NULL)
+		__fpurge(heap.journal.record); /* what is in its buffer the parent will write */
+	record_to(NULL);
+	caches_leave();
+	fork_parent();
+}
+
+static void fork_handlers_install(void)
+{
+	if (!library.has_fork_handlers)
+		library.has_fork_handlers = pthread_atfork(fork_prepare, fork_parent, fork_child) == 0;
+}
+
+/* ---- Questions: what happened to a block? ---------------------------------------------------- */
+
 static bool event_covers(const struct event *event, size_t granule)
 {
 	return granule - event->granule < event->granules ||
@@ -4344,7 +4378,7 @@ static size_t granule_history(size_t granule, struct mems_event *events, size_t 
 {
 	const struct event *first = heap.journal.arrays[JOURNAL_EVENTS].memory;
 	const size_t slots = first != NULL ? heap.journal.event_slots : 0;
-	const size_t count = min_size(slots, heap.journal.calls);
+	const size_t count = (size_t)min_u64(slots, heap.journal.calls);
 	const struct event *event = heap.journal.event_next;
 	const struct mems_event taking = taking_of(granule);
 	bool has_taking = taking.call == 0;
@@ -4373,36 +4407,86 @@ size_t mems_history(const void *v_ptr, struct mems_event *events, size_t count)
 	return found;
 }
 
-/* ---- Fork ------------------------------------------------------------------------------------ */
-
-/* No other thread is in the middle of a change when the process is doubled. Handlers of the program
- * that run in between may call MeMS. */
-static void fork_prepare(void)
+/* Adds who took the granule, or who freed it. */
+static void origin_add(char text[MESSAGE_BYTES], size_t granule)
 {
-	lock_take();
-	caches_close();
-	callout_begin();
+	struct mems_event origin = taking_of(granule);
+	if (!is_live(granule))
+		granule_history(granule, &origin, 1, 1);
+	if (origin.call == 0)
+		return;
+	text_add(text, ", %s by call %" PRIu64, is_live(granule) ? "taken" : "freed", origin.call);
+	label_add(text, origin.label, false);
 }
 
-static void fork_parent(void)
+/* Adds a live block to those of its site. */
+static int block_count(const struct mems_segment *segment, void *context)
 {
-	callout_end();
-	lock_give();
+	const struct live_block *block = live_at_granule((segment->start - heap.start) >> heap.shift);
+	(void)context;
+	if (segment->type == MEMS_HOLE || block == NULL)
+		return 0;
+	struct site *site = site_at(block->site);
+	site->first_call = min_u64(site->first_call, block->call);
+	site->blocks++;
+	site->bytes += segment->size - block->slack;
+	return 0;
 }
 
-static void fork_child(void)
+/* The largest first; of equals, the oldest. */
+static int site_compare(const void *a, const void *b)
 {
-	if (heap.journal.record != NULL)
-		__fpurge(heap.journal.record); /* what is in its buffer the parent will write */
-	record_to(NULL);
-	caches_leave();
-	fork_parent();
+	const struct site *one = a, *other = b;
+	if (one->bytes != other->bytes)
+		return one->bytes > other->bytes ? -1 : 1;
+	return (one->first_call > other->first_call) - (one->first_call < other->first_call);
 }
 
-static void fork_handlers_install(void)
+static void site_print(const struct site *site, FILE *out)
 {
-	if (!library.has_fork_handlers)
-		library.has_fork_handlers = pthread_atfork(fork_prepare, fork_parent, fork_child) == 0;
+	char text[MESSAGE_BYTES] = "";
+	text_add(text, "%zu bytes in %zu block%s", site->bytes, site->blocks,
+	         site->blocks == 1 ? "" : "s");
+	if (site->first_call == 0)
+		text_add(text, " of an image");
+	else
+		text_add(text, ", first taken by call %" PRIu64, site->first_call);
+	label_add(text, site->label, false);
+	fprintf(out, "%s, from 0x%" PRIxPTR "\n", text, (uintptr_t)site->caller);
+}
+
+static void live_print(FILE *out)
+{
+	const uint32_t count = heap.journal.site_count;
+	struct site *sorted = heap.journal.arrays[JOURNAL_SORTED].memory;
+	size_t bytes = 0, blocks = 0;
+	for (uint32_t i = 0; i < count; i++) {
+		site_at(i)->blocks = site_at(i)->bytes = 0;
+		site_at(i)->first_call = UINT64_MAX;
+	}
+	segments_walk(block_count, NULL);
+	if (count != 0) {
+		memcpy(sorted, site_at(0), count * sizeof(*sorted));
+		qsort(sorted, count, sizeof(*sorted), site_compare);
+	}
+	for (uint32_t i = 0; i < count && sorted[i].blocks != 0; i++) {
+		site_print(&sorted[i], out);
+		bytes += sorted[i].bytes;
+		blocks += sorted[i].blocks;
+	}
+	fprintf(out, "Live bytes: %zu\nLive blocks: %zu\n", bytes, blocks);
+}
+
+int mems_fprint_live(FILE *out)
+{
+	const int error = errno;
+	if (!heap.is_started || heap.journal.event_slots == 0) {
+		errno = heap.is_started ? EINVAL : EPERM;
+		return -1;
+	}
+	printer_enter(out);
+	live_print(out);
+	return printer_end(out, error);
 }
 
 /* ---- Errors ---------------------------------------------------------------------------------- */
@@ -4429,18 +4513,6 @@ static void report_tell(const struct misuse_report *report)
 	if (handler != NULL)
 		handler(report->error, report->v_ptr, report->message);
 	errno = report->error;
-}
-
-/* Adds who took the granule, or who freed it. */
-static void origin_add(char text[MESSAGE_BYTES], size_t granule)
-{
-	struct mems_event origin = taking_of(granule);
-	if (!is_live(granule))
-		granule_history(granule, &origin, 1, 1);
-	if (origin.call == 0)
-		return;
-	text_add(text, ", %s by call %" PRIu64, is_live(granule) ? "taken" : "freed", origin.call);
-	label_add(text, origin.label, false);
 }
 
 /* Says what is at an address, in one line that begins with the function that was called, unless
@@ -6542,76 +6614,6 @@ int mems_fprint_json(FILE *out)
 	fputs("],\n", out);
 	stats_print_json(&stats, out);
 	fputs("}\n", out);
-	return printer_end(out, error);
-}
-
-/* Adds a live block to those of its site. */
-static int block_count(const struct mems_segment *segment, void *context)
-{
-	const struct live_block *block = live_at_granule((segment->start - heap.start) >> heap.shift);
-	(void)context;
-	if (segment->type == MEMS_HOLE || block == NULL)
-		return 0;
-	struct site *site = site_at(block->site);
-	site->first_call = min_u64(site->first_call, block->call);
-	site->blocks++;
-	site->bytes += segment->size - block->slack;
-	return 0;
-}
-
-/* The largest first; of equals, the oldest. */
-static int site_compare(const void *a, const void *b)
-{
-	const struct site *one = a, *other = b;
-	if (one->bytes != other->bytes)
-		return one->bytes > other->bytes ? -1 : 1;
-	return (one->first_call > other->first_call) - (one->first_call < other->first_call);
-}
-
-static void site_print(const struct site *site, FILE *out)
-{
-	char text[MESSAGE_BYTES] = "";
-	text_add(text, "%zu bytes in %zu block%s", site->bytes, site->blocks,
-	         site->blocks == 1 ? "" : "s");
-	if (site->first_call == 0)
-		text_add(text, " of an image");
-	else
-		text_add(text, ", first taken by call %" PRIu64, site->first_call);
-	label_add(text, site->label, false);
-	fprintf(out, "%s, from 0x%" PRIxPTR "\n", text, (uintptr_t)site->caller);
-}
-
-static void live_print(FILE *out)
-{
-	const uint32_t count = heap.journal.site_count;
-	struct site *sorted = heap.journal.arrays[JOURNAL_SORTED].memory;
-	size_t bytes = 0, blocks = 0;
-	for (uint32_t i = 0; i < count; i++) {
-		site_at(i)->blocks = site_at(i)->bytes = 0;
-		site_at(i)->first_call = UINT64_MAX;
-	}
-	segments_walk(block_count, NULL);
-	if (count != 0) {
-		memcpy(sorted, site_at(0), count * sizeof(*sorted));
-		qsort(sorted, count, sizeof(*sorted), site_compare);
-	}
-	for (uint32_t i = 0; i < count && sorted[i].blocks != 0; i++) {
-		site_print(&sorted[i], out);
-		bytes += sorted[i].bytes;
-		blocks += sorted[i].blocks;
-	}
-	fprintf(out, "Live bytes: %zu\nLive blocks: %zu\n", bytes, blocks);
-}
-
-int mems_fprint_live(FILE *out)
-{
-	const int error = errno;
-	if (!heap.is_started || heap.journal.event_slots == 0) {
-		errno = heap.is_started ? EINVAL : EPERM;
-		return -1;
-	}
-	printer_enter(out);
-	live_print(out);
 	return printer_end(out, error);
 }
 
