@@ -312,8 +312,9 @@ static_assert(CACHED_BYTES <= 65536 && MAX_ALIGNMENT <= 64, "a cached size fits 
 
 typedef _Atomic uint64_t atomic_word;
 
-/* Four numbers at once; the compiler makes vector instructions of them where there are any. */
+/* Several numbers at once; the compiler makes vector instructions of them where there are any. */
 typedef int32_t i32x4 __attribute__((vector_size(16)));
+typedef uint64_t u64x2 __attribute__((vector_size(16)));
 typedef int32_t i32x4_unaligned __attribute__((vector_size(16), aligned(4), may_alias));
 
 /* What the two words of a leaf hold, or are to hold. */
@@ -414,8 +415,8 @@ struct site {
 	uint32_t next;       /* in its bucket */
 	const char *label;
 	const void *caller;
-	uint64_t first_call; /* of its live blocks, when they were last counted, */
-	size_t blocks, bytes; /* and how many these are */
+	uint64_t first_call; /* of its live blocks, */
+	size_t blocks, bytes; /* and how many these are: 0 but where they are counted */
 };
 
 /* A call of the last ones, in granules. */
@@ -444,7 +445,7 @@ enum journal_array {
 	JOURNAL_BLOCKS,
 	JOURNAL_BUCKETS,         /* the first entry of those whose granules have one hash */
 	JOURNAL_SITES,           /* the first is nobody's */
-	JOURNAL_SORTED,          /* room for a copy of them */
+	JOURNAL_COUNTED,         /* room for a copy of them, to be counted and sorted */
 	JOURNAL_ARRAYS
 };
 
@@ -839,6 +840,44 @@ static void text_add(char text[MESSAGE_BYTES], const char *format, ...)
 	va_end(arguments);
 }
 
+struct checksum {
+	uint64_t sum, sums;
+};
+
+static const struct checksum no_sum = { 0, 0 };
+
+static bool is_same_sum(struct checksum a, struct checksum b)
+{
+	return a.sum == b.sum && a.sums == b.sums;
+}
+
+/* Goes on with Fletcher's checksum of words of 32 bits, the lowest byte first: the sum of them all, and
+ * the sum of what that was after each of them, both modulo 2^64. bytes: a multiple of 8. Vectors add
+ * up two even and two odd words at a time; what their lanes count too often is taken off at the end. */
+static struct checksum checksum_add(struct checksum sum, const void *memory, size_t bytes)
+{
+	const char *next = memory;
+	const size_t fours = bytes / 16;
+	u64x2 total = { 0 }, totals = { 0 }, odd = { 0 }; /* of even and odd words; of that; of odd words */
+	for (const char *end = next + 16 * fours; next < end; next += 16) {
+		uint64_t words[2];
+		memcpy(words, next, sizeof(words));
+		const u64x2 pairs = { le64toh(words[0]), le64toh(words[1]) };
+		total += (pairs & UINT32_MAX) + (pairs >> 32);
+		totals += total;
+		odd += pairs >> 32;
+	}
+	sum.sums += 4 * (fours * sum.sum + totals[0] + totals[1]) - 2 * total[1] - odd[0] - odd[1];
+	sum.sum += total[0] + total[1];
+	for (const char *end = (const char *)memory + bytes; next < end; next += sizeof(uint32_t)) {
+		uint32_t word;
+		memcpy(&word, next, sizeof(word));
+		sum.sum += le32toh(word);
+		sum.sums += sum.sum;
+	}
+	return sum;
+}
+
 /* ---- The lock, calling out, fork ------------------------------------------------------------- */
 
 /* Whether the process has one thread only, as far as the C library tells. Nothing in here makes
@@ -1038,6 +1077,14 @@ static void os_end(int error)
 	callout_end();
 	fast_top_update();
 	errno = error;
+}
+
+/* What a function of mems.h returns that has failed with this error number, or, with 0, has not. */
+static int result_of(int error)
+{
+	if (error != 0)
+		errno = error;
+	return error != 0 ? -1 : 0;
 }
 
 static size_t os_page_bytes(void)
@@ -2031,6 +2078,28 @@ static inline struct hole hole_at(size_t granule)
 	return (struct hole){ granule, granule == NONE ? 0 : segment_size(granule) };
 }
 
+/* The first leaf from this one on that has a start; end if there is none before. */
+static inline size_t leaf_with_start(size_t leaf, size_t end)
+{
+	return bits_find(table_bits(START_SUMMARY), leaf, end, true);
+}
+
+/* The end of the PROCESS segments, or of the HOLEs, among which granule lies; at most stop. */
+static size_t stretch_end(size_t granule, size_t stop)
+{
+	const bool is_process = is_live(granule);
+	const size_t end = leaf_of(stop - 1) + 1;
+	uint64_t later = UINT64_MAX << (granule % 64) << 1; /* in the first leaf */
+	for (size_t leaf = leaf_of(granule); leaf < end; leaf = leaf_with_start(leaf + 1, end)) {
+		const struct leaf_bits bits = leaf_read(leaf);
+		const uint64_t others = bits.starts & (is_process ? ~bits.live : bits.live) & later;
+		if (others != 0)
+			return min_size(leaf * 64 + lowest_bit(others), stop);
+		later = UINT64_MAX;
+	}
+	return stop;
+}
+
 /* ---- The hole tree: which is the first HOLE of at least n granules? -------------------------- */
 
 static inline uint8_t *leaf_max(void)
@@ -2343,12 +2412,6 @@ static struct hole hole_first_aligned(size_t size, size_t alignment)
 	return hole;
 }
 
-/* The first leaf from this one on that has a start; end if there is none before. */
-static inline size_t leaf_with_start(size_t leaf, size_t end)
-{
-	return bits_find(table_bits(START_SUMMARY), leaf, end, true);
-}
-
 /* How many leaves have a start. */
 static size_t leaves_with_starts(void)
 {
@@ -2358,15 +2421,17 @@ static size_t leaves_with_starts(void)
 /* Makes all entries exact, counted from the bits. */
 static void tree_rebuild(void)
 {
-	const size_t end = leaf_of(heap.top) + 1;
 	size_t entries = group_of(heap.top) + 1;
-	memset(leaf_max(), 0, end);
-	memset(tree(0), 0, entries * sizeof(int32_t));
-	for (size_t leaf = 0; (leaf = leaf_with_start(leaf, end)) < end; leaf++) {
-		const size_t largest = leaf_largest(leaf);
-		int32_t *entry = &tree(0)[leaf / GROUP_LEAVES];
-		leaf_max()[leaf] = leaf_entry_of(largest);
-		*entry = tree_entry_of(max_size((size_t)*entry, largest));
+	memset(leaf_max(), 0, leaf_of(heap.top) + 1);
+	for (size_t group = 0; group < entries; group++) {
+		size_t largest = 0;
+		for (uint64_t leaves = word_load(&summary(0)[group]); leaves != 0; leaves &= leaves - 1) {
+			const size_t leaf = group * GROUP_LEAVES + lowest_bit(leaves);
+			const size_t size = leaf_largest(leaf);
+			leaf_max()[leaf] = leaf_entry_of(size);
+			largest = max_size(largest, size);
+		}
+		tree(0)[group] = tree_entry_of(largest);
 	}
 	for (unsigned level = 1; level < TREE_LEVELS; level++) {
 		entries = (entries + FANOUT - 1) / FANOUT;
@@ -2669,16 +2734,9 @@ static ALWAYS_INLINE void pages_touch_in_hole(struct hole hole, size_t stop, boo
 /* Whether no granule of the page is live. */
 static bool is_page_free(size_t page)
 {
-	const size_t first = leaf_of(page << heap.os_page_log2);
-	const size_t end = leaf_of((page + 1) << heap.os_page_log2);
-	uint64_t live = 0;
-	for (size_t leaf = first; leaf < end; leaf++)
-		live |= leaf_live(leaf);
-	for (size_t leaf = first; leaf < end && live == 0; leaf = round_down(leaf, 64) + 64)
-		live |= is_live_middle(leaf * 64) ||
-		        (word_load(table_words(LIVE_LEAVES) + leaf / 64) &
-		         bits_from_to(leaf, min_size(end - 1, leaf | 63))) != 0;
-	return live == 0;
+	const size_t first = page << heap.os_page_log2;
+	const size_t next = first + os_page_granules();
+	return !is_live(first) && stretch_end(first, next) == next;
 }
 
 /* Whether the page, which is free, lies in one coalesced HOLE. */
@@ -4118,7 +4176,7 @@ static ALWAYS_INLINE uint32_t *site_link(const void *caller)
 static bool sites_fit(size_t count)
 {
 	return mapping_fit(&heap.journal.arrays[JOURNAL_SITES], count * sizeof(struct site)) &&
-	       mapping_fit(&heap.journal.arrays[JOURNAL_SORTED], count * sizeof(struct site));
+	       mapping_fit(&heap.journal.arrays[JOURNAL_COUNTED], count * sizeof(struct site));
 }
 
 /* The site of a call, which is noted if it is new: nobody's, where there is no room. */
@@ -4306,9 +4364,7 @@ int mems_record(FILE *out)
 	else
 		error = record_to(out);
 	lock_give();
-	if (error != 0)
-		errno = error;
-	return error != 0 ? -1 : 0;
+	return result_of(error);
 }
 
 /* ---- Fork ------------------------------------------------------------------------------------ */
@@ -4420,15 +4476,13 @@ static void origin_add(char text[MESSAGE_BYTES], size_t granule)
 }
 
 /* Adds a live block to those of its site. */
-static int block_count(const struct mems_segment *segment, void *context)
+static int block_count(const struct mems_segment *segment, void *sites)
 {
 	const struct live_block *block = live_at_granule((segment->start - heap.start) >> heap.shift);
-	(void)context;
 	if (segment->type == MEMS_HOLE || block == NULL)
 		return 0;
-	struct site *site = site_at(block->site);
-	site->first_call = min_u64(site->first_call, block->call);
-	site->blocks++;
+	struct site *site = (struct site *)sites + block->site;
+	site->first_call = site->blocks++ != 0 ? min_u64(site->first_call, block->call) : block->call;
 	site->bytes += segment->size - block->slack;
 	return 0;
 }
@@ -4458,21 +4512,17 @@ static void site_print(const struct site *site, FILE *out)
 static void live_print(FILE *out)
 {
 	const uint32_t count = heap.journal.site_count;
-	struct site *sorted = heap.journal.arrays[JOURNAL_SORTED].memory;
+	struct site *sites = heap.journal.arrays[JOURNAL_COUNTED].memory;
 	size_t bytes = 0, blocks = 0;
-	for (uint32_t i = 0; i < count; i++) {
-		site_at(i)->blocks = site_at(i)->bytes = 0;
-		site_at(i)->first_call = UINT64_MAX;
-	}
-	segments_walk(block_count, NULL);
-	if (count != 0) {
-		memcpy(sorted, site_at(0), count * sizeof(*sorted));
-		qsort(sorted, count, sizeof(*sorted), site_compare);
-	}
-	for (uint32_t i = 0; i < count && sorted[i].blocks != 0; i++) {
-		site_print(&sorted[i], out);
-		bytes += sorted[i].bytes;
-		blocks += sorted[i].blocks;
+	for (uint32_t i = 0; i < count; i++)
+		sites[i] = *site_at(i);
+	segments_walk(block_count, sites);
+	if (count != 0)
+		qsort(sites, count, sizeof(*sites), site_compare);
+	for (uint32_t i = 0; i < count && sites[i].blocks != 0; i++) {
+		site_print(&sites[i], out);
+		bytes += sites[i].bytes;
+		blocks += sites[i].blocks;
 	}
 	fprintf(out, "Live bytes: %zu\nLive blocks: %zu\n", bytes, blocks);
 }
@@ -5196,38 +5246,29 @@ mems_error_handler *mems_set_error_handler(mems_error_handler *handler)
  * An image is words of 64 bits, and then pages of the heap:
  *
  *   word 0     magic: the bytes 89 4D 65 4D 53 0D 0A 1A
- *        1     kind: bits 0 to 31 the version, 1; bits 32 to 39 the byte order of all that follows
- *              the header, 1 for the lowest byte first, 2 for the highest; bits 40 to 47 the bytes in
- *              a pointer; else 0
- *        2-6   options: policy (0 first fit, 1 quick fit), alignment, start address, page size,
- *              limit
+ *        1     kind: bits 0-31 the version, 1; 32-39 the byte order of all that follows the header,
+ *              1 for the lowest byte first, 2 for the highest; 40-47 the bytes in a pointer; else 0
+ *        2-6   options: policy (0 first fit, 1 quick fit), alignment, start, page size, limit
  *        7     root: a virtual address; 0 for none
  *        8-10  pages in the heap, words of chains, pages of contents
  *        11-16 checksums: of all between header and contents; of the contents; of the words before
  *   borders    bit i of the first word is set where a main node begins with page i, and so on
  *   stored     likewise: the page is among the contents. Another one is zero
- *   chains     two words for each leaf in which a segment starts, in ascending order: bit i of the
- *              first one is set where a segment starts at granule i of the leaf, bit i of the second
- *              one where it is a PROCESS. Leaves without a start are skipped: by a word that is 0
- *              and one that says how many. The start at top is left out
+ *   chains     two words for each leaf with a start, in ascending order: bit i of the first is set
+ *              where a segment starts at granule i of the leaf, of the second where it is a PROCESS.
+ *              For leaves without a start, a word that is 0 and one that says how many. Top has none
  *   padding    0, up to a multiple of the page size
  *   contents   the stored pages in ascending order
  *
  * In the words of the header the lowest byte is first. A leaf is 64 granules, of as many bytes as the
  * alignment. Stored are the pages in which a PROCESS lies, but for stretches that are zero. What is in
- * a HOLE is written as zero, and cached blocks as if they were coalesced.
- *
- * A checksum is Fletcher's, of words of 32 bits, the lowest byte first, in two words: the sum of them
- * all, and the sum of what that was after each of them, both modulo 2^64.
- *
- * Magic, kind and the checksum of the header are the same in every version. Each byte of header and
- * tables is read once, and checked before it is believed.
+ * a HOLE is written as zero, and cached blocks as if they were coalesced. Checksums are Fletcher's,
+ * see checksum_add. Magic, kind and the checksum of the header are the same in every version. Each
+ * byte of header and tables is read once, and checked before it is believed.
  */
 #define IMAGE_MAGIC UINT64_C(0x1A0A0D534D654D89)
-
-struct checksum {
-	uint64_t sum, sums;
-};
+#define IMAGE_ORDER (BYTE_ORDER == LITTLE_ENDIAN ? 1 : 2)
+#define IMAGE_KIND (UINT64_C(1) | (uint64_t)IMAGE_ORDER << 32 | (uint64_t)sizeof(void *) << 40)
 
 struct image_header {
 	uint64_t magic, kind;
@@ -5236,81 +5277,60 @@ struct image_header {
 	struct checksum tables_sum, contents_sum, header_sum;
 };
 
-enum {
-	HEADER_BYTES = sizeof(struct image_header),
-	HEADER_WORDS = HEADER_BYTES / 8,
-	SUMMED_BYTES = offsetof(struct image_header, header_sum)
-};
-static_assert(HEADER_BYTES == 17 * 8, "the header is words, without a gap");
+enum { SUMMED_BYTES = 15 * 8, HEADER_BYTES = SUMMED_BYTES + sizeof(struct checksum) };
+static_assert(sizeof(struct image_header) == HEADER_BYTES, "the header is words, without a gap");
 
-/* An image in the making, or that is read. */
+/* An image that is written or read. */
 struct image {
 	struct image_header header;
 	int file;
-	struct mapping memory; /* for the tables, or what is read of them, and a piece of contents */
+	struct mapping memory; /* borders, stored, and chains and contents or a piece of them */
 	uint64_t *borders, *stored, *chains;
 };
-
-/* Words of borders, and as many of stored. */
-static size_t map_words(const struct image_header *header)
-{
-	return (size_t)((header->pages + 63) / 64);
-}
-
-static uint64_t image_kind(void)
-{
-	const uint64_t order = htole64(1) == 1 ? 1 : 2;
-	return UINT64_C(1) | order << 32 | (uint64_t)sizeof(void *) << 40;
-}
-
-/* Where the contents begin in the file. */
-static uint64_t contents_offset(const struct image_header *header)
-{
-	const uint64_t words = HEADER_WORDS + 2 * map_words(header) + header->chain_words;
-	const uint64_t page_bytes = header->options[MEMS_PAGE_SIZE];
-	return (words * sizeof(uint64_t) + page_bytes - 1) & ~(page_bytes - 1);
-}
-
-/* Makes room for so many bytes, all zero. The header says how large the tables in them are. */
-static bool image_fit(struct image *image, size_t bytes)
-{
-	if (!mapping_fit(&image->memory, bytes))
-		return false;
-	image->borders = image->memory.memory;
-	image->stored = image->borders + map_words(&image->header);
-	image->chains = image->stored + map_words(&image->header);
-	return true;
-}
-
-/* Goes on with a checksum. Memory that comes next is asked for early: each step waits for the one
- * before, so the processor does not look far ahead by itself. */
-static struct checksum checksum_add(struct checksum sum, const void *memory, size_t bytes)
-{
-	enum { AHEAD = 4096 };
-	const char *next = memory;
-	for (const char *end = next + bytes; next < end; next += sizeof(uint64_t)) {
-		uint64_t word;
-		memcpy(&word, next, sizeof(word));
-		__builtin_prefetch(next + AHEAD);
-		sum.sum += (uint32_t)le64toh(word);
-		sum.sums += sum.sum;
-		sum.sum += le64toh(word) >> 32;
-		sum.sums += sum.sum;
-	}
-	return sum;
-}
-
-static bool is_same_sum(struct checksum a, struct checksum b)
-{
-	return a.sum == b.sum && a.sums == b.sums;
-}
 
 /* From the byte order of this machine to that of the file, and back. */
 static void header_swap(struct image_header *header)
 {
 	uint64_t *words = &header->magic;
-	for (size_t i = 0; i < HEADER_WORDS; i++)
+	for (size_t i = 0; i < HEADER_BYTES / sizeof(uint64_t); i++)
 		words[i] = htole64(words[i]);
+}
+
+/* Bytes of borders, and as many of stored. */
+static size_t map_bytes(const struct image_header *header)
+{
+	return (size_t)((header->pages + 63) / 64) * sizeof(uint64_t);
+}
+
+/* Where the contents begin in the file. */
+static uint64_t contents_offset(const struct image_header *header)
+{
+	const uint64_t page_bytes = header->options[MEMS_PAGE_SIZE];
+	const uint64_t bytes = HEADER_BYTES + 2 * (uint64_t)map_bytes(header) +
+	                       header->chain_words * sizeof(uint64_t);
+	return (bytes + page_bytes - 1) & ~(page_bytes - 1);
+}
+
+/* Makes room for so many bytes, all zero, which begin with the tables. */
+static bool image_fit(struct image *image, size_t bytes)
+{
+	const bool fits = mapping_fit(&image->memory, bytes);
+	image->borders = image->memory.memory;
+	image->stored = image->borders + map_bytes(&image->header) / sizeof(uint64_t);
+	image->chains = image->stored + map_bytes(&image->header) / sizeof(uint64_t);
+	return fits;
+}
+
+/* Goes on to the next run of stored pages, in granules; of at most so many bytes, or one page. False
+ * where there is none. */
+static bool stored_next(const struct image *image, struct range *run, size_t most_bytes)
+{
+	const size_t pages = page_of(heap.top);
+	const size_t most = max_size(page_of(most_bytes >> heap.shift), 1);
+	const size_t from = bits_find(image->stored, page_of(run->to), pages, true);
+	const size_t to = bits_find(image->stored, from, min_size(from + most, pages), false);
+	*run = (struct range){ from << heap.page_log2, to << heap.page_log2 };
+	return from < to;
 }
 
 static void chains_write(struct image *image)
@@ -5336,50 +5356,14 @@ static void chains_write(struct image *image)
 	image->header.chain_words = (uint64_t)(next - image->chains);
 }
 
-/* The end of the PROCESS segments, or of the HOLEs, among which granule lies; at most stop. */
-static size_t stretch_end(size_t granule, size_t stop)
-{
-	const bool is_process = is_live(granule);
-	const size_t end = leaf_of(stop - 1) + 1;
-	uint64_t later = UINT64_MAX << (granule % 64) << 1; /* in the first leaf */
-	for (size_t leaf = leaf_of(granule); leaf < end; leaf = leaf_with_start(leaf + 1, end)) {
-		const struct leaf_bits bits = leaf_read(leaf);
-		const uint64_t others = bits.starts & (is_process ? ~bits.live : bits.live) & later;
-		if (others != 0)
-			return min_size(leaf * 64 + lowest_bit(others), stop);
-		later = UINT64_MAX;
-	}
-	return stop;
-}
-
-/* Notes the pages in which a PROCESS lies. */
-static void stored_note(struct image *image)
-{
-	for (size_t from = 0, to; from < heap.top; from = to) {
-		to = stretch_end(from, heap.top);
-		if (is_live(from))
-			bits_set(image->stored, page_of(from), page_of(to - 1) + 1, true);
-	}
-}
-
-/* The first stored pages from this one on, at most so many. */
-static struct range stored_run(const struct image *image, size_t page, size_t most)
-{
-	const size_t from = bits_find(image->stored, page, (size_t)image->header.pages, true);
-	const size_t end = min_size(from + most, (size_t)image->header.pages);
-	return (struct range){ from, bits_find(image->stored, from, end, false) };
-}
-
 /* What is in the PROCESS segments of these pages, and else zero: copied only where there are HOLEs. */
 static char *pages_contents(struct range pages, char *buffer)
 {
-	const size_t first = pages.from << heap.page_log2;
-	const size_t stop = pages.to << heap.page_log2;
-	for (size_t next, granule = first; granule < stop; granule = next) {
-		char *part = buffer + ((granule - first) << heap.shift);
-		next = stretch_end(granule, stop);
-		if (next - granule == stop - first)
-			return block_physical(first);
+	for (size_t next, granule = pages.from; granule < pages.to; granule = next) {
+		next = stretch_end(granule, pages.to);
+		if (next - granule == pages.to - pages.from)
+			return block_physical(granule);
+		char *part = buffer + ((granule - pages.from) << heap.shift);
 		if (is_live(granule))
 			memcpy(part, block_physical(granule), (next - granule) << heap.shift);
 		else
@@ -5388,26 +5372,30 @@ static char *pages_contents(struct range pages, char *buffer)
 	return buffer;
 }
 
-/* Writes the contents, without stretches of zeros. Returns 0 or an error number. */
-static int contents_write(struct image *image, char *buffer, size_t most)
+/* Writes the pages in which a PROCESS lies, without stretches of zeros, and notes which these are.
+ * Returns 0 or an error number. */
+static int contents_write(struct image *image, char *buffer)
 {
 	struct image_header *header = &image->header;
 	uint64_t offset = contents_offset(header);
 	int error = 0;
-	struct range run = stored_run(image, 0, most);
-	for (; error == 0 && run.from < run.to; run = stored_run(image, run.to, most)) {
-		const size_t bytes = (run.to - run.from) << heap.page_log2 << heap.shift;
+	for (size_t from = 0, to; from < heap.top; from = to) {
+		to = stretch_end(from, heap.top);
+		if (is_live(from))
+			bits_set(image->stored, page_of(from), page_of(to - 1) + 1, true);
+	}
+	for (struct range run = { 0, 0 }; error == 0 && stored_next(image, &run, IMAGE_BYTES);) {
+		const size_t bytes = (run.to - run.from) << heap.shift;
 		char *contents = pages_contents(run, buffer);
-		const struct checksum sum = checksum_add(header->contents_sum, contents, bytes);
-		if (sum.sum == header->contents_sum.sum) {
-			bits_set(image->stored, run.from, run.to, false); /* no sum of so few words is 2^64 */
+		if (contents[0] == 0 && memcmp(contents, contents + 1, bytes - 1) == 0) {
+			bits_set(image->stored, page_of(run.from), page_of(run.to), false);
 			continue;
 		}
-		header->contents_sum = sum;
+		header->contents_sum = checksum_add(header->contents_sum, contents, bytes);
+		header->stored_pages += page_of(run.to - run.from);
 		error = os_transfer(image->file, contents, bytes, offset, true);
 		offset += bytes;
 	}
-	header->stored_pages = bits_count(image->stored, 0, (size_t)header->pages);
 	return error;
 }
 
@@ -5415,28 +5403,26 @@ static int contents_write(struct image *image, char *buffer, size_t most)
 static int image_write(struct image *image)
 {
 	struct image_header *header = &image->header;
-	const size_t pages = max_size(page_of(IMAGE_BYTES >> heap.shift), 1); /* that the buffer holds */
-	header->magic = IMAGE_MAGIC;
-	header->kind = image_kind();
 	for (unsigned option = 0; option <= MEMS_LIMIT; option++)
 		header->options[option] = option_value(option);
+	header->magic = IMAGE_MAGIC;
+	header->kind = IMAGE_KIND;
 	header->root = heap.root == NONE ? 0 : (uintptr_t)block_virtual(heap.root);
 	header->pages = page_of(heap.top);
 	header->chain_words = 4 * leaves_with_starts(); /* at most */
 	const size_t buffer_at = (size_t)contents_offset(header);
-	if (!image_fit(image, buffer_at + (pages << heap.page_log2 << heap.shift)))
+	if (!image_fit(image, buffer_at + max_size(IMAGE_BYTES, option_value(MEMS_PAGE_SIZE))))
 		return ENOMEM;
 	if (heap.top != 0)
-		memcpy(image->borders, table_bits(BORDERS), map_words(header) * sizeof(uint64_t));
+		memcpy(image->borders, table_bits(BORDERS), map_bytes(header));
 	chains_write(image);
-	stored_note(image);
-	int error = contents_write(image, (char *)image->memory.memory + buffer_at, pages);
+	int error = contents_write(image, (char *)image->memory.memory + buffer_at);
 	const size_t bytes = (size_t)contents_offset(header) - HEADER_BYTES;
-	header->tables_sum = checksum_add(header->tables_sum, image->borders, bytes);
+	header->tables_sum = checksum_add(no_sum, image->borders, bytes);
 	if (error == 0)
 		error = os_transfer(image->file, image->borders, bytes, HEADER_BYTES, true);
 	header_swap(header);
-	const struct checksum sum = checksum_add(header->header_sum, header, SUMMED_BYTES);
+	const struct checksum sum = checksum_add(no_sum, header, SUMMED_BYTES);
 	header->header_sum = (struct checksum){ htole64(sum.sum), htole64(sum.sums) };
 	return error != 0 ? error : os_transfer(image->file, header, HEADER_BYTES, 0, true);
 }
@@ -5459,307 +5445,216 @@ int mems_save(const char *path)
 	if (image.file >= 0)
 		error = os_publish(image.file, error, temporary, path, folder);
 	pthread_setcancelstate(cancel_state, NULL);
-	errno = error != 0 ? error : before;
-	return error != 0 ? -1 : 0;
+	errno = before;
+	return result_of(error);
 }
 
-/* Whether the header is of a heap that can be, and that this machine can have: 0 or an error
- * number. */
+/* Why no machine can have a heap with this header, or this one cannot: an error number; else 0. */
 static int header_check(const struct image_header *header, uint64_t file_bytes)
 {
-	const uint64_t limit = header->options[MEMS_LIMIT];
-	const uint64_t page_bytes = header->options[MEMS_PAGE_SIZE];
-	for (unsigned option = 0; option <= MEMS_LIMIT; option++) {
-		const uint64_t value = header->options[option];
-		if (value != (size_t)value || !option_is_valid(option, (size_t)value))
-			return option == MEMS_PAGE_SIZE && value >= SMALLEST_PAGE && value < os_page_bytes() &&
-			       is_power_of_two((size_t)value) ? ENOTSUP : EBADMSG;
-	}
-	const uint64_t granules = page_bytes / header->options[MEMS_ALIGNMENT]; /* in a page */
+	const uint64_t *options = header->options;
+	const uint64_t page_bytes = options[MEMS_PAGE_SIZE];
+	if (page_bytes >= SMALLEST_PAGE && page_bytes < os_page_bytes() &&
+	    is_power_of_two((size_t)page_bytes))
+		return ENOTSUP;
+	for (unsigned i = 0; i <= MEMS_LIMIT; i++)
+		if (options[i] != (size_t)options[i] || !option_is_valid(i, (size_t)options[i]))
+			return EBADMSG;
+	const uint64_t granules = page_bytes / options[MEMS_ALIGNMENT]; /* in a page */
 	const bool is_sound =
 		header->pages <= MAX_GRANULES / granules &&
-		header->pages * page_bytes <= UINTPTR_MAX - header->options[MEMS_START_ADDRESS] &&
-		(limit == 0 || header->pages <= limit / page_bytes) &&
+		header->pages * page_bytes <= UINTPTR_MAX - options[MEMS_START_ADDRESS] &&
+		(options[MEMS_LIMIT] == 0 || header->pages <= options[MEMS_LIMIT] / page_bytes) &&
 		header->chain_words <= 2 * (header->pages * granules / 64) && header->chain_words % 2 == 0 &&
 		header->stored_pages <= header->pages &&
 		file_bytes == contents_offset(header) + header->stored_pages * page_bytes;
 	return is_sound ? 0 : EBADMSG;
 }
 
-/* Reads header, borders and stored, and checks the header. Returns 0 or an error number. */
-static int image_read(struct image *image)
+/* Reads the header and checks it. Returns 0 or an error number. */
+static int header_read(struct image *image)
 {
 	struct image_header *header = &image->header;
-	int error = os_transfer(image->file, header, HEADER_BYTES, 0, false);
+	const int error = os_transfer(image->file, header, HEADER_BYTES, 0, false);
+	const struct checksum sum = checksum_add(no_sum, header, SUMMED_BYTES);
+	header_swap(header);
 	if (error != 0)
 		return error;
-	const struct checksum sum = checksum_add((struct checksum){ 0 }, header, SUMMED_BYTES);
-	header_swap(header);
 	if (header->magic != IMAGE_MAGIC || !is_same_sum(sum, header->header_sum))
 		return EBADMSG;
-	if (header->kind != image_kind())
-		return ENOTSUP;
-	error = header_check(header, os_file_bytes(image->file));
-	if (error != 0)
-		return error;
-	const size_t bytes = 2 * map_words(header) * sizeof(uint64_t);
-	if (!image_fit(image, bytes + IMAGE_BYTES))
-		return ENOMEM;
-	return os_transfer(image->file, image->borders, bytes, HEADER_BYTES, false);
+	return header->kind != IMAGE_KIND ? ENOTSUP : header_check(header, os_file_bytes(image->file));
 }
 
-/* Chains that are read. */
-struct build {
-	size_t leaf;       /* the next one */
-	size_t last;       /* where the segment starts that starts last of all so far */
-	bool follows_hole; /* whether that is a HOLE */
-	size_t holes;      /* granules in HOLEs before it */
-};
-
-/* The last segment ends at next. */
-static inline void build_end(struct build *build, size_t next)
-{
-	const size_t size = next - build->last;
-	if (build->follows_hole) {
-		build->holes += size;
-		hole_enter(build->last, size);
-		return;
-	}
-	live_change(build->last, size, true);
-	if (!is_touched(next - 1)) /* nor is what lies behind */
-		pages_touch(build->last, next);
-}
-
-/* Puts the segments that start in the next leaf there; bits.live tells which are PROCESS segments.
+/* Makes the next leaf in which segments start; bits.live tells which of these are PROCESS segments.
+ * *process: where the one starts that reaches this leaf, and then that leaves it; NONE for a HOLE.
  * False where no sound heap has such a leaf. */
-static inline bool build_leaf(struct build *build, struct leaf_bits bits)
+static ALWAYS_INLINE bool leaf_build(size_t leaf, struct leaf_bits bits, size_t *process)
 {
-	const size_t leaf = build->leaf++;
+	const size_t first = leaf * 64 + lowest_bit(bits.starts);
 	const size_t last = leaf * 64 + highest_bit(bits.starts);
 	const uint64_t live = segments_fill(bits.starts, bits.live & ~bit_of(last));
-	const uint64_t free = segments_fill(bits.starts, holes_of(bits) & ~bit_of(last));
-	build_end(build, leaf * 64 + lowest_bit(bits.starts));
-	build->last = last;
-	if (free != 0) {
-		build->holes += (size_t)__builtin_popcountll(free);
-		hole_enter(leaf * 64, longest_run(free));
+	bool follows_hole = *process == NONE;
+	heap.recent_peak += holes_of(bits) == 0 ? last - first : (size_t)__builtin_popcountll(live);
+	if (!follows_hole) {
+		heap.recent_peak += first - *process;
+		live_change(*process, first - *process, true);
 	}
 	leaf_write(leaf, (struct leaf_bits){ bits.starts, leaf_live(leaf) | live });
 	if (word_load(&summary(0)[leaf / 64]) == 0)
 		summary_update(leaf, true);
-	else
-		word_change(&summary(0)[leaf / 64], bit_of(leaf), true);
+	word_change(&summary(0)[leaf / 64], bit_of(leaf), true);
 	if (heap.is_quick)
 		word_store(table_words(COALESCED) + leaf, holes_of(bits));
-	if (live != 0 && !is_touched(leaf * 64))
-		pages_touch(leaf * 64, leaf * 64 + 64);
-	return (bits.live & ~bits.starts) == 0 &&
-	       holes_after_holes(bits, is_border(leaf * 64), &build->follows_hole) == 0;
+	const uint64_t wrong = holes_after_holes(bits, is_border(leaf * 64), &follows_hole);
+	*process = follows_hole ? NONE : last;
+	return (wrong | (bits.live & ~bits.starts)) == 0;
 }
 
-/* Reads the chains, piece by piece, into the leaves. Returns 0 or an error number. */
-static int chains_load(const struct image *image, struct build *build)
+/* Makes the rest of a heap that has its nodes and leaves. False where no sound heap has these. */
+static bool heap_derive(const struct image *image)
+{
+	const size_t pages = page_of(heap.top), os_pages = os_page_of(heap.top);
+	uint64_t *touched = table_bits(TOUCHED);
+	for (size_t page = 0; page < os_pages; page++) {
+		const size_t granule = page << heap.os_page_log2;
+		if (is_border(granule) && !is_start(granule))
+			return false;
+		if (!is_page_free(page) || bit_is_set(image->stored, page_of(granule)))
+			touched[page / 64] |= bit_of(page);
+	}
+	heap.touched_pages = bits_count(touched, 0, os_pages);
+	heap.high_page = bits_find_last(touched, 0, os_pages, true);
+	if (pages != 0)
+		tree_rebuild();
+	heap.coalesced_granules = heap.top - process_granules();
+	heap.root = block_of((const void *)(uintptr_t)image->header.root);
+	return (heap.root == NONE) == (image->header.root == 0) &&
+	       bits_count(image->borders, 0, pages) == heap.node_count &&
+	       bits_count(image->stored, 0, pages) == image->header.stored_pages;
+}
+
+/* Reads the tables, of the chains a piece at a time, and makes a heap of them. Returns 0 or an error
+ * number. */
+static int tables_load(const struct image *image)
 {
 	const struct image_header *header = &image->header;
-	const size_t leaves = leaf_of((size_t)header->pages << heap.page_log2);
-	const size_t map_bytes = (size_t)(image->chains - image->borders) * sizeof(uint64_t);
+	const size_t pages = page_of(heap.top), leaves = leaf_of(heap.top);
+	const size_t maps = 2 * map_bytes(header);
 	const uint64_t end = contents_offset(header);
-	struct checksum sum = checksum_add((struct checksum){ 0 }, image->borders, map_bytes);
 	uint64_t words = header->chain_words; /* that are left */
-	for (uint64_t offset = HEADER_BYTES + map_bytes; offset < end; offset += IMAGE_BYTES) {
-		const size_t bytes = end - offset < IMAGE_BYTES ? (size_t)(end - offset) : IMAGE_BYTES;
-		const int error = os_transfer(image->file, image->chains, bytes, offset, false);
-		if (error != 0)
-			return error;
+	size_t leaf = 0, process = NONE;
+	int error = os_transfer(image->file, image->borders, maps, HEADER_BYTES, false);
+	struct checksum sum = checksum_add(no_sum, image->borders, maps);
+	for (size_t page = 0, next; page < pages; page = next) {
+		next = bits_find(image->borders, page + 1, pages, true);
+		node_add(page << heap.page_log2, (next - page) << heap.page_log2);
+	}
+	for (uint64_t offset = HEADER_BYTES + maps; error == 0 && offset < end; offset += IMAGE_BYTES) {
+		const size_t bytes = (size_t)min_u64(end - offset, IMAGE_BYTES);
+		error = os_transfer(image->file, image->chains, bytes, offset, false);
 		sum = checksum_add(sum, image->chains, bytes);
 		for (size_t i = 0; i < bytes / sizeof(uint64_t) && words != 0; i += 2, words -= 2) {
 			const struct leaf_bits bits = { image->chains[i], image->chains[i + 1] };
-			if (bits.starts == 0 && bits.live < leaves - build->leaf)
-				build->leaf += (size_t)bits.live;
-			else if (bits.starts == 0 || build->leaf == leaves || !build_leaf(build, bits))
-				return EBADMSG;
+			if (bits.starts == 0 && bits.live < leaves - leaf)
+				leaf += (size_t)bits.live;
+			else if (bits.starts == 0 || leaf == leaves || !leaf_build(leaf++, bits, &process))
+				return error != 0 ? error : EBADMSG;
 		}
 	}
-	return is_same_sum(sum, header->tables_sum) ? 0 : EBADMSG;
-}
-
-/* Makes chains and counters of an image. The heap has memory for them that is all zero. Returns 0 or
- * an error number. */
-static int heap_build(const struct image *image)
-{
-	const struct image_header *header = &image->header;
-	const size_t pages = (size_t)header->pages;
-	struct build build = { .follows_hole = true };
-	for (size_t page = 0, end; page < pages; page = end) {
-		end = bits_find(image->borders, page + 1, pages, true);
-		node_add(page << heap.page_log2, (end - page) << heap.page_log2);
-	}
-	const int error = chains_load(image, &build);
-	if (error != 0)
-		return error;
-	for (size_t node = 0; node < heap.node_count; node++)
-		if (!bit_is_set(image->borders, page_of(nodes()[node].first)) ||
-		    !is_start(nodes()[node].first))
-			return EBADMSG;
-	heap.top = pages << heap.page_log2;
-	if (pages != 0) {
-		build_end(&build, heap.top);
-		start_mark(heap.top, true);
+	if (leaves != 0 && leaf_build(leaves, (struct leaf_bits){ 1, 1 }, &process))
 		live_change(heap.top, 1, true);
-	}
-	heap.recent_peak = heap.top - build.holes;
-	heap.coalesced_granules = build.holes;
-	if (header->root != 0)
-		heap.root = block_of((const void *)(uintptr_t)header->root);
-	return (heap.root == NONE) == (header->root == 0) &&
-	       bits_count(image->stored, 0, pages) == header->stored_pages ? 0 : EBADMSG;
+	const bool is_sound = is_same_sum(sum, header->tables_sum) && heap_derive(image);
+	return error != 0 ? error : is_sound ? 0 : EBADMSG;
 }
 
-/* Whether the contents can be mapped with few requests. */
-static bool has_few_runs(const struct image *image)
-{
-	const size_t pages = (size_t)image->header.pages;
-	size_t runs = 0;
-	for (struct range run = stored_run(image, 0, pages); run.from < pages; runs++)
-		run = stored_run(image, run.to, pages);
-	return runs <= MOST_MAPPINGS;
-}
-
-/* Maps the contents, or copies and verifies them. Returns 0 or an error number. */
+/* Maps the contents where that takes few requests, or copies and verifies them. Returns 0 or an error
+ * number. */
 static int contents_load(const struct image *image, bool is_mapped)
 {
-	const size_t pages = (size_t)image->header.pages;
-	const size_t most = is_mapped ? pages : max_size(page_of(IMAGE_BYTES >> heap.shift), 1);
 	uint64_t offset = contents_offset(&image->header);
-	struct checksum sum = { 0 };
+	struct checksum sum = no_sum;
+	size_t runs = 0;
 	int error = 0;
-	struct range run = stored_run(image, 0, most);
-	for (; error == 0 && run.from < pages; run = stored_run(image, run.to, most)) {
-		const size_t first = run.from << heap.page_log2;
-		const size_t end = run.to << heap.page_log2;
-		const size_t bytes = (end - first) << heap.shift;
-		pages_touch(first, end);
+	for (struct range run = { 0, 0 }; stored_next(image, &run, SIZE_MAX);)
+		runs++;
+	is_mapped = is_mapped && runs <= MOST_MAPPINGS;
+	for (struct range run = { 0, 0 };
+	     error == 0 && stored_next(image, &run, is_mapped ? SIZE_MAX : IMAGE_BYTES);) {
+		const size_t bytes = (run.to - run.from) << heap.shift;
 		if (is_mapped) {
-			heap.file_pages = os_page_of(end);
-			error = os_map_file(block_physical(first), bytes, image->file, offset);
+			heap.file_pages = os_page_of(run.to);
+			error = os_map_file(block_physical(run.from), bytes, image->file, offset);
 		} else {
-			error = os_transfer(image->file, block_physical(first), bytes, offset, false);
-			sum = checksum_add(sum, block_physical(first), bytes);
+			error = os_transfer(image->file, block_physical(run.from), bytes, offset, false);
+			sum = checksum_add(sum, block_physical(run.from), bytes);
 		}
 		offset += bytes;
 	}
-	if (error == 0 && !is_mapped && !is_same_sum(sum, image->header.contents_sum))
-		error = EBADMSG;
-	return error;
+	const bool is_sound = is_mapped || is_same_sum(sum, image->header.contents_sum);
+	return error != 0 ? error : is_sound ? 0 : EBADMSG;
 }
 
-/* Tells a memory checker which granules the program may not use. */
-static void holes_mark(void)
+/* Tells of the segments of an image: the journal of blocks, which no call took, and a memory checker
+ * of HOLEs. False where there is no memory. */
+static bool segments_adopt(void)
 {
-	for (size_t from = 0, to; heap.is_watched && from < heap.top; from = to) {
-		to = stretch_end(from, heap.top);
-		if (!is_live(from))
-			mem_mark_noaccess(from, to - from);
-	}
-}
-
-/* The journal knows the blocks of an image, and that no call took them. False where there is no
- * memory for that. */
-static bool blocks_adopt(void)
-{
-	for (size_t granule = 0, next; heap.journal.is_on && granule < heap.top; granule = next) {
+	const bool is_on = heap.journal.is_on;
+	for (size_t granule = 0, next; (is_on || heap.is_watched) && granule < heap.top; granule = next) {
 		next = segment_next(granule);
-		if (!is_hole(granule) && !journal_has_room())
+		if (is_hole(granule))
+			mem_mark_noaccess(granule, next - granule);
+		else if (is_on && !journal_has_room())
 			return false;
-		if (!is_hole(granule))
+		else if (is_on)
 			live_add(granule, 0, 0, 0);
 	}
 	return true;
 }
 
-/* Starts the heap of an image. Returns 0 or an error number: then there is none. */
-static int image_start(const struct image *image, bool is_mapped)
+/* Starts the heap of an image. Returns 0 or an error number. */
+static int image_start(struct image *image, bool is_mapped)
 {
 	const size_t limit = library.options[MEMS_LIMIT];
 	size_t options[OPTIONS];
 	memcpy(options, library.options, sizeof(options));
 	for (unsigned option = 0; option <= MEMS_LIMIT; option++)
 		options[option] = (size_t)image->header.options[option];
-	if (limit != 0 && (options[MEMS_LIMIT] == 0 || limit < options[MEMS_LIMIT]))
-		options[MEMS_LIMIT] = limit;
+	options[MEMS_LIMIT] = min_size(options[MEMS_LIMIT] - 1, limit - 1) + 1; /* 0, none, is the most */
 	heap_start(options);
 	const size_t top = (size_t)image->header.pages << heap.page_log2;
-	int error = heap.reservation != NULL && top <= heap.limit ? 0 : ENOMEM;
-	if (error == 0 && top != 0 && (!tables_commit(top) || !bins_commit()))
-		error = ENOMEM;
-	if (error == 0 && image->header.chain_words >= leaf_of(top))
+	if (heap.reservation == NULL || top > heap.limit ||
+	    (top != 0 && (!tables_commit(top) || !bins_commit())) ||
+	    !image_fit(image, 2 * map_bytes(&image->header) + IMAGE_BYTES))
+		return ENOMEM;
+	if (image->header.chain_words >= leaf_of(top))
 		tables_populate(top); /* most leaves have a start */
-	if (error == 0)
-		error = heap_build(image);
+	heap.top = top;
+	int error = tables_load(image);
 	if (error == 0 && top != 0 && !os_map(heap.base, top << heap.shift))
 		error = ENOMEM;
 	if (error == 0)
-		error = contents_load(image, is_mapped && has_few_runs(image));
-	if (error == 0) {
-		holes_mark();
-		heap_open();
-		error = blocks_adopt() ? 0 : ENOMEM;
-	}
+		error = contents_load(image, is_mapped);
 	if (error != 0)
-		heap_end();
-	return error;
+		return error;
+	heap_open();
+	return segments_adopt() ? 0 : ENOMEM;
 }
 
 int mems_load(const char *path, unsigned flags)
 {
 	struct image image = { .file = -1 };
-	int error = (flags & ~(unsigned)MEMS_MAP) != 0 ? EINVAL : 0;
-	if (error == 0 && (heap.is_started || change_error() != 0))
-		error = EBUSY;
+	int error = (flags & ~(unsigned)MEMS_MAP) != 0 ? EINVAL
+	            : heap.is_started || change_error() != 0 ? EBUSY : 0;
 	if (error == 0)
 		image.file = os_open(path, O_RDONLY | O_NONBLOCK, &error);
 	if (error == 0)
-		error = image_read(&image);
-	if (error == 0)
-		error = image_start(&image, (flags & MEMS_MAP) != 0);
+		error = header_read(&image);
+	if (error == 0 && (error = image_start(&image, (flags & MEMS_MAP) != 0)) != 0)
+		heap_end();
 	mapping_free(&image.memory);
 	if (image.file >= 0)
 		os_close(image.file);
-	if (error != 0)
-		errno = error;
-	return error != 0 ? -1 : 0;
-}
-
-int mems_set_root(void *v_ptr)
-{
-	struct misuse_report report = { 0 };
-	int error = 0;
-	if (v_ptr != NULL && !heap.is_started) {
-		no_heap_tell(EINVAL, v_ptr, "mems_set_root(%" PRIuPTR ")", (uintptr_t)v_ptr);
-		return -1;
-	}
-	lock_take();
-	caches_close(); /* threads free no root without the lock */
-	const size_t granule = v_ptr != NULL ? block_of(v_ptr) : NONE;
-	if (v_ptr != NULL && granule == NONE)
-		misuse_describe(&report, "mems_set_root", v_ptr);
-	else if (change_error() != 0)
-		error = EBUSY;
-	else if (heap.is_started)
-		root_set(granule);
-	lock_give();
-	report_tell(&report);
-	if (error != 0)
-		errno = error;
-	return report.error != 0 || error != 0 ? -1 : 0;
-}
-
-void *mems_root(void)
-{
-	lock_take();
-	void *root = heap.is_started && heap.root != NONE ? block_virtual(heap.root) : NULL;
-	lock_give();
-	return root;
+	return result_of(error);
 }
 
 /* ---- Allocation: for each call a fast path, without the lock, and the general one ------------- */
@@ -6331,6 +6226,31 @@ size_t mems_trim(void)
 	if (error != 0)
 		errno = error == EPERM ? EPERM : EBUSY;
 	return os_pages_bytes(pages);
+}
+
+int mems_set_root(void *v_ptr)
+{
+	lock_take();
+	caches_close(); /* threads free no root without the lock */
+	const size_t granule = block_of(v_ptr);
+	const bool is_misuse = v_ptr != NULL && granule == NONE;
+	const int error = is_misuse ? EINVAL : change_error() != 0 ? EBUSY : 0;
+	if (error == 0 && heap.is_started)
+		root_set(granule);
+	lock_give();
+	if (is_misuse && !heap.is_started)
+		no_heap_tell(EINVAL, v_ptr, "mems_set_root(%" PRIuPTR ")", (uintptr_t)v_ptr);
+	else if (is_misuse)
+		misuse_tell("mems_set_root", v_ptr);
+	return result_of(error);
+}
+
+void *mems_root(void)
+{
+	lock_take();
+	void *root = heap.is_started && heap.root != NONE ? block_virtual(heap.root) : NULL;
+	lock_give();
+	return root;
 }
 
 /* ---- Translation ----------------------------------------------------------------------------- */

@@ -284,10 +284,10 @@ static bool arrays_copy(const struct look *look, const struct journal *found)
 		[JOURNAL_BLOCKS] = found->entries * sizeof(struct live_block),
 		[JOURNAL_BUCKETS] = found->entries * sizeof(uint32_t),
 		[JOURNAL_SITES] = found->site_count * sizeof(struct site),
-		[JOURNAL_SORTED] = found->site_count * sizeof(struct site) };
+		[JOURNAL_COUNTED] = found->site_count * sizeof(struct site) };
 	for (unsigned i = 0; i < JOURNAL_ARRAYS; i++) {
 		const uintptr_t there = (uintptr_t)found->arrays[i].memory;
-		const bool is_needed = i != JOURNAL_SORTED;
+		const bool is_needed = i != JOURNAL_COUNTED;
 		if (is_needed && !core_has(&look->core, there, bytes[i]))
 			return false;
 		copies.arrays[i] = malloc(bytes[i]);
