@@ -78,7 +78,8 @@
  *   I13  the counters equal what the chains say; no peak is below its counter or beyond top; the
  *        root is a live block, or none
  *   I14  a page with a live granule is touched and below high_page, no page from high_page on is
- *        touched, the counts of pages equal the bits, and no more is kept than was ever in use
+ *        touched; under first fit a touched page without one is idle, and an idle page is touched;
+ *        the counts of pages equal the bits, and no more is kept than was ever in use
  *   I15  the bins hold exactly the cached blocks, each in the bin of its size, and the caches of
  *        threads are closed; the flush before is not ahead of the heap
  *   I16  the tables fill the reservation after the heap, one after another, as large as the limit
@@ -251,8 +252,7 @@ enum {
 	BUDGET_DIVISOR = 4,     /* this fraction of what is in use, whichever is more */
 	LOOK_BYTES = 64 << 10,  /* after so much was freed, that is looked at, */
 	SWEEP_BYTES = 4 << 10,  /* after so much while a sweep is at work, */
-	LOOK_DIVISOR = 16,      /* after this fraction of what is in use when the last one found little, */
-	MOST_VAIN_SWEEPS = 3,   /* twice as much for each that did, up to so many times */
+	LOOK_DIVISOR = 4,       /* after this fraction of what is in use when one found too little, */
 	SWEEP_REQUESTS = 63,    /* requests to the OS in one call, which has others too, */
 	SWEEP_MOST_BYTES = 64 << 20, /* bytes that they give back, */
 	SWEEP_LOOKS = 96,       /* pages, or segments of several pages, that are looked at */
@@ -365,6 +365,7 @@ enum table_name {
 	COALESCED,      /* quick fit only: bit i of a leaf's word: a coalesced HOLE starts there */
 	MOVABLE_TABLES,
 	TOUCHED = MOVABLE_TABLES, /* bit i: OS page i may be in memory */
+	IDLE,           /* first fit only: bit i: OS page i is touched, and may be free */
 	BORDERS,        /* bit i: page i is the first of a main node */
 	STALE,          /* bit i: the entry of leaf i may be too large, and so that of its group */
 	TREE,
@@ -524,6 +525,7 @@ static struct heap {
 	unsigned shift;              /* log2 of the bytes in a granule */
 	unsigned page_log2;          /* log2 of the granules in a page */
 	unsigned os_page_log2;       /* log2 of the granules in an OS page */
+	size_t os_page;              /* the granules in it */
 	bool is_started;
 	bool has_options;            /* those below are in force */
 	bool is_quick;               /* the policy is MEMS_QUICK_FIT */
@@ -546,14 +548,13 @@ static struct heap {
 	size_t options[OPTIONS];     /* of mems_option or of an image; 0 for the default */
 	size_t file_pages;           /* the OS pages before this one may be mapped from an image */
 
-	size_t touched_pages;        /* bits set in TOUCHED */
+	size_t touched_pages;        /* bits set in TOUCHED, */
+	size_t idle_pages;           /* and in IDLE */
 	size_t high_page;            /* the first OS page that no block has ever been in */
 	size_t kept_pages;           /* may be resident beyond the budget: they were taken again */
 	size_t peak_before;          /* the most granules in PROCESS segments before peak_since */
 	time_t peak_since;           /* second */
 	size_t sweep;                /* the pages below this one are still to be looked at; 0: none */
-	size_t swept_pages;          /* pages given back by that sweep */
-	unsigned vain_sweeps;        /* sweeps that found little, one after another */
 
 	size_t coalesced_granules;   /* quick fit only: in coalesced HOLEs */
 	size_t purged_pages;         /* not touched, under cached blocks: see pages_purge */
@@ -669,14 +670,29 @@ static ALWAYS_INLINE size_t bits_find_last(const uint64_t *words, size_t from, s
 	return from;
 }
 
-static void bits_set(uint64_t *words, size_t from, size_t end, bool value)
+/* How many bits of the word are set. The compiler's own function is a call. */
+static inline size_t bits_in(uint64_t word)
 {
+	word -= word >> 1 & UINT64_MAX / 3;
+	word = (word & UINT64_MAX / 5) + (word >> 2 & UINT64_MAX / 5);
+	word = (word + (word >> 4)) & UINT64_MAX / 17;
+	return (size_t)(word * (UINT64_MAX / 255) >> 56);
+}
+
+/* Returns how many of the bits had the other value. */
+static size_t bits_set(uint64_t *words, size_t from, size_t end, bool value)
+{
+	size_t count = 0;
 	while (from < end) {
 		const size_t until = min_size(end, round_down(from, 64) + 64);
-		const uint64_t mask = bits_from_to(from, until - 1);
-		words[from / 64] = value ? words[from / 64] | mask : words[from / 64] & ~mask;
+		uint64_t *word = &words[from / 64];
+		const uint64_t others = bits_from_to(from, until - 1) & (value ? ~*word : *word);
+		*word ^= others;
 		from = until;
+		if (others != 0)
+			count += bits_in(others);
 	}
+	return count;
 }
 
 /* How many of the bits are set. */
@@ -686,7 +702,7 @@ static size_t bits_count(const uint64_t *words, size_t from, size_t end)
 	while (from < end) {
 		const size_t until = min_size(end, round_down(from, 64) + 64);
 		const uint64_t mask = bits_from_to(from, until - 1);
-		count += (size_t)__builtin_popcountll(words[from / 64] & mask);
+		count += bits_in(words[from / 64] & mask);
 		from = until;
 	}
 	return count;
@@ -1440,6 +1456,7 @@ static void tables_describe(struct table tables[TABLES])
 	table_describe(&tables[BORDERS], sizeof(uint64_t), heap.page_log2 + 6);
 	table_describe(&tables[STALE], sizeof(uint64_t), GROUP_LOG2);
 	table_describe(&tables[TOUCHED], sizeof(uint64_t), heap.os_page_log2 + 6);
+	table_describe(&tables[IDLE], sizeof(uint64_t), heap.os_page_log2 + 6);
 	table_describe(&tables[CHUNKS], 0, 0);
 	table_describe(&tables[BIN_TABLE], 0, 0);
 	table_describe(&tables[THREAD_CACHES], 0, 0);
@@ -2656,7 +2673,7 @@ static bool node_grow(size_t granules, enum purpose purpose)
 
 static inline size_t os_page_granules(void)
 {
-	return (size_t)1 << heap.os_page_log2;
+	return heap.os_page;
 }
 
 static inline size_t os_page_of(size_t granule)
@@ -2696,9 +2713,8 @@ static NOINLINE void pages_touch(size_t start, size_t stop)
 	if (bits_find(touched, page, end, false) == end)
 		return;
 	const size_t used = clamp(heap.high_page, page, end);
-	const size_t again = used - page - bits_count(touched, page, used);
-	const size_t new = end - used; /* no page from high_page on is touched */
-	bits_set(touched, page, end, true);
+	const size_t again = bits_set(touched, page, used, true);
+	const size_t new = bits_set(touched, used, end, true);
 	heap.touched_pages += again + new;
 	heap.high_page = max_size(heap.high_page, end);
 	heap.kept_pages = min_size(heap.kept_pages + again, os_page_from(peak_granules()));
@@ -2723,6 +2739,8 @@ static ALWAYS_INLINE void pages_touch_in_hole(struct hole hole, size_t stop, boo
 	const bool has_purged = is_quick && UNLIKELY(heap.purged_pages != 0);
 	if (hole.size < os_page_granules() && !has_purged)
 		return;
+	if (!has_purged && os_page_of(stop - 1) < os_page_from(hole.start))
+		return;
 	const bool is_short = stop - hole.start < os_page_granules();
 	if (is_short && is_touched(hole.start) && is_touched(stop - 1))
 		return;
@@ -2735,8 +2753,10 @@ static ALWAYS_INLINE void pages_touch_in_hole(struct hole hole, size_t stop, boo
 static bool is_page_free(size_t page)
 {
 	const size_t first = page << heap.os_page_log2;
-	const size_t next = first + os_page_granules();
-	return !is_live(first) && stretch_end(first, next) == next;
+	for (size_t leaf = leaf_of(first); leaf < leaf_of(first + os_page_granules()); leaf++)
+		if (leaf_live(leaf) != 0)
+			return false;
+	return !is_live_middle(first); /* of a PROCESS that has neither end here */
 }
 
 /* Whether the page, which is free, lies in one coalesced HOLE. */
@@ -2749,8 +2769,8 @@ static bool is_page_coalesced(size_t page)
 /* The pages are not in memory any more. */
 static void pages_forget(size_t first, size_t end)
 {
-	heap.touched_pages -= bits_count(table_bits(TOUCHED), first, end);
-	bits_set(table_bits(TOUCHED), first, end, false);
+	heap.touched_pages -= bits_set(table_bits(TOUCHED), first, end, false);
+	heap.idle_pages -= bits_set(table_bits(IDLE), first, end, false);
 }
 
 /* Lets the OS take pages back, which read as zero from then on. Those of an image would have its
@@ -2789,14 +2809,26 @@ static ALWAYS_INLINE void cached_pages_touch(size_t start, size_t stop)
 		purged_pages_touch(start, stop);
 }
 
-/* The granules from start to stop are part of a larger coalesced HOLE from `from` to `to` now. */
-static void cached_pages_coalesce(size_t start, size_t stop, size_t from, size_t to)
+/* The pages lie wholly in a coalesced HOLE now, and did not before. */
+static NOINLINE void pages_coalesce(size_t first, size_t end)
 {
+	if (heap.is_quick)
+		heap.purged_pages -= end - first - bits_count(table_bits(TOUCHED), first, end);
+	else
+		heap.idle_pages += bits_set(table_bits(IDLE), first, end, true); /* a PROCESS was in it */
+}
+
+/* The granules from start to stop, of a PROCESS or a cached block, are part of a coalesced HOLE
+ * from `from` to `to` now. */
+static ALWAYS_INLINE void pages_coalesce_in(size_t start, size_t stop, size_t from, size_t to,
+                                            bool is_quick)
+{
+	if (is_quick ? LIKELY(heap.purged_pages == 0) : LIKELY(to - from < os_page_granules()))
+		return;
 	const size_t first = max_size(os_page_from(from), os_page_of(start));
 	const size_t end = min_size(os_page_of(to), os_page_from(stop));
-	if (first >= end)
-		return;
-	heap.purged_pages -= end - first - bits_count(table_bits(TOUCHED), first, end);
+	if (first < end)
+		pages_coalesce(first, end);
 }
 
 /* ---- Placement: split and coalesce ----------------------------------------------------------- */
@@ -2900,6 +2932,7 @@ static ALWAYS_INLINE void coalesce_inline(size_t granule, size_t next, bool is_q
 	                         (policy_holes(leaf_of(next), is_quick) & bit_of(next)) != 0;
 	const size_t start = joins_left ? previous : granule;
 	const size_t end = joins_right ? segment_next(next) : next;
+	pages_coalesce_in(granule, next, start, end, is_quick);
 	if (joins_right) {
 		coalesced_mark(next, false, is_quick);
 		start_mark(next, false);
@@ -2914,8 +2947,6 @@ static ALWAYS_INLINE void coalesce_inline(size_t granule, size_t next, bool is_q
 	search_start_lower(end - start, leaf_of(start));
 	if (joins_right && leaf_of(next) != leaf_of(start))
 		leaf_mark_stale(leaf_of(next)); /* in one leaf, what it has lost is in the larger HOLE */
-	if (is_quick && UNLIKELY(heap.purged_pages != 0))
-		cached_pages_coalesce(granule, next, start, end);
 	leaf_assert(leaf_of(start));
 	leaf_assert(leaf_of(granule));
 	leaf_assert(leaf_of(end));
@@ -2961,6 +2992,8 @@ static ALWAYS_INLINE bool leaf_coalesce(size_t granule, struct leaf_bits bits, b
 	mem_mark_noaccess(granule, freed);
 	hole_enter(leaf * 64 + start, size);
 	search_start_lower(size, leaf);
+	if (may_leave)
+		pages_coalesce_in(granule, granule + freed, leaf * 64 + start, end, false);
 	leaf_assert(leaf);
 	return true;
 }
@@ -3552,9 +3585,12 @@ static ALWAYS_INLINE void lock_give_after(size_t size)
  * What is touched and not in use may be resident up to a budget, a quarter of what is in use plus a
  * little, and beyond that as much as is kept: pages that were taken again after they had been given
  * back. After every few granules freed that is looked at. Where it is too much, a sweep walks the
- * touched pages downwards and gives those back in which nothing is live, until half the budget is
- * left. What is kept and then not in use for a second is forgotten by halves. Only what is resident
- * depends on the clock, no address.
+ * pages that may be free downwards and gives those back in which nothing is live, until half the
+ * budget is left. Which these are is known under first fit, where pages become idle with the HOLE
+ * that they lie in; an idle page in which a block was taken is no longer one when a sweep finds that.
+ * Quick fit, which does not look at the pages of a block that it caches, seeks among all that are
+ * touched, and may find too little there: then it waits for longer. What is kept and then not in use
+ * for a second is forgotten by halves. Only what is resident depends on the clock, no address.
  */
 
 static size_t budget_pages(void)
@@ -3564,10 +3600,17 @@ static size_t budget_pages(void)
 	return max_size(least, in_use / BUDGET_DIVISOR);
 }
 
-/* Touched pages, less what is in use: free pages, and parts of others. */
+/* Pages that may be free and touched, and under quick fit parts of others. */
 static size_t surplus_pages(void)
 {
-	return heap.touched_pages - min_size(heap.touched_pages, os_page_of(process_granules()));
+	const size_t in_use = min_size(heap.touched_pages, os_page_of(process_granules()));
+	return heap.is_quick ? heap.touched_pages - in_use : heap.idle_pages;
+}
+
+/* Where they are. */
+static const uint64_t *surplus_bits(void)
+{
+	return table_bits(heap.is_quick ? TOUCHED : IDLE);
 }
 
 /* The first page that the segment which holds the first granule of this page has as a whole; this page
@@ -3577,14 +3620,13 @@ static size_t segment_first_page(size_t page)
 	return min_size(os_page_from(segment_of(page << heap.os_page_log2)), page);
 }
 
-/* Where the free and touched pages before end, of which the last is touched, begin, after so many looks
+/* Where the free pages before end begin, of which the last is of the surplus, after so many looks
  * at most: one a page, or one a segment that has several. end if there are none. */
 static size_t free_pages_first(size_t end, size_t most, size_t *looks)
 {
 	if (!is_page_free(end - 1))
-		return end; /* most often: so only now is the run of touched pages sought */
-	const uint64_t *touched = table_bits(TOUCHED);
-	const size_t least = bits_find_last(touched, end - min_size(end, most), end, false);
+		return end; /* so only now is the run of pages sought */
+	const size_t least = bits_find_last(surplus_bits(), end - min_size(end, most), end, false);
 	size_t first = end;
 	do {
 		first = max_size(segment_first_page(first - 1), least);
@@ -3603,7 +3645,7 @@ static size_t pages_sweep(size_t most)
 	unsigned requests = SWEEP_REQUESTS;
 	caches_close();
 	while (given < limit && looks != 0 && requests != 0) {
-		const size_t end = bits_find_last(table_bits(TOUCHED), 0, heap.sweep, true);
+		const size_t end = bits_find_last(surplus_bits(), 0, heap.sweep, true);
 		const size_t at_once = heap.is_quick ? looks : limit; /* each page is looked at there */
 		heap.sweep = end;
 		if (end == 0)
@@ -3613,6 +3655,8 @@ static size_t pages_sweep(size_t most)
 		if (first == end) {
 			looks--;
 			heap.sweep = is_live((end - 1) << heap.os_page_log2) ? segment_first_page(end - 1) : end - 1;
+			if (!heap.is_quick)
+				heap.idle_pages -= bits_set(table_bits(IDLE), heap.sweep, end, false);
 			continue;
 		}
 		if (!pages_purge(first, end)) {
@@ -3653,26 +3697,6 @@ static void kept_forget(void)
 	heap.peak_since = now;
 }
 
-/* Granules that may be freed until the next look: the more, the less the last sweeps found. */
-static ptrdiff_t look_step(void)
-{
-	if (heap.sweep != 0)
-		return (ptrdiff_t)(SWEEP_BYTES >> heap.shift);
-	const size_t least = (size_t)LOOK_BYTES >> heap.shift;
-	if (heap.vain_sweeps == 0)
-		return (ptrdiff_t)least;
-	const size_t share = process_granules() / LOOK_DIVISOR;
-	return (ptrdiff_t)max_size(least, share << (heap.vain_sweeps - 1));
-}
-
-/* A sweep has come to its end. */
-static void sweep_end(size_t budget)
-{
-	const bool is_vain = heap.swept_pages < budget / 4;
-	heap.vain_sweeps = is_vain ? heap.vain_sweeps + (heap.vain_sweeps < MOST_VAIN_SWEEPS) : 0;
-	heap.sweep = 0;
-}
-
 /* A block was freed that is larger than what one call may sweep: gives back as many of its pages,
  * which lie in a coalesced HOLE. */
 static void block_purge(size_t granule, size_t next, size_t most)
@@ -3683,28 +3707,26 @@ static void block_purge(size_t granule, size_t next, size_t most)
 		pages_purge(first, end);
 }
 
-/* A block up to next was freed: gives pages back where too many are touched. The lock is held. */
+/* A block up to next was freed: gives pages back where too many may be free. The lock is held. */
 static NOINLINE void purge_look(size_t granule, size_t next)
 {
 	ASSERT(library.lock != LOCK_FREE, "who asks the OS holds the lock");
-	const size_t budget = budget_pages();
+	size_t step = (size_t)LOOK_BYTES >> heap.shift;
 	kept_forget();
+	const size_t budget = budget_pages();
 	const size_t goal = budget / 2 + heap.kept_pages;
 	if (heap.sweep == 0 && surplus_pages() > budget + heap.kept_pages) {
 		block_purge(granule, next, surplus_pages() - goal);
 		heap.sweep = os_page_of(heap.top);
-		heap.swept_pages = 0;
 	}
-	const size_t surplus = surplus_pages();
-	if (heap.sweep != 0 && surplus > goal) {
-		const size_t given = pages_sweep(surplus - goal);
-		heap.swept_pages += given;
-		if (heap.sweep == 0 || given == surplus - goal)
-			sweep_end(budget);
-	} else {
+	if (heap.sweep != 0 && surplus_pages() > goal) {
+		pages_sweep(surplus_pages() - goal);
+		if (heap.sweep == 0) /* what is left is in use in part, or the OS refuses it */
+			step = max_size(step, process_granules() / LOOK_DIVISOR);
+	}
+	if (surplus_pages() <= goal)
 		heap.sweep = 0;
-	}
-	heap.look_due = look_step();
+	heap.look_due = (ptrdiff_t)(heap.sweep == 0 ? step : (size_t)SWEEP_BYTES >> heap.shift);
 }
 
 /* Gives all free pages back. Returns how many. */
@@ -4684,6 +4706,7 @@ static bool check_extent(struct findings *findings)
 	check(findings, 1, heap.start == option_value(MEMS_START_ADDRESS), 0);
 	check(findings, 1, heap.shift == shift, 0);
 	check(findings, 1, heap.page_log2 == lowest_bit(page_bytes >> shift), 0);
+	check(findings, 1, heap.os_page == os_page_bytes() >> shift, heap.os_page);
 	check(findings, 1, heap.os_page_log2 == lowest_bit(os_page_bytes() >> shift), 0);
 	check(findings, 1, heap.is_quick == (option_value(MEMS_POLICY) == MEMS_QUICK_FIT), 0);
 	check(findings, 1, (uintptr_t)heap.base == round_up((uintptr_t)heap.reservation, page_bytes), 0);
@@ -5021,20 +5044,24 @@ static void check_leaves(struct findings *findings)
 static void check_pages(struct findings *findings)
 {
 	const uint64_t *touched = table_bits(TOUCHED);
+	const uint64_t *idle = table_bits(IDLE);
 	const size_t pages = os_page_of(heap.top);
 	size_t purged = 0;
 	for (size_t page = 0; page < pages; page++) {
 		const bool is_set = bit_is_set(touched, page);
 		check(findings, 14, is_page_free(page) || is_set, page);
 		check(findings, 14, page < heap.high_page || !is_set, page);
+		check(findings, 14, is_set || !bit_is_set(idle, page), page);
+		check(findings, 14, heap.is_quick || !is_set || !is_page_free(page) ||
+		      bit_is_set(idle, page), page);
 		purged += !is_set && page < heap.high_page && !is_page_coalesced(page);
 	}
 	check(findings, 14, heap.high_page <= pages, heap.high_page);
 	check(findings, 14, bits_count(touched, 0, round_up(pages + 1, 64)) == heap.touched_pages, 0);
+	check(findings, 14, bits_count(idle, 0, round_up(pages + 1, 64)) == heap.idle_pages, 1);
 	check(findings, 14, heap.purged_pages == purged, purged);
 	check(findings, 14, heap.sweep <= pages, heap.sweep);
 	check(findings, 14, heap.kept_pages <= os_page_from(peak_granules()), heap.kept_pages);
-	check(findings, 14, heap.vain_sweeps <= MOST_VAIN_SWEEPS, heap.vain_sweeps);
 }
 
 static int findings_print(const struct findings *findings, FILE *report)
@@ -5164,7 +5191,8 @@ static void heap_start(const size_t options[OPTIONS])
 	heap.start = option_value(MEMS_START_ADDRESS);
 	heap.shift = lowest_bit(option_value(MEMS_ALIGNMENT));
 	heap.page_log2 = lowest_bit(option_value(MEMS_PAGE_SIZE) >> heap.shift);
-	heap.os_page_log2 = lowest_bit(os_page_bytes() >> heap.shift);
+	heap.os_page = os_page_bytes() >> heap.shift;
+	heap.os_page_log2 = lowest_bit(heap.os_page);
 	heap.is_quick = option_value(MEMS_POLICY) == MEMS_QUICK_FIT;
 	heap.is_watched = has_memory_checker();
 	heap.root = NONE;
@@ -5494,7 +5522,7 @@ static ALWAYS_INLINE bool leaf_build(size_t leaf, struct leaf_bits bits, size_t 
 	const size_t last = leaf * 64 + highest_bit(bits.starts);
 	const uint64_t live = segments_fill(bits.starts, bits.live & ~bit_of(last));
 	bool follows_hole = *process == NONE;
-	heap.recent_peak += holes_of(bits) == 0 ? last - first : (size_t)__builtin_popcountll(live);
+	heap.recent_peak += holes_of(bits) == 0 ? last - first : bits_in(live);
 	if (!follows_hole) {
 		heap.recent_peak += first - *process;
 		live_change(*process, first - *process, true);
@@ -5514,15 +5542,20 @@ static ALWAYS_INLINE bool leaf_build(size_t leaf, struct leaf_bits bits, size_t 
 static bool heap_derive(const struct image *image)
 {
 	const size_t pages = page_of(heap.top), os_pages = os_page_of(heap.top);
-	uint64_t *touched = table_bits(TOUCHED);
+	uint64_t *touched = table_bits(TOUCHED), *idle = table_bits(IDLE);
 	for (size_t page = 0; page < os_pages; page++) {
 		const size_t granule = page << heap.os_page_log2;
 		if (is_border(granule) && !is_start(granule))
 			return false;
-		if (!is_page_free(page) || bit_is_set(image->stored, page_of(granule)))
+		const bool is_free = is_page_free(page);
+		const bool is_stored = bit_is_set(image->stored, page_of(granule));
+		if (!is_free || is_stored)
 			touched[page / 64] |= bit_of(page);
+		if (is_free && is_stored && !heap.is_quick)
+			idle[page / 64] |= bit_of(page);
 	}
 	heap.touched_pages = bits_count(touched, 0, os_pages);
+	heap.idle_pages = bits_count(idle, 0, os_pages);
 	heap.high_page = bits_find_last(touched, 0, os_pages, true);
 	if (pages != 0)
 		tree_rebuild();

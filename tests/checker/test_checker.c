@@ -655,9 +655,23 @@ static void kept_more_than_was_in_use(void)
 	heap.kept_pages = os_page_from(peak_granules()) + 1;
 }
 
-static void vain_sweeps_too_many(void)
+static void idle_pages_too_many(void)
 {
-	heap.vain_sweeps = MOST_VAIN_SWEEPS + 1;
+	heap.idle_pages++;
+}
+
+static void page_that_was_given_back_idle(void)
+{
+	const size_t page = bits_find(table_bits(TOUCHED), 0, heap.high_page, false);
+	bits_set(table_bits(IDLE), page, page + 1, true);
+	heap.idle_pages++;
+}
+
+static void idle_page_forgotten(void)
+{
+	const size_t page = bits_find(table_bits(TOUCHED), 0, heap.high_page, false);
+	bits_set(table_bits(TOUCHED), page, page + 1, true);
+	heap.touched_pages++;
 }
 
 static void journal_without_blocks(void)
@@ -796,7 +810,8 @@ static const struct damage damages[] = {
 	DAMAGE(14, purged_pages_too_many),
 	DAMAGE(14, sweep_beyond_top),
 	DAMAGE(14, kept_more_than_was_in_use),
-	DAMAGE(14, vain_sweeps_too_many),
+	DAMAGE(14, idle_pages_too_many),
+	DAMAGE(14, page_that_was_given_back_idle),
 	DAMAGE(18, journal_without_blocks),
 	DAMAGE(17, live_lost_in_a_block),
 	DAMAGE(17, live_in_a_hole),
@@ -1175,6 +1190,14 @@ static void every_damage_is_noticed(void **state)
 {
 	(void)state;
 	expect_all_noticed(damages, COUNT(damages));
+}
+
+/* Quick fit does not know which pages are free. */
+static void a_free_page_that_is_not_idle_is_noticed(void **state)
+{
+	static const struct damage damage[] = { DAMAGE(14, idle_page_forgotten) };
+	(void)state;
+	expect_all_noticed(damage, COUNT(damage));
 }
 
 static void every_damage_to_the_bins_is_noticed(void **state)
@@ -1747,6 +1770,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		heap_test(a_sound_heap_reports_nothing),
 		heap_test(every_damage_is_noticed),
+		first_fit_test(a_free_page_that_is_not_idle_is_noticed),
 		quick_fit_test(every_damage_to_the_bins_is_noticed),
 		heap_test(every_table_is_checked),
 		heap_test(every_bit_of_the_state_counts),
