@@ -867,23 +867,26 @@ static bool is_same_sum(struct checksum a, struct checksum b)
 	return a.sum == b.sum && a.sums == b.sums;
 }
 
-/* Goes on with Fletcher's checksum of words of 32 bits, the lowest byte first: the sum of them all, and
- * the sum of what that was after each of them, both modulo 2^64. bytes: a multiple of 8. Vectors add
- * up two even and two odd words at a time; what their lanes count too often is taken off at the end. */
+/* Goes on with a checksum: Fletcher's, of words of 32 bits, the lowest byte first. It is the sum of
+ * them all, and the sum of what that was after each of them, both modulo 2^64. A step takes four
+ * words and has them all count as much as the first of them: what is too much, once the second,
+ * twice the third and three times the fourth, is taken off at the end. bytes: a multiple of 8. */
 static struct checksum checksum_add(struct checksum sum, const void *memory, size_t bytes)
 {
 	const char *next = memory;
-	const size_t fours = bytes / 16;
-	u64x2 total = { 0 }, totals = { 0 }, odd = { 0 }; /* of even and odd words; of that; of odd words */
-	for (const char *end = next + 16 * fours; next < end; next += 16) {
+	const size_t steps = bytes / 16;
+	u64x2 odd = { 0 };    /* the second and the fourth words */
+	u64x2 total = { 0 };  /* the first two, the last two */
+	u64x2 totals = { 0 }; /* what total was after each step */
+	for (const char *end = next + 16 * steps; next < end; next += 16) {
 		uint64_t words[2];
 		memcpy(words, next, sizeof(words));
 		const u64x2 pairs = { le64toh(words[0]), le64toh(words[1]) };
+		odd += pairs >> 32;
 		total += (pairs & UINT32_MAX) + (pairs >> 32);
 		totals += total;
-		odd += pairs >> 32;
 	}
-	sum.sums += 4 * (fours * sum.sum + totals[0] + totals[1]) - 2 * total[1] - odd[0] - odd[1];
+	sum.sums += 4 * (steps * sum.sum + totals[0] + totals[1]) - 2 * total[1] - odd[0] - odd[1];
 	sum.sum += total[0] + total[1];
 	for (const char *end = (const char *)memory + bytes; next < end; next += sizeof(uint32_t)) {
 		uint32_t word;
@@ -1301,33 +1304,26 @@ static int os_map_file(char *address, size_t bytes, int file, uint64_t offset)
 	return error;
 }
 
-/* Makes a file in the folder of path; its name goes to temporary, the folder to folder. -1 with
- * *error where that fails. */
-static int os_create_beside(const char *path, char temporary[PATH_MAX], char folder[PATH_MAX],
-                            int *error)
+/* Makes a file in the folder of path; its name goes to temporary. -1 with *error where that fails. */
+static int os_create_beside(const char *path, char temporary[PATH_MAX], int *error)
 {
-	enum { MOST_NAMES = 10000 };
+	enum { MOST_NAMES = 10000, NAME_BYTES = 64 };
 	const char *slash = strrchr(path, '/');
 	const size_t length = slash == NULL ? 0 : (size_t)(slash - path) + 1;
 	int file = -1;
-	if (snprintf(folder, PATH_MAX, "%.*s.", (int)min_size(length, PATH_MAX), path) >= PATH_MAX - 64) {
-		*error = ENAMETOOLONG;
-		return -1;
-	}
-	*error = EEXIST;
+	*error = length < PATH_MAX - NAME_BYTES ? EEXIST : ENAMETOOLONG;
 	for (unsigned i = 0; *error == EEXIST && i < MOST_NAMES; i++) {
 		memcpy(temporary, path, length);
-		snprintf(temporary + length, 64, ".mems-%ld-%u", (long)getpid(), i);
+		snprintf(temporary + length, NAME_BYTES, ".mems-%ld-%u", (long)getpid(), i);
 		file = os_open(temporary, O_WRONLY | O_CREAT | O_EXCL, error);
 	}
 	return file;
 }
 
-/* Brings a file that was written to the disk, puts it in the place of path, and brings the folder to
- * the disk; removes it where that fails, or something had failed before. Returns 0 or an error
+/* Brings a file that was written to the disk, puts it in the place of path, and brings the folder
+ * to the disk; removes it where that fails, or something had failed before. Returns 0 or an error
  * number. Nothing is locked meanwhile: what the program interposes may call MeMS. */
-static int os_publish(int file, int error, const char *temporary, const char *path,
-                      const char *folder)
+static int os_publish(int file, int error, char temporary[PATH_MAX], const char *path)
 {
 	if (error == 0 && (fsync(file) != 0 || rename(temporary, path) != 0))
 		error = errno;
@@ -1336,7 +1332,9 @@ static int os_publish(int file, int error, const char *temporary, const char *pa
 		unlink(temporary);
 		return error;
 	}
-	const int directory = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	char *slash = strrchr(temporary, '/');
+	memcpy(slash == NULL ? temporary : slash + 1, ".", 2); /* now it is the folder */
+	const int directory = open(temporary, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (directory < 0)
 		return errno == EACCES ? 0 : errno;
 	if (fsync(directory) != 0 && errno != EINVAL)
@@ -5203,8 +5201,26 @@ static void heap_start(const size_t options[OPTIONS])
 	fork_handlers_install();
 }
 
-/* From here on there is a heap. */
-static void heap_open(void)
+/* Tells the journal of the blocks of an image, which no call took, and a memory checker of its
+ * HOLEs. False where there is no memory. */
+static bool segments_adopt(void)
+{
+	const bool is_on = heap.journal.is_on;
+	const size_t end = is_on || heap.is_watched ? heap.top : 0;
+	for (size_t granule = 0, next; granule < end; granule = next) {
+		next = segment_next(granule);
+		if (is_hole(granule))
+			mem_mark_noaccess(granule, next - granule);
+		else if (is_on && !journal_has_room())
+			return false;
+		else if (is_on)
+			live_add(granule, 0, 0, 0);
+	}
+	return true;
+}
+
+/* From here on there is a heap. False where there is no memory to tell of its segments. */
+static bool heap_open(void)
 {
 	lock_take(); /* a thread may be about to end */
 	heap.sign = (struct sign){ SIGN_MAGIC, sign_layout(), &heap };
@@ -5213,7 +5229,9 @@ static void heap_open(void)
 	heap.journal.event_slots = option_value(MEMS_HISTORY);
 	heap.journal.is_on = heap.journal.event_slots != 0;
 	fast_top_update();
+	const bool is_adopted = segments_adopt();
 	lock_give();
+	return is_adopted;
 }
 
 static void heap_end(void)
@@ -5283,16 +5301,16 @@ mems_error_handler *mems_set_error_handler(mems_error_handler *handler)
  *   borders    bit i of the first word is set where a main node begins with page i, and so on
  *   stored     likewise: the page is among the contents. Another one is zero
  *   chains     two words for each leaf with a start, in ascending order: bit i of the first is set
- *              where a segment starts at granule i of the leaf, of the second where it is a PROCESS.
- *              For leaves without a start, a word that is 0 and one that says how many. Top has none
+ *              where a segment starts at granule i, of the second where that is a PROCESS. In place
+ *              of leaves without a start, a word that is 0 and one that says how many. None for top
  *   padding    0, up to a multiple of the page size
  *   contents   the stored pages in ascending order
  *
- * In the words of the header the lowest byte is first. A leaf is 64 granules, of as many bytes as the
- * alignment. Stored are the pages in which a PROCESS lies, but for stretches that are zero. What is in
- * a HOLE is written as zero, and cached blocks as if they were coalesced. Checksums are Fletcher's,
- * see checksum_add. Magic, kind and the checksum of the header are the same in every version. Each
- * byte of header and tables is read once, and checked before it is believed.
+ * In the words of the header the lowest byte is first. A leaf is 64 granules, of as many bytes as
+ * the alignment. Stored are the pages in which a PROCESS lies, but for stretches that are zero.
+ * What is in a HOLE is written as zero, and cached blocks as if they were coalesced. Checksums are
+ * Fletcher's, see checksum_add. Magic, kind and the checksum of the header are the same in every
+ * version. Each byte of header and tables is read once, and checked before it is believed.
  */
 #define IMAGE_MAGIC UINT64_C(0x1A0A0D534D654D89)
 #define IMAGE_ORDER (BYTE_ORDER == LITTLE_ENDIAN ? 1 : 2)
@@ -5349,8 +5367,8 @@ static bool image_fit(struct image *image, size_t bytes)
 	return fits;
 }
 
-/* Goes on to the next run of stored pages, in granules; of at most so many bytes, or one page. False
- * where there is none. */
+/* Goes on to the next run of stored pages, in granules: of at most so many bytes, or one page.
+ * False after the last. */
 static bool stored_next(const struct image *image, struct range *run, size_t most_bytes)
 {
 	const size_t pages = page_of(heap.top);
@@ -5384,7 +5402,7 @@ static void chains_write(struct image *image)
 	image->header.chain_words = (uint64_t)(next - image->chains);
 }
 
-/* What is in the PROCESS segments of these pages, and else zero: copied only where there are HOLEs. */
+/* What is in the PROCESS segments of these pages, else zero: copied only where there are HOLEs. */
 static char *pages_contents(struct range pages, char *buffer)
 {
 	for (size_t next, granule = pages.from; granule < pages.to; granule = next) {
@@ -5457,7 +5475,7 @@ static int image_write(struct image *image)
 
 int mems_save(const char *path)
 {
-	char temporary[PATH_MAX], folder[PATH_MAX];
+	char temporary[PATH_MAX];
 	struct image image = { .file = -1 };
 	const int before = errno;
 	int cancel_state;
@@ -5465,13 +5483,13 @@ int mems_save(const char *path)
 	lock_take();
 	int error = !heap.is_started ? EPERM : change_error() != 0 ? EBUSY : 0;
 	if (error == 0)
-		image.file = os_create_beside(path, temporary, folder, &error);
+		image.file = os_create_beside(path, temporary, &error);
 	if (error == 0)
 		error = image_write(&image);
 	mapping_free(&image.memory);
 	lock_give();
 	if (image.file >= 0)
-		error = os_publish(image.file, error, temporary, path, folder);
+		error = os_publish(image.file, error, temporary, path);
 	pthread_setcancelstate(cancel_state, NULL);
 	errno = before;
 	return result_of(error);
@@ -5493,8 +5511,8 @@ static int header_check(const struct image_header *header, uint64_t file_bytes)
 		header->pages <= MAX_GRANULES / granules &&
 		header->pages * page_bytes <= UINTPTR_MAX - options[MEMS_START_ADDRESS] &&
 		(options[MEMS_LIMIT] == 0 || header->pages <= options[MEMS_LIMIT] / page_bytes) &&
-		header->chain_words <= 2 * (header->pages * granules / 64) && header->chain_words % 2 == 0 &&
-		header->stored_pages <= header->pages &&
+		header->chain_words <= 2 * (header->pages * granules / 64) &&
+		header->chain_words % 2 == 0 && header->stored_pages <= header->pages &&
 		file_bytes == contents_offset(header) + header->stored_pages * page_bytes;
 	return is_sound ? 0 : EBADMSG;
 }
@@ -5566,8 +5584,8 @@ static bool heap_derive(const struct image *image)
 	       bits_count(image->stored, 0, pages) == image->header.stored_pages;
 }
 
-/* Reads the tables, of the chains a piece at a time, and makes a heap of them. Returns 0 or an error
- * number. */
+/* Reads the tables, of the chains a piece at a time, and makes a heap of them. Returns 0 or an
+ * error number. */
 static int tables_load(const struct image *image)
 {
 	const struct image_header *header = &image->header;
@@ -5600,8 +5618,8 @@ static int tables_load(const struct image *image)
 	return error != 0 ? error : is_sound ? 0 : EBADMSG;
 }
 
-/* Maps the contents where that takes few requests, or copies and verifies them. Returns 0 or an error
- * number. */
+/* Maps the contents where that takes few requests, or copies and verifies them. Returns 0 or an
+ * error number. */
 static int contents_load(const struct image *image, bool is_mapped)
 {
 	uint64_t offset = contents_offset(&image->header);
@@ -5627,23 +5645,6 @@ static int contents_load(const struct image *image, bool is_mapped)
 	return error != 0 ? error : is_sound ? 0 : EBADMSG;
 }
 
-/* Tells of the segments of an image: the journal of blocks, which no call took, and a memory checker
- * of HOLEs. False where there is no memory. */
-static bool segments_adopt(void)
-{
-	const bool is_on = heap.journal.is_on;
-	for (size_t granule = 0, next; (is_on || heap.is_watched) && granule < heap.top; granule = next) {
-		next = segment_next(granule);
-		if (is_hole(granule))
-			mem_mark_noaccess(granule, next - granule);
-		else if (is_on && !journal_has_room())
-			return false;
-		else if (is_on)
-			live_add(granule, 0, 0, 0);
-	}
-	return true;
-}
-
 /* Starts the heap of an image. Returns 0 or an error number. */
 static int image_start(struct image *image, bool is_mapped)
 {
@@ -5652,7 +5653,7 @@ static int image_start(struct image *image, bool is_mapped)
 	memcpy(options, library.options, sizeof(options));
 	for (unsigned option = 0; option <= MEMS_LIMIT; option++)
 		options[option] = (size_t)image->header.options[option];
-	options[MEMS_LIMIT] = min_size(options[MEMS_LIMIT] - 1, limit - 1) + 1; /* 0, none, is the most */
+	options[MEMS_LIMIT] = min_size(options[MEMS_LIMIT] - 1, limit - 1) + 1; /* 0 is the most */
 	heap_start(options);
 	const size_t top = (size_t)image->header.pages << heap.page_log2;
 	if (heap.reservation == NULL || top > heap.limit ||
@@ -5669,8 +5670,7 @@ static int image_start(struct image *image, bool is_mapped)
 		error = contents_load(image, is_mapped);
 	if (error != 0)
 		return error;
-	heap_open();
-	return segments_adopt() ? 0 : ENOMEM;
+	return heap_open() ? 0 : ENOMEM;
 }
 
 int mems_load(const char *path, unsigned flags)

@@ -548,10 +548,13 @@ static void an_image_never_lifts_the_limit_of_this_run(void **state)
 	(void)state;
 	take(20 * PAGE);
 	assert_int_equal(mems_save(path), 0);
+	const size_t too_few[] = {8, stats_now().pages - 1};
 	mems_finish();
-	assert_int_equal(mems_option(MEMS_LIMIT, 8 * PAGE), 0);
-	assert_refused_as(ENOMEM, 0);
-	assert_refused_as(ENOMEM, MEMS_MAP);
+	for (size_t i = 0; i < 2; i++) {
+		assert_int_equal(mems_option(MEMS_LIMIT, too_few[i] * PAGE), 0);
+		assert_refused_as(ENOMEM, 0);
+		assert_refused_as(ENOMEM, MEMS_MAP);
+	}
 	assert_int_equal(mems_option(MEMS_LIMIT, 50 * PAGE), 0);
 	assert_int_equal(mems_load(path, 0), 0);
 	assert_fails(ENOMEM, mems_malloc(40 * PAGE) == NULL);
@@ -687,6 +690,16 @@ static void a_root_that_moves_stays_the_root(void **state)
 
 /* ---- Mapped contents --------------------------------------------------------------------- */
 
+/* The system forgets what it has in memory of the file, so that a page that is mapped from it once
+ * more looks as one that is not in memory. */
+static void file_forget(void)
+{
+	const int file = open(path, O_RDONLY | O_CLOEXEC);
+	assert_true(file >= 0);
+	assert_int_equal(posix_fadvise(file, 0, 0, POSIX_FADV_DONTNEED), 0);
+	close(file);
+}
+
 /* Everything that a program can do with pages leaves the file as it is; and what it gives back does
  * not come back with the bytes of the file. */
 static void mapped_pages_that_go_back_are_zero(void **state)
@@ -710,6 +723,7 @@ static void mapped_pages_that_go_back_are_zero(void **state)
 	assert_int_equal(*(unsigned char *)mems_get(at(moved + LARGE - 1)), 0x44);
 	give_back(large);
 	assert_sound();
+	file_forget();
 	for (size_t round = 0; round < 3; round++) {
 		const size_t bytes = LARGE >> round;
 		void *block = mems_calloc(1, bytes);
