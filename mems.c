@@ -5560,20 +5560,18 @@ static ALWAYS_INLINE bool leaf_build(size_t leaf, struct leaf_bits bits, size_t 
 static bool heap_derive(const struct image *image)
 {
 	const size_t pages = page_of(heap.top), os_pages = os_page_of(heap.top);
-	uint64_t *touched = table_bits(TOUCHED), *idle = table_bits(IDLE);
+	uint64_t *touched = table_bits(TOUCHED);
 	for (size_t page = 0; page < os_pages; page++) {
 		const size_t granule = page << heap.os_page_log2;
 		if (is_border(granule) && !is_start(granule))
 			return false;
 		const bool is_free = is_page_free(page);
-		const bool is_stored = bit_is_set(image->stored, page_of(granule));
-		if (!is_free || is_stored)
+		if (!is_free || bit_is_set(image->stored, page_of(granule)))
 			touched[page / 64] |= bit_of(page);
-		if (is_free && is_stored && !heap.is_quick)
-			idle[page / 64] |= bit_of(page);
+		if (is_free && is_touched(granule) && !heap.is_quick)
+			heap.idle_pages += bits_set(table_bits(IDLE), page, page + 1, true);
 	}
 	heap.touched_pages = bits_count(touched, 0, os_pages);
-	heap.idle_pages = bits_count(idle, 0, os_pages);
 	heap.high_page = bits_find_last(touched, 0, os_pages, true);
 	if (pages != 0)
 		tree_rebuild();
@@ -5668,9 +5666,7 @@ static int image_start(struct image *image, bool is_mapped)
 		error = ENOMEM;
 	if (error == 0)
 		error = contents_load(image, is_mapped);
-	if (error != 0)
-		return error;
-	return heap_open() ? 0 : ENOMEM;
+	return error != 0 ? error : heap_open() ? 0 : ENOMEM;
 }
 
 int mems_load(const char *path, unsigned flags)
