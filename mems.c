@@ -453,7 +453,7 @@ enum journal_array {
 struct journal {
 	bool is_on;              /* there is a recording or history */
 	FILE *record;            /* where calls are recorded, the caller's; else NULL */
-	uint32_t next_id;        /* of a recording */
+	uint32_t next_id;        /* of a recording, which begins before the first block */
 	uint64_t calls;          /* so far */
 	struct mapping arrays[JOURNAL_ARRAYS];
 	size_t event_slots;      /* of the ring; 0: history is off */
@@ -4360,7 +4360,6 @@ static int record_to(FILE *out)
 	struct journal *journal = &heap.journal;
 	const bool has_room = out == NULL || (heap.limit != 0 && journal_has_room());
 	journal->record = has_room ? out : NULL;
-	journal->next_id = 0;
 	journal->is_on = journal->record != NULL || journal->event_slots != 0;
 	if (!journal->is_on)
 		journal_end();
