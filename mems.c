@@ -51,11 +51,11 @@
  * implementation of the first-fit strategy for dynamic storage allocation", ACM TOPLAS 11(3), 1989.
  * leaf_max has a byte for each leaf: the largest HOLE that starts there, 255 for all larger ones.
  * tree[0] has the largest HOLE of each group, exact up to 2^31, and each further level the maxima
- * of 16 entries. Maxima grow eagerly. A HOLE that shrinks leaves the entries of its leaf and its
- * group as they are: the leaf is *stale* from then on. Stale leaves are kept in a ring; the one
- * whose place is needed is made exact, and its group with its last one. So a search looks at a
- * bounded number of leaves in vain, and taking block after block from one HOLE costs no counting and
- * no climb.
+ * of 16 entries. Maxima grow eagerly. Where block after block is taken from one HOLE, the entries of
+ * its leaf and its group stay as they are: the leaf is *stale* from then on, and that costs no
+ * counting and no climb. Stale leaves are kept in a ring; the one whose place is needed is made
+ * exact, and its group with its last one. Once the ring is full, what other HOLEs lose makes their
+ * entries exact at once. So a search looks at a bounded number of leaves in vain.
  *
  * Invariants; mems_check verifies each of them and names it
  *   I1   top is a whole number of pages within the reservation and the limit, base is aligned,
@@ -229,6 +229,7 @@ enum {
 	GROUP_LOG2 = 12,        /* granules in a group */
 	REGION_LOG2 = 18,       /* granules in a region */
 	GROUP_LEAVES = 64,
+	GROUP_GRANULES = 1 << GROUP_LOG2,
 	FANOUT_LOG2 = 4,        /* entries of the tree under one entry of the next level */
 	FANOUT = 1 << FANOUT_LOG2,
 	TREE_LEVELS = 5,        /* the last one has at most 16 entries */
@@ -838,12 +839,21 @@ static inline unsigned sizes_find(const int32_t line[FANOUT], unsigned from, int
 #endif
 }
 
+static inline i32x4 max_i32x4(i32x4 a, i32x4 b)
+{
+	const i32x4 is_more = a > b;
+	return (a & is_more) | (b & ~is_more);
+}
+
 static inline int32_t sizes_max(const int32_t line[FANOUT])
 {
-	int32_t largest = 0;
-	for (unsigned i = 0; i < FANOUT; i++)
-		largest = line[i] > largest ? line[i] : largest;
-	return largest;
+	const i32x4_unaligned *sizes = (const i32x4_unaligned *)(const void *)line;
+	i32x4 most = sizes[0];
+	UNROLL for (unsigned i = 1; i < FANOUT / 4; i++)
+		most = max_i32x4(most, sizes[i]);
+	const u64x2 halves = (u64x2)most;
+	most = max_i32x4(most, (i32x4)(u64x2){ halves[1], halves[1] });
+	return most[0] > most[1] ? most[0] : most[1];
 }
 
 /* Adds to a text what there is room for. */
@@ -2168,8 +2178,8 @@ static void leaf_refresh(size_t leaf)
 	leaf_max()[leaf] = leaf_entry_of(leaf_largest(leaf));
 }
 
-/* The largest HOLE that starts in the group; makes the entries of large HOLEs exact. */
-static size_t group_largest(size_t group)
+/* As group_largest, where there are entries of large HOLEs: makes them exact. */
+static NOINLINE size_t group_largest_far(size_t group)
 {
 	const size_t first = group * GROUP_LEAVES;
 	const uint8_t *line = leaf_max() + first;
@@ -2180,6 +2190,13 @@ static size_t group_largest(size_t group)
 		largest = max_size(largest, size);
 	}
 	return max_size(largest, bytes_max(line));
+}
+
+/* The largest HOLE that starts in the group, by the entries of its leaves. */
+static inline size_t group_largest(size_t group)
+{
+	const size_t largest = bytes_max(leaf_max() + group * GROUP_LEAVES);
+	return largest < LARGE ? largest : group_largest_far(group);
 }
 
 /* Makes the entry of the group exact, and those above as far as it was the largest there. */
@@ -2247,6 +2264,29 @@ static inline void leaf_mark_stale(size_t leaf)
 {
 	if (UNLIKELY(!is_stale(leaf)))
 		stale_add(leaf);
+}
+
+/* A HOLE of so many granules that started in the leaf is smaller now, or gone; NONE where that is not
+ * known, or more of it will be taken. While the ring has room the leaf becomes stale, and always where
+ * the HOLE is large, of which one block is taken after another. Else the entries are made exact at once,
+ * that of the group if the HOLE was the largest there: in a large heap a leaf is seldom taken from again
+ * before its place in the ring is needed, and searches would look there in vain meanwhile. */
+static NOINLINE void hole_leave_far(size_t leaf, size_t size)
+{
+	if (heap.stale_next < MOST_STALE || size >= GROUP_GRANULES) {
+		stale_add(leaf);
+		return;
+	}
+	leaf_refresh(leaf);
+	if (tree(0)[leaf / GROUP_LEAVES] <= tree_entry_of(size))
+		group_refresh(leaf / GROUP_LEAVES);
+}
+
+/* Call when all bits and entries of other leaves say so. */
+static inline void hole_leave(size_t leaf, size_t size)
+{
+	if (UNLIKELY(!is_stale(leaf)))
+		hole_leave_far(leaf, size);
 }
 
 /* No HOLE that starts in the leaf is larger. */
@@ -2854,7 +2894,6 @@ static ALWAYS_INLINE size_t leaf_split(size_t leaf, struct leaf_bits bits, uint6
 	leaf_write(leaf, (struct leaf_bits){ bits.starts | end, bits.live | (end - this) });
 	count_taken(size);
 	mem_mark_undefined(leaf * 64 + lowest_bit(fits), size);
-	leaf_assert(leaf);
 	return leaf * 64 + lowest_bit(fits);
 }
 
@@ -2865,12 +2904,10 @@ static ALWAYS_INLINE void hole_shrink(struct hole hole, size_t rest, bool is_qui
 	const size_t rest_leaf = leaf_of(rest);
 	if (rest_leaf != leaf) {
 		leaf_lower(leaf, policy_holes(leaf, is_quick) == 0 ? 0 : 63); /* all others end in it */
-		if (rest != hole.start + hole.size) {
+		if (rest != hole.start + hole.size)
 			hole_enter(rest, hole.start + hole.size - rest);
-			leaf_mark_stale(rest_leaf);
-		}
 	}
-	leaf_mark_stale(leaf);
+	hole_leave(leaf, hole.size);
 }
 
 /* [ ------- hole ------- ]  =>  [ taken ][ hole? ]
@@ -2944,7 +2981,7 @@ static ALWAYS_INLINE void coalesce_inline(size_t granule, size_t next, bool is_q
 	hole_enter(start, end - start);
 	search_start_lower(end - start, leaf_of(start));
 	if (joins_right && leaf_of(next) != leaf_of(start))
-		leaf_mark_stale(leaf_of(next)); /* in one leaf, what it has lost is in the larger HOLE */
+		hole_leave(leaf_of(next), end - next); /* in one leaf it is in the larger HOLE */
 	leaf_assert(leaf_of(start));
 	leaf_assert(leaf_of(granule));
 	leaf_assert(leaf_of(end));
@@ -3807,14 +3844,17 @@ static NOINLINE size_t block_take_beyond(size_t size, size_t leaf, enum purpose 
 			continue;
 		if (is_first_touch(leaf, fits))
 			return block_take_from(hole_at(leaf * 64), size, purpose);
+		search_start_raise(size, leaf);
+		const size_t granule = leaf_split(leaf, bits, fits, size);
 		/* Where no second block would fit, the entry says so: else searches look there in vain.
 		 * Without a branch, which the processor could not predict. */
 		const uint64_t left = (fits & (fits - 1)) | (room & (fits & -fits) << size);
 		const size_t is_full = (left == 0) & !ends_with_hole(bits);
+		const size_t most = leaf_max()[leaf];
 		leaf_lower(leaf, (size - 1) | (is_full - 1));
-		search_start_raise(size, leaf);
-		leaf_mark_stale(leaf);
-		return leaf_split(leaf, bits, fits, size);
+		hole_leave(leaf, is_full != 0 && most < LARGE ? most : NONE);
+		leaf_assert(leaf);
+		return granule;
 	}
 }
 
@@ -3833,6 +3873,14 @@ static ALWAYS_INLINE struct fit small_fit(size_t size)
 	return (struct fit){ leaf, bits, holes_of(bits) & leaf_room(bits, size) };
 }
 
+/* Takes it. The leaf is stale, and stays so. */
+static ALWAYS_INLINE size_t fit_take(struct fit fit, size_t size)
+{
+	const size_t granule = leaf_split(fit.leaf, fit.bits, fit.holes, size);
+	leaf_assert(fit.leaf);
+	return granule;
+}
+
 /* First fit: takes a small block. NONE where no HOLE is large enough. */
 static NOINLINE size_t block_take_small(size_t size, enum purpose purpose)
 {
@@ -3842,7 +3890,7 @@ static NOINLINE size_t block_take_small(size_t size, enum purpose purpose)
 	if (is_first_touch(fit.leaf, fit.holes))
 		return block_take_from(hole_at(fit.leaf * 64), size, purpose);
 	leaf_mark_stale(fit.leaf);
-	return leaf_split(fit.leaf, fit.bits, fit.holes, size);
+	return fit_take(fit, size);
 }
 
 /* How many blocks to take at once: the more, the more often the size was asked for in vain. */
@@ -5771,7 +5819,7 @@ static NOINLINE void *malloc_first(size_t size, size_t index, const void *caller
 		return malloc_farther(index + 1, fit.leaf);
 	if (UNLIKELY(!is_stale(fit.leaf) || is_first_touch(fit.leaf, fit.holes)))
 		return malloc_beyond(size);
-	return block_virtual(leaf_split(fit.leaf, fit.bits, fit.holes, index + 1));
+	return block_virtual(fit_take(fit, index + 1));
 }
 
 /* Other threads may be at work: from the cache of this one. */
