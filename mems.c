@@ -3852,7 +3852,7 @@ static NOINLINE size_t block_take_beyond(size_t size, size_t leaf, enum purpose 
 		const size_t is_full = (left == 0) & !ends_with_hole(bits);
 		const size_t most = leaf_max()[leaf];
 		leaf_lower(leaf, (size - 1) | (is_full - 1));
-		hole_leave(leaf, is_full != 0 && most < LARGE ? most : NONE);
+		hole_leave(leaf, is_full != 0 ? most : NONE);
 		leaf_assert(leaf);
 		return granule;
 	}
