@@ -503,6 +503,7 @@ static void images_of_other_machines_are_not_for_this_one(void **state)
 	const uint64_t kind = image_word(image, IMAGE_KIND);
 	const uint64_t start = image_word(image, IMAGE_START);
 	const struct change changes[] = {
+		{IMAGE_MAGIC, image_word(image, IMAGE_MAGIC) + 1, EBADMSG},
 		{IMAGE_KIND, kind + 1, ENOTSUP},
 		{IMAGE_KIND, kind ^ UINT64_C(3) << 32, ENOTSUP},
 		{IMAGE_KIND, kind ^ UINT64_C(12) << 40, ENOTSUP},
@@ -540,6 +541,49 @@ static void images_of_other_machines_are_not_for_this_one(void **state)
 	image_seal(image, size);
 	file_write(path, image, size);
 	assert_int_equal(mems_load(path, 0), 0);
+	free(image);
+}
+
+/* The image with these tables, of one word of borders, one of stored, and so many of chains. */
+static void tables_put(uint8_t *image, size_t size, size_t chain_words, const uint64_t tables[10])
+{
+	image_word_put(image, IMAGE_CHAIN_WORDS, chain_words);
+	memcpy(image + IMAGE_HEADER_BYTES, tables, 10 * sizeof(uint64_t));
+	image_seal(image, size);
+}
+
+/* The checksums are right, and the header; but no heap has such tables. */
+static void tables_that_no_heap_has_are_refused(void **state)
+{
+	size_t size;
+	uint64_t stored;
+	(void)state;
+	uint8_t *image = small_image(&size);
+	const size_t leaves = (size_t)image_word(image, IMAGE_PAGES) * PAGE / 8 / 64;
+	memcpy(&stored, image + IMAGE_HEADER_BYTES + 8, 8);
+	image_word_put(image, IMAGE_ROOT, image_word(image, IMAGE_START));
+	const uint64_t two_blocks[10] = {1, stored, 1, 1, 0, leaves - 2, 1, 1};
+	const struct {
+		size_t chain_words;
+		uint64_t tables[10];
+	} wrong[] = {
+		{6, {0, stored, 1, 1, 0, leaves - 2, 1, 1}}, /* no node begins at 0 */
+		{8, {1, stored, 1, 1, 0, leaves - 2, 1, 1, 1, 1}}, /* a leaf at top */
+		{7, {1, stored, 1, 1, 0, 1, 1, 1}}, /* half a leaf */
+		{4, {1, stored, 1, 1, 0, leaves - 1}}, /* no start up to top, or beyond */
+		{4, {1, stored, 1, 1, 0, UINT64_MAX}},
+		{6, {1, stored ^ 1, 1, 1, 0, leaves - 2, 1, 1}}, /* one page more or fewer */
+		{6, {1, stored ^ UINT64_C(1) << (leaves / 8 - 1), 1, 1, 0, leaves - 2, 1, 1}},
+	};
+	tables_put(image, size, 6, two_blocks);
+	file_write(path, image, size);
+	assert_int_equal(mems_load(path, 0), 0);
+	assert_sound();
+	mems_finish();
+	for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+		tables_put(image, size, wrong[i].chain_words, wrong[i].tables);
+		refuse(EBADMSG, image, size);
+	}
 	free(image);
 }
 
@@ -823,6 +867,7 @@ int main(void)
 		image_test(noise_is_refused),
 		image_test(made_up_images_are_refused_or_sound),
 		image_test(images_of_other_machines_are_not_for_this_one),
+		image_test(tables_that_no_heap_has_are_refused),
 		image_test(an_image_never_lifts_the_limit_of_this_run),
 		image_test(options_of_the_image_are_in_force),
 		image_test(errors_come_in_their_order),
