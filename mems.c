@@ -4546,7 +4546,7 @@ static void origin_add(char text[MESSAGE_BYTES], size_t granule)
 static int block_count(const struct mems_segment *segment, void *sites)
 {
 	const struct live_block *block = live_at_granule((segment->start - heap.start) >> heap.shift);
-	if (segment->type == MEMS_HOLE || block == NULL)
+	if (block == NULL)
 		return 0;
 	struct site *site = (struct site *)sites + block->site;
 	site->first_call = site->blocks++ != 0 ? min_u64(site->first_call, block->call) : block->call;

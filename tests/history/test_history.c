@@ -266,6 +266,31 @@ static void the_list_is_grouped(void **state)
 	heap_end();
 }
 
+/* Of sites with as many bytes, the one whose oldest live block is older comes first. */
+static void equals_are_listed_by_age(void **state)
+{
+	char *text = NULL;
+	size_t length;
+	(void)state;
+	heap_begin(1);
+	mems_set_caller((void *)0x1000);
+	void *freed = mems_malloc(100);
+	mems_set_caller((void *)0x2000);
+	assert_non_null(mems_malloc(100));
+	mems_free(freed);
+	mems_set_caller((void *)0x1000);
+	assert_non_null(mems_malloc(100));
+	mems_set_caller(NULL);
+	FILE *out = open_memstream(&text, &length);
+	assert_succeeds(mems_fprint_live(out) == 0);
+	assert_int_equal(fclose(out), 0);
+	assert_string_equal(text, "100 bytes in 1 block, first taken by call 2, from 0x2000\n"
+	                    "100 bytes in 1 block, first taken by call 4, from 0x1000\n"
+	                    "Live bytes: 200\nLive blocks: 2\n");
+	free(text);
+	heap_end();
+}
+
 static void a_list_that_cannot_be_written_fails(void **state)
 {
 	FILE *full = fopen("/dev/full", "w");
@@ -504,7 +529,7 @@ static void labels_belong_to_threads(void **state)
 /* Labels in a recording, and mistakes. */
 static void a_recording_has_labels_and_mistakes(void **state)
 {
-	mems_error_handler *before = mems_set_error_handler(NULL);
+	mems_error_handler *before = mems_set_error_handler(tell);
 	char *text = NULL;
 	size_t length;
 	(void)state;
@@ -517,6 +542,9 @@ static void a_recording_has_labels_and_mistakes(void **state)
 	mems_set_label(NULL);
 	assert_non_null(mems_aligned_alloc(64, 100));
 	mems_free((char *)block + 1);
+	assert_string_equal(told, "mems_free(1001): inside PROCESS[1000:1103]"); /* without history */
+	mems_set_label("");
+	assert_non_null(mems_calloc(1, 300));
 	mems_set_label("x");
 	assert_non_null(mems_aligned_alloc(64, 100));
 	assert_non_null(mems_realloc(block, 10));
@@ -525,7 +553,7 @@ static void a_recording_has_labels_and_mistakes(void **state)
 	const char *lines = strchr(text, 'a');
 	lines = text[0] == 'o' ? strchr(text, '\n') + 1 : lines;
 	assert_string_equal(lines, "a 0 100 a%20b%25%C3%A4%0A\nc 1 200 a%20b%25%C3%A4%0A\nf 1\n"
-	                    "m 2 100 64\ne free 1001\nm 3 100 64 x\nr 0 10\n");
+	                    "m 2 100 64\ne free 1001\nc 3 300\nm 4 100 64 x\nr 0 10\n");
 	free(text);
 	mems_set_label(NULL);
 	mems_finish();
@@ -702,6 +730,7 @@ int main(void)
 		cmocka_unit_test_teardown(history_equals_the_model, reset),
 		cmocka_unit_test_teardown(the_live_list_equals_the_model, reset),
 		cmocka_unit_test_teardown(the_list_is_grouped, reset),
+		cmocka_unit_test_teardown(equals_are_listed_by_age, reset),
 		cmocka_unit_test_teardown(a_list_that_cannot_be_written_fails, reset),
 		cmocka_unit_test_teardown(without_history_there_are_no_answers, reset),
 		cmocka_unit_test_teardown(a_misuse_names_the_call, reset),
