@@ -1609,6 +1609,13 @@ static void small_tables_commit(void)
 		heap.tables[count].committed_bytes = more;
 }
 
+/* Brings the first so many bytes of a table into memory with one request, where the OS can do that. */
+static void table_populate(const struct table *table, size_t bytes)
+{
+	char *const first = (char *)round_down((uintptr_t)table->memory, os_page_bytes());
+	os_populate(first, (size_t)(table->memory - first) + bytes);
+}
+
 /* Moves the movable tables, which are too small for so many granules, to where there is room for the
  * largest heap. Where the OS refuses that, nothing has changed. Nobody reads them meanwhile: that takes
  * the lock, or a cache of the thread, and the requests to the OS have closed these. */
@@ -1625,6 +1632,7 @@ static bool tables_move(size_t granules)
 	for (unsigned i = MOVABLE_TABLES; i < TABLES; i++) {
 		const size_t used = i == NODES ? heap.node_count * sizeof(struct main_node)
 		                               : heap.tables[i].committed_bytes;
+		table_populate(&tables[i], used);
 		memcpy(tables[i].memory, heap.tables[i].memory, used);
 		heap.tables[i] = tables[i];
 	}
@@ -1667,11 +1675,8 @@ static bool tables_commit(size_t granules)
 /* Brings the tables into memory that have most to hold for a heap of so many granules. */
 static void tables_populate(size_t granules)
 {
-	for (unsigned i = LIVE; i <= COALESCED; i++) {
-		const struct table *table = &heap.tables[i];
-		char *const first = (char *)round_down((uintptr_t)table->memory, os_page_bytes());
-		os_populate(first, (size_t)(table->memory - first) + table_bytes(table, granules));
-	}
+	for (unsigned i = LIVE; i <= COALESCED; i++)
+		table_populate(&heap.tables[i], table_bytes(&heap.tables[i], granules));
 }
 
 /* The same for the bins, which come with the first node. */
