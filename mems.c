@@ -526,7 +526,6 @@ static struct heap {
 	unsigned shift;              /* log2 of the bytes in a granule */
 	unsigned page_log2;          /* log2 of the granules in a page */
 	unsigned os_page_log2;       /* log2 of the granules in an OS page */
-	size_t os_page;              /* the granules in it */
 	bool is_started;
 	bool has_options;            /* those below are in force */
 	bool is_quick;               /* the policy is MEMS_QUICK_FIT */
@@ -2716,7 +2715,7 @@ static bool node_grow(size_t granules, enum purpose purpose)
 
 static inline size_t os_page_granules(void)
 {
-	return heap.os_page;
+	return (size_t)1 << heap.os_page_log2;
 }
 
 static inline size_t os_page_of(size_t granule)
@@ -4756,7 +4755,6 @@ static bool check_extent(struct findings *findings)
 	check(findings, 1, heap.start == option_value(MEMS_START_ADDRESS), 0);
 	check(findings, 1, heap.shift == shift, 0);
 	check(findings, 1, heap.page_log2 == lowest_bit(page_bytes >> shift), 0);
-	check(findings, 1, heap.os_page == os_page_bytes() >> shift, heap.os_page);
 	check(findings, 1, heap.os_page_log2 == lowest_bit(os_page_bytes() >> shift), 0);
 	check(findings, 1, heap.is_quick == (option_value(MEMS_POLICY) == MEMS_QUICK_FIT), 0);
 	check(findings, 1, (uintptr_t)heap.base == round_up((uintptr_t)heap.reservation, page_bytes), 0);
@@ -5241,8 +5239,7 @@ static void heap_start(const size_t options[OPTIONS])
 	heap.start = option_value(MEMS_START_ADDRESS);
 	heap.shift = lowest_bit(option_value(MEMS_ALIGNMENT));
 	heap.page_log2 = lowest_bit(option_value(MEMS_PAGE_SIZE) >> heap.shift);
-	heap.os_page = os_page_bytes() >> heap.shift;
-	heap.os_page_log2 = lowest_bit(heap.os_page);
+	heap.os_page_log2 = lowest_bit(os_page_bytes() >> heap.shift);
 	heap.is_quick = option_value(MEMS_POLICY) == MEMS_QUICK_FIT;
 	heap.is_watched = has_memory_checker();
 	heap.root = NONE;
