@@ -538,7 +538,8 @@ static struct heap {
 	i32x4 search_start[CLASSES / 4]; /* leaves; none is less than the one before */
 	size_t recent_peak;          /* the most granules in PROCESS segments since peak_since */
 	size_t room_granules;        /* so many fewer are now */
-	ptrdiff_t look_due;          /* granules that may be freed until purge_look is called */
+	ptrdiff_t look_due;          /* granules that may be freed, or lie in pages that become idle, until
+	                                purge_look is called */
 
 	char *reservation;           /* NULL where there was no address space */
 	size_t reservation_bytes;
@@ -2851,13 +2852,17 @@ static ALWAYS_INLINE void cached_pages_touch(size_t start, size_t stop)
 		purged_pages_touch(start, stop);
 }
 
-/* The pages lie wholly in a coalesced HOLE now, and did not before. */
+/* The pages lie wholly in a coalesced HOLE now, and did not before. Under first fit they count as
+ * freed: of many pages a small block may have been the last. */
 static NOINLINE void pages_coalesce(size_t first, size_t end)
 {
-	if (heap.is_quick)
+	if (heap.is_quick) {
 		heap.purged_pages -= end - first - bits_count(table_bits(TOUCHED), first, end);
-	else
-		heap.idle_pages += bits_set(table_bits(IDLE), first, end, true); /* a PROCESS was in it */
+		return;
+	}
+	const size_t idle = bits_set(table_bits(IDLE), first, end, true); /* a PROCESS was in it */
+	heap.idle_pages += idle;
+	heap.look_due -= (ptrdiff_t)(idle << heap.os_page_log2);
 }
 
 /* The granules from start to stop, of a PROCESS or a cached block, are part of a coalesced HOLE

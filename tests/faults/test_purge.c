@@ -221,6 +221,29 @@ static void what_is_freed_falls_to_a_quarter(void **state)
 }
 
 /* One call may not take long, however much there is to give back. */
+/* Each small block is the last one in its page. */
+static void pages_that_small_blocks_held_go_back(void **state)
+{
+	enum { PAGES = 20000 };
+	static uintptr_t large[PAGES];
+	const bool is_looked_at = has_pages();
+	(void)state;
+	for (count = 0; count < PAGES; count++) {
+		large[count] = take(PAGE - 8);
+		memset(mems_get(at(large[count])), 1, PAGE - 8);
+		blocks[count] = take(8);
+	}
+	for (size_t i = 0; i < PAGES; i++)
+		watched_free(large[i]);
+	order_blocks(SHUFFLED);
+	while (count > 0) {
+		watched_free(blocks[--count]);
+		if (count % 1000 == 0 && is_looked_at)
+			assert_true(resident_hole_bytes() <= budget());
+	}
+	assert_sound();
+}
+
 static void a_call_gives_back_a_bounded_amount(void **state)
 {
 	enum { SIZE = 256 << 10, BLOCKS = 1200 };
@@ -591,6 +614,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		heap_test(what_is_freed_falls_to_a_quarter),
+		first_fit_test(pages_that_small_blocks_held_go_back),
 		heap_test(a_call_gives_back_a_bounded_amount),
 		heap_test(rounds_keep_their_pages),
 		heap_test(what_is_kept_is_forgotten_by_halves),
