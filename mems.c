@@ -839,20 +839,24 @@ static inline unsigned sizes_find(const int32_t line[FANOUT], unsigned from, int
 #endif
 }
 
-static inline i32x4 max_i32x4(i32x4 a, i32x4 b)
+/* Without vectors among its arguments, which not every machine passes in the same way. */
+static ALWAYS_INLINE void sizes_raise(i32x4 *most, const i32x4 *others)
 {
-	const i32x4 is_more = a > b;
-	return (a & is_more) | (b & ~is_more);
+	const i32x4 is_more = *others > *most;
+	*most = (*others & is_more) | (*most & ~is_more);
 }
 
 static inline int32_t sizes_max(const int32_t line[FANOUT])
 {
 	const i32x4_unaligned *sizes = (const i32x4_unaligned *)(const void *)line;
 	i32x4 most = sizes[0];
-	UNROLL for (unsigned i = 1; i < FANOUT / 4; i++)
-		most = max_i32x4(most, sizes[i]);
+	UNROLL for (unsigned i = 1; i < FANOUT / 4; i++) {
+		const i32x4 others = sizes[i];
+		sizes_raise(&most, &others);
+	}
 	const u64x2 halves = (u64x2)most;
-	most = max_i32x4(most, (i32x4)(u64x2){ halves[1], halves[1] });
+	const i32x4 others = (i32x4)(u64x2){ halves[1], halves[1] };
+	sizes_raise(&most, &others);
 	return most[0] > most[1] ? most[0] : most[1];
 }
 

@@ -589,7 +589,7 @@ static void a_call_is_a_line_of_a_recording(void **state)
 /* More sites than fit into what is mapped for them at first. */
 static void there_may_be_many_labels(void **state)
 {
-	enum { LABELS = 5000, BYTES = 8 };
+	enum { LABELS = 5000, BYTES = 12 };
 	static char names[LABELS][BYTES];
 	static void *kept[LABELS];
 	struct mems_event events[2];
