@@ -246,6 +246,7 @@ enum {
 	LOCK_PAUSES = 2048,     /* of the processor, before a thread that wants the lock goes to sleep, */
 	LOCK_MOST_PAUSES = 256, /* between two looks at it */
 	COMMIT_STEP = 64 << 10, /* bytes of a table that are made writable at once */
+	TABLE_SHIFT = 13 * CACHE_LINE, /* bytes that a long table is farther in a page than the one before */
 	WHOLE_TABLE_BYTES = 9 << 20, /* a table that reserves no more is made writable as a whole */
 	SMALL_HEAP_BYTES = 4 << 20, /* for so much heap the movable tables share a few pages */
 
@@ -1494,13 +1495,18 @@ static bool is_table_of_bins(unsigned name)
 }
 
 /* Its share of a reservation for a heap of so many granules: of long ones whole pages, so that the
- * first entries of the next one lie in one page. */
+ * first entries of the next one lie in one page, and some lines, so that what two tables have for one
+ * leaf is not at the same place in a page: processors take a load from there for one of what was just
+ * stored in the other, and wait. */
 static size_t table_share(unsigned name, size_t granules)
 {
 	const struct table *table = &heap.tables[name];
 	const size_t page = os_page_bytes();
-	const size_t bytes = is_table_of_bins(name) ? table->reserved_bytes : table_bytes(table, granules);
-	return bytes < page ? bytes : round_up(bytes, page);
+	const bool is_of_bins = is_table_of_bins(name);
+	const size_t bytes = is_of_bins ? table->reserved_bytes : table_bytes(table, granules);
+	if (bytes < page)
+		return bytes;
+	return round_up(bytes, page) + (is_of_bins ? 0 : TABLE_SHIFT);
 }
 
 /* So many granules the movable tables are for at first. */
