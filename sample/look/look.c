@@ -279,20 +279,21 @@ static void copies_free(void)
 /* Copies the arrays of the journal that was found; false where they are not all there. */
 static bool arrays_copy(const struct look *look, const struct journal *found)
 {
-	const size_t bytes[JOURNAL_ARRAYS] = {
-		[JOURNAL_EVENTS] = found->event_slots * sizeof(struct event),
-		[JOURNAL_BLOCKS] = found->entries * sizeof(struct live_block),
-		[JOURNAL_BUCKETS] = found->entries * sizeof(uint32_t),
-		[JOURNAL_SITES] = found->site_count * sizeof(struct site),
-		[JOURNAL_COUNTED] = found->site_count * sizeof(struct site) };
+	const uint64_t needed[JOURNAL_ARRAYS] = { /* in 32 bits a made-up number would wrap */
+		[JOURNAL_EVENTS] = (uint64_t)found->event_slots * sizeof(struct event),
+		[JOURNAL_BLOCKS] = (uint64_t)found->entries * sizeof(struct live_block),
+		[JOURNAL_BUCKETS] = (uint64_t)found->entries * sizeof(uint32_t),
+		[JOURNAL_SITES] = (uint64_t)found->site_count * sizeof(struct site),
+		[JOURNAL_COUNTED] = (uint64_t)found->site_count * sizeof(struct site) };
 	for (unsigned i = 0; i < JOURNAL_ARRAYS; i++) {
+		const size_t bytes = (size_t)needed[i];
 		const uintptr_t there = (uintptr_t)found->arrays[i].memory;
 		const bool is_needed = i != JOURNAL_COUNTED;
-		if (is_needed && !core_has(&look->core, there, bytes[i]))
+		if (bytes != needed[i] || (is_needed && !core_has(&look->core, there, bytes)))
 			return false;
-		copies.arrays[i] = malloc(bytes[i]);
+		copies.arrays[i] = malloc(bytes);
 		if (copies.arrays[i] == NULL ||
-		    (is_needed && core_read(&look->core, there, copies.arrays[i], bytes[i]) != bytes[i]))
+		    (is_needed && core_read(&look->core, there, copies.arrays[i], bytes) != bytes))
 			return false;
 	}
 	copies.labels = calloc(found->site_count, sizeof(*copies.labels));

@@ -220,7 +220,6 @@ static void what_is_freed_falls_to_a_quarter(void **state)
 	}
 }
 
-/* One call may not take long, however much there is to give back. */
 /* Each small block is the last one in its page. */
 static void pages_that_small_blocks_held_go_back(void **state)
 {
@@ -244,6 +243,7 @@ static void pages_that_small_blocks_held_go_back(void **state)
 	assert_sound();
 }
 
+/* One call may not take long, however much there is to give back. */
 static void a_call_gives_back_a_bounded_amount(void **state)
 {
 	enum { SIZE = 256 << 10, BLOCKS = 1200 };

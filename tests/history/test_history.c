@@ -240,10 +240,20 @@ static void the_live_list_equals_the_model(void **state)
 	heap_end();
 }
 
-static void the_list_is_grouped(void **state)
+/* The list of what is live is exactly this text. */
+static void assert_live_text(const char *expected)
 {
 	char *text = NULL;
 	size_t length;
+	FILE *out = open_memstream(&text, &length);
+	assert_succeeds(mems_fprint_live(out) == 0);
+	assert_int_equal(fclose(out), 0);
+	assert_string_equal(text, expected);
+	free(text);
+}
+
+static void the_list_is_grouped(void **state)
+{
 	(void)state;
 	heap_begin(1);
 	mems_set_caller((void *)0x1000);
@@ -256,21 +266,15 @@ static void the_list_is_grouped(void **state)
 	assert_non_null(mems_malloc(7));
 	mems_free(freed);
 	mems_set_caller(NULL);
-	FILE *out = open_memstream(&text, &length);
-	assert_succeeds(mems_fprint_live(out) == 0);
-	assert_int_equal(fclose(out), 0);
-	assert_string_equal(text, "300 bytes in 2 blocks, first taken by call 1 (parser), from 0x1000\n"
-	                    "7 bytes in 1 block, first taken by call 4 (new%0Aline), from 0x2000\n"
-	                    "Live bytes: 307\nLive blocks: 3\n");
-	free(text);
+	assert_live_text("300 bytes in 2 blocks, first taken by call 1 (parser), from 0x1000\n"
+	                 "7 bytes in 1 block, first taken by call 4 (new%0Aline), from 0x2000\n"
+	                 "Live bytes: 307\nLive blocks: 3\n");
 	heap_end();
 }
 
 /* Of sites with as many bytes, the one whose oldest live block is older comes first. */
 static void equals_are_listed_by_age(void **state)
 {
-	char *text = NULL;
-	size_t length;
 	(void)state;
 	heap_begin(1);
 	mems_set_caller((void *)0x1000);
@@ -281,13 +285,9 @@ static void equals_are_listed_by_age(void **state)
 	mems_set_caller((void *)0x1000);
 	assert_non_null(mems_malloc(100));
 	mems_set_caller(NULL);
-	FILE *out = open_memstream(&text, &length);
-	assert_succeeds(mems_fprint_live(out) == 0);
-	assert_int_equal(fclose(out), 0);
-	assert_string_equal(text, "100 bytes in 1 block, first taken by call 2, from 0x2000\n"
-	                    "100 bytes in 1 block, first taken by call 4, from 0x1000\n"
-	                    "Live bytes: 200\nLive blocks: 2\n");
-	free(text);
+	assert_live_text("100 bytes in 1 block, first taken by call 2, from 0x2000\n"
+	                 "100 bytes in 1 block, first taken by call 4, from 0x1000\n"
+	                 "Live bytes: 200\nLive blocks: 2\n");
 	heap_end();
 }
 
@@ -672,10 +672,9 @@ static void blocks_of_an_image_were_taken_by_no_call(void **state)
 /* Calls that take nothing count, where the journal has no memory yet. */
 static void before_the_first_block_there_is_no_history(void **state)
 {
-	char path[] = "/tmp/mems-history-XXXXXX", *text = NULL;
+	char path[] = "/tmp/mems-history-XXXXXX";
 	const int file = mkstemp(path);
 	struct mems_event events[2];
-	size_t length;
 	(void)state;
 	assert_true(file >= 0);
 	assert_int_equal(mems_option(MEMS_POLICY, MEMS_FIRST_FIT), 0);
@@ -688,11 +687,7 @@ static void before_the_first_block_there_is_no_history(void **state)
 	mems_trim();
 	assert_int_equal(mems_history((void *)1000, events, 2), 0);
 	assert_explained((void *)1000, "1000: in HOLE[1000:5095], freed before or never given out\n");
-	FILE *out = open_memstream(&text, &length);
-	assert_int_equal(mems_fprint_live(out), 0);
-	fclose(out);
-	assert_string_equal(text, "Live bytes: 0\nLive blocks: 0\n");
-	free(text);
+	assert_live_text("Live bytes: 0\nLive blocks: 0\n");
 	assert_ptr_equal(mems_malloc(8), (void *)1000);
 	assert_int_equal(mems_history((void *)1000, events, 2), 1);
 	assert_int_equal(events[0].call, 2);
