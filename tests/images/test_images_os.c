@@ -22,6 +22,7 @@ static struct {
 	size_t at, requests; /* the request that fails, NONE for none; requests so far */
 	int error;
 	size_t answers;      /* of MeMS to those calls */
+	size_t hints_refused;
 } os;
 
 #define NONE SIZE_MAX
@@ -61,6 +62,8 @@ ssize_t __real_pread(int file, void *memory, size_t bytes, off_t offset);
 ssize_t __wrap_pread(int file, void *memory, size_t bytes, off_t offset);
 ssize_t __real_pwrite(int file, const void *memory, size_t bytes, off_t offset);
 ssize_t __wrap_pwrite(int file, const void *memory, size_t bytes, off_t offset);
+int __real_sync_file_range(int file, off64_t offset, off64_t bytes, unsigned flags);
+int __wrap_sync_file_range(int file, off64_t offset, off64_t bytes, unsigned flags);
 int __real_fsync(int file);
 int __wrap_fsync(int file);
 int __real_rename(const char *from, const char *to);
@@ -95,6 +98,15 @@ ssize_t __wrap_pread(int file, void *memory, size_t bytes, off_t offset)
 ssize_t __wrap_pwrite(int file, const void *memory, size_t bytes, off_t offset)
 {
 	return is_refused() ? -1 : __real_pwrite(file, memory, shortened(bytes), offset);
+}
+
+/* Only a hint, so the save goes on. */
+int __wrap_sync_file_range(int file, off64_t offset, off64_t bytes, unsigned flags)
+{
+	if (!is_refused())
+		return __real_sync_file_range(file, offset, bytes, flags);
+	os.hints_refused++;
+	return -1;
 }
 
 int __wrap_fsync(int file)
@@ -223,9 +235,11 @@ static void a_save_that_fails_leaves_the_old_image(void **state)
 	memset(mems_get(at(1000)), 2, 400000);
 	for (size_t i = 0; i < 100; i++) {
 		const size_t files = open_files();
+		const size_t hints = os.hints_refused;
 		const int result = fail_at(i, EIO, save);
 		const bool is_done = os.requests <= i;
 		assert_true(result == 0 || errno == EIO || errno == ENOMEM);
+		assert_true(result == 0 || os.hints_refused == hints);
 		assert_int_equal(open_files(), files);
 		assert_int_equal(files_in_folder(), 1);
 		assert_sound();
@@ -242,6 +256,7 @@ static void a_save_that_fails_leaves_the_old_image(void **state)
 		memset(mems_get(at(1000)), 2, 400000);
 	}
 	assert_in_range(failures, 7, 99);
+	assert_int_not_equal(os.hints_refused, 0);
 }
 
 static void a_load_that_fails_leaves_nothing(void **state)
