@@ -98,14 +98,16 @@ if [ "$seconds" = merge ]; then
 fi
 
 # The reader of a small trace may not allocate much at once. Without a limit of memory libFuzzer has
-# no second thread, which would keep the library from its direct ways.
+# no second thread, which would keep the library from its direct ways. Of the addresses of heaps that
+# were loaded and are gone, AddressSanitizer keeps its notes: some GiB in a million images.
 third=$(((seconds + 2) / 3))
 {
 	fuzz trace "$trace" trace "$third" -max_len=1000 -malloc_limit_mb=1 "$@"
 	fuzz direct "$direct" heap "$((seconds - third))" -max_len=256 -rss_limit_mb=0 "$@"
 } &
 {
-	fuzz image "$image" image "$((seconds - third))" -only_ascii=0 -max_len=2000 "$@"
+	fuzz image "$image" image "$((seconds - third))" -only_ascii=0 -max_len=2000 -rss_limit_mb=8192 \
+		"$@"
 	fuzz core "$core" core "$third" -only_ascii=0 -max_len=400 "$@"
 } &
 fuzz heap "$heap" heap "$seconds" -max_len=256 "$@"
