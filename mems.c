@@ -131,6 +131,7 @@
 #include <stdio_ext.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -181,6 +182,9 @@
 #endif
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
+#endif
+#ifndef AT_RSEQ_FEATURE_SIZE
+#define AT_RSEQ_FEATURE_SIZE 27
 #endif
 /* The kernel's headers are not everywhere beside those of the C library. */
 #ifndef FUTEX_WAIT_PRIVATE
@@ -246,7 +250,7 @@ enum {
 	LOCK_PAUSES = 2048,     /* of the processor, before a thread that wants the lock goes to sleep, */
 	LOCK_MOST_PAUSES = 256, /* between two looks at it */
 	COMMIT_STEP = 64 << 10, /* bytes of a table that are made writable at once */
-	TABLE_SHIFT = 13 * CACHE_LINE, /* bytes that a long table is farther in a page than the one before */
+	TABLE_SHIFT = 9 * CACHE_LINE, /* bytes that a long table is farther in a page than the one before */
 	WHOLE_TABLE_BYTES = 9 << 20, /* a table that reserves no more is made writable as a whole */
 	SMALL_HEAP_BYTES = 4 << 20, /* for so much heap the movable tables share a few pages */
 
@@ -356,11 +360,11 @@ struct thread_cache {
  * touches few pages, those that are read under the lock alone are movable: they are small at first,
  * and lie side by side. */
 enum table_name {
-	START_SUMMARY,
-	BIN_TABLE = START_SUMMARY + SUMMARY_LEVELS, /* quick fit only */
+	BIN_TABLE,      /* quick fit only */
 	CHUNKS,         /* likewise */
 	THREAD_CACHES,  /* likewise */
-	LIVE_REGIONS,   /* bit i: region i lies in the middle of a PROCESS */
+	START_SUMMARY,
+	LIVE_REGIONS = START_SUMMARY + SUMMARY_LEVELS, /* bit i: region i lies in the middle of a PROCESS */
 	LIVE_LEAVES,    /* bit i: leaf i does */
 	STARTS,
 	LIVE,
@@ -1190,15 +1194,29 @@ static long os_faults(void)
 }
 
 /* Does each page of a reservation cost memory? It costs the kernel none, but an emulator may keep
- * notes on each page, which it must bring into memory for that. */
+ * notes on each page, which it must bring into memory for that. Emulators have no restartable
+ * sequences: who has is not asked for longer. */
 static bool os_reservations_are_expensive(void)
 {
 	enum { TRIAL_BYTES = 256 << 20, TRIAL_FAULTS = 256 };
+	if (getauxval(AT_RSEQ_FEATURE_SIZE) != 0)
+		return false;
 	const long before = os_faults();
 	char *trial = os_reserve(TRIAL_BYTES);
 	if (trial != NULL)
 		os_unmap(trial, TRIAL_BYTES);
 	return os_faults() - before >= TRIAL_FAULTS;
+}
+
+/* Whether so much may be more than half of the address space that this process can have. The smallest
+ * of 64-bit machines have 38 bits of it. */
+static bool os_address_space_is_scarce(size_t bytes)
+{
+	const int error = errno;
+	struct rlimit limit;
+	const bool is_limited = getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur != RLIM_INFINITY;
+	errno = error;
+	return is_limited || SIZE_MAX <= UINT32_MAX || bytes > (size_t)(UINT64_C(1) << 37);
 }
 
 /* Maps fresh zeroed pages at address, inside the reservation. A kernel with strict overcommit may
@@ -5194,19 +5212,21 @@ int mems_check(FILE *report)
 
 /* ---- Life and options ------------------------------------------------------------------------ */
 
-/* Reserves address space for so many bytes of heap and their metadata, if that is at most half of
- * what can be had: asks for twice as much and gives one half back. */
-static bool reservation_try(size_t heap_bytes, size_t page_bytes)
+/* Reserves address space for so many bytes of heap and their metadata. Where it may be scarce, only if
+ * that is at most half of what can be had: asks for twice as much and gives one half back. */
+static bool reservation_try(size_t heap_bytes, size_t page_bytes, bool may_be_scarce)
 {
 	const size_t granules = heap_bytes >> heap.shift;
 	const size_t slack = page_bytes - os_page_bytes(); /* for the alignment of base */
 	const size_t bytes = heap_bytes + slack + tables_share(granules);
 	if (bytes < heap_bytes || bytes > SIZE_MAX / 2)
 		return false;
-	heap.reservation = os_reserve(2 * bytes);
+	const bool is_twice = may_be_scarce || os_address_space_is_scarce(bytes);
+	heap.reservation = os_reserve(is_twice ? 2 * bytes : bytes);
 	if (heap.reservation == NULL)
 		return false;
-	heap.reservation_bytes = os_unmap(heap.reservation + bytes, bytes) ? bytes : 2 * bytes;
+	const bool is_kept = is_twice && !os_unmap(heap.reservation + bytes, bytes);
+	heap.reservation_bytes = is_kept ? 2 * bytes : bytes;
 	heap.base = (char *)round_up((uintptr_t)heap.reservation, page_bytes);
 	heap.limit = granules;
 	heap.movable_granules = small_granules(granules);
@@ -5226,8 +5246,11 @@ static void reservation_take(void)
 	else if (bytes > EXPENSIVE_HEAP_BYTES && os_reservations_are_expensive())
 		bytes = EXPENSIVE_HEAP_BYTES;
 	bytes = round_down(bytes, page_bytes);
-	while (bytes != 0 && !reservation_try(bytes, page_bytes))
+	bool was_refused = false;
+	while (bytes != 0 && !reservation_try(bytes, page_bytes, was_refused)) {
+		was_refused = true;
 		bytes = round_down(bytes - bytes / 4 - 1, page_bytes);
+	}
 }
 
 /* Whether a heap may be started or ended now: no code runs that is called from inside. */

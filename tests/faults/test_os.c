@@ -4,9 +4,11 @@
  * When the OS relents the heap works again.
  *
  * The linker puts the functions below between the library and the OS: link with -Wl,--wrap=NAME
- * for mmap, mmap64, mremap, munmap, mprotect, madvise, mincore, getrlimit, getrlimit64 and getrusage.
+ * for mmap, mmap64, mremap, munmap, mprotect, madvise, mincore, getrlimit, getrlimit64, getrusage
+ * and getauxval.
  */
 #define _GNU_SOURCE
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/types.h>
@@ -84,6 +86,8 @@ int __real_getrlimit64(int resource, struct rlimit64 *limit);
 int __wrap_getrlimit64(int resource, struct rlimit64 *limit);
 int __real_getrusage(int who, struct rusage *usage);
 int __wrap_getrusage(int who, struct rusage *usage);
+unsigned long __real_getauxval(unsigned long type);
+unsigned long __wrap_getauxval(unsigned long type);
 
 /* What the kernel at hand does before it looks at a request: flags as it understands them. */
 static int flags_understood(int flags)
@@ -196,6 +200,14 @@ int __wrap_getrusage(int who, struct rusage *usage)
 	if (result == 0 && os.is_dear)
 		usage->ru_minflt += (long)(os.reserved / PAGE);
 	return result;
+}
+
+enum { RSEQ_FEATURE_SIZE = 27 };
+
+/* Where reservations are dear there is an emulator. */
+unsigned long __wrap_getauxval(unsigned long type)
+{
+	return os.is_dear && type == RSEQ_FEATURE_SIZE ? 0 : __real_getauxval(type);
 }
 
 /* ---- Blocks that have to survive --------------------------------------------------------- */
@@ -825,6 +837,36 @@ static void a_dear_reservation_is_small(void **state)
 	assert_sound();
 }
 
+/* Address space that a heap asks for when it is started. */
+static size_t bytes_reserved(void)
+{
+	mems_finish();
+	os_refuse(REFUSE_NONE, 0);
+	mems_init();
+	return os.reserved;
+}
+
+/* Where address space has a limit, however high, a heap finds out whether as much again can be had. */
+static void a_reservation_is_half_of_what_can_be_had(void **state)
+{
+	(void)state;
+	struct rlimit limit;
+	const size_t trial = __real_getauxval(RSEQ_FEATURE_SIZE) != 0 ? 0 : (size_t)256 << 20;
+	if (sizeof(size_t) == 4 || is_run_by_another() || is_reserving_dear() ||
+	    __real_getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur != RLIM_INFINITY)
+		skip();
+	const size_t plain = bytes_reserved() - trial;
+	const struct rlimit high = {(rlim_t)1 << 50, limit.rlim_max};
+	assert_int_equal(setrlimit(RLIMIT_AS, &high), 0);
+	const size_t limited = bytes_reserved() - trial;
+	assert_int_equal(setrlimit(RLIMIT_AS, &limit), 0);
+	assert_true(limited == 2 * plain);
+	mems_finish();
+	assert_int_equal(mems_option(MEMS_ALIGNMENT, 64), 0); /* for more than 2^37 bytes */
+	assert_true(bytes_reserved() - trial > (size_t)1 << 39);
+	assert_sound();
+}
+
 /* What is all taken again, round after round, in a heap that does not grow, is soon kept. */
 static void memory_in_steady_use_is_kept(void **state)
 {
@@ -1120,6 +1162,7 @@ int main(void)
 		heap_test(large_blocks_move_piece_by_piece),
 		heap_test(where_a_block_moved_away_zeros_are_given),
 		heap_test(a_dear_reservation_is_small),
+		heap_test(a_reservation_is_half_of_what_can_be_had),
 		first_fit_test(clearing_brings_no_pages_in),
 		first_fit_test(what_stayed_in_memory_is_cleared),
 		first_fit_test(pages_with_small_blocks_are_cleared),
