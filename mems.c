@@ -5848,10 +5848,8 @@ static NOINLINE void *malloc_purged(size_t granule, size_t size)
 }
 
 /* Quick fit: as mems_malloc, for more than 64 granules. */
-static NOINLINE void *malloc_large(size_t size, size_t index, const void *caller)
+static NOINLINE void *malloc_large(size_t size, size_t index)
 {
-	if (heap.fast_top == 0)
-		return malloc_noted(size, index, caller);
 	const size_t granule = heap.is_quick && index < DIRECT_BINS ? fast_bin_pop(index + 1, false) : NONE;
 	if (UNLIKELY(granule == NONE))
 		return malloc_beyond(size);
@@ -5864,7 +5862,7 @@ static NOINLINE void *malloc_large(size_t size, size_t index, const void *caller
 static NOINLINE void *malloc_first(size_t size, size_t index, const void *caller)
 {
 	if (UNLIKELY(index >= heap.fast_sizes))
-		return malloc_large(size, index, caller);
+		return heap.fast_top != 0 ? malloc_large(size, index) : malloc_noted(size, index, caller);
 	const struct fit fit = small_fit(index + 1);
 	if (fit.holes == 0)
 		return malloc_farther(index + 1, fit.leaf);
