@@ -5752,8 +5752,7 @@ static int image_start(struct image *image, bool is_mapped)
 	options[MEMS_LIMIT] = min_size(options[MEMS_LIMIT] - 1, limit - 1) + 1; /* 0 is the most */
 	heap_start(options);
 	const size_t top = (size_t)image->header.pages << heap.page_log2;
-	if (heap.reservation == NULL || top > heap.limit ||
-	    (top != 0 && (!tables_commit(top) || !bins_commit())) ||
+	if ((top != 0 && (top > heap.limit || !tables_commit(top) || !bins_commit())) ||
 	    !image_fit(image, 2 * map_bytes(&image->header) + IMAGE_BYTES))
 		return ENOMEM;
 	if (image->header.chain_words >= leaf_of(top))

@@ -298,6 +298,30 @@ static void an_empty_heap_is_kept_too(void **state)
 	assert_sound();
 }
 
+/* A limit of less than a page: such a heap is empty for ever. */
+static void a_heap_without_room_for_a_page_is_kept_too(void **state)
+{
+	(void)state;
+	mems_finish();
+	for (size_t limit = 0; limit <= 100; limit += 100) {
+		assert_int_equal(mems_option(MEMS_LIMIT, limit), 0);
+		mems_init();
+		assert_int_equal(mems_save(path), 0);
+		mems_finish();
+		assert_int_equal(mems_option(MEMS_LIMIT, 100), 0);
+		assert_succeeds(mems_load(path, 0) == 0);
+		assert_chain("");
+		assert_fails(ENOMEM, mems_malloc(1) == NULL);
+		assert_sound();
+		mems_finish();
+		assert_int_equal(mems_option(MEMS_LIMIT, 0), 0);
+		assert_succeeds(mems_load(path, MEMS_MAP) == 0); /* the limit of the image applies */
+		assert_true((mems_malloc(1) == NULL) == (limit != 0));
+		assert_sound();
+		mems_finish();
+	}
+}
+
 /* ---- The format, by the letter of mems-image(5) ------------------------------------------ */
 
 struct decoded {
@@ -860,6 +884,7 @@ int main(void)
 		image_test(large_blocks_come_back),
 		image_test(the_same_heap_gives_the_same_file),
 		image_test(an_empty_heap_is_kept_too),
+		image_test(a_heap_without_room_for_a_page_is_kept_too),
 		image_test(an_image_is_what_the_manual_says),
 		image_test(the_checksum_is_fletchers),
 		image_test(any_bit_that_is_changed_is_noticed),
