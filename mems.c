@@ -5500,12 +5500,12 @@ static void chains_write(struct image *image)
 	image->header.chain_words = (uint64_t)(next - image->chains);
 }
 
-/* What is in the PROCESS segments of these pages, else zero: copied only where there are HOLEs. */
+/* What is in the PROCESS segments of these pages, else zero. For a memory checker all is defined. */
 static char *pages_contents(struct range pages, char *buffer)
 {
 	for (size_t next, granule = pages.from; granule < pages.to; granule = next) {
 		next = stretch_end(granule, pages.to);
-		if (next - granule == pages.to - pages.from)
+		if (next - granule == pages.to - pages.from && !heap.is_watched)
 			return block_physical(granule);
 		char *part = buffer + ((granule - pages.from) << heap.shift);
 		if (is_live(granule))
@@ -5513,6 +5513,7 @@ static char *pages_contents(struct range pages, char *buffer)
 		else
 			memset(part, 0, (next - granule) << heap.shift);
 	}
+	VALGRIND_MAKE_MEM_DEFINED(buffer, (pages.to - pages.from) << heap.shift);
 	return buffer;
 }
 

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "mems.h"
 
@@ -76,6 +77,28 @@ static void use_well(void)
 	mems_free(large);
 	for (size_t i = 0; i < MANY; i++)
 		mems_free(blocks[i]);
+}
+
+/* A heap with blocks that are not defined, or in part, is saved, loaded and saved again. */
+static void save_well(void)
+{
+	char path[] = "/tmp/stale-XXXXXX";
+	const int file = mkstemp(path);
+	void *const part = mems_malloc(SIZE);
+	mems_malloc(3 * (size_t)LARGE);
+	*(volatile char *)physical(part) = 'p';
+	mems_free(block_with(SIZE));
+	if (file < 0 || mems_set_root(part) != 0 || mems_save(path) != 0)
+		exit(2);
+	mems_finish();
+	for (unsigned flags = 0; flags <= MEMS_MAP; flags++) {
+		if (mems_load(path, flags) != 0 || *physical(mems_root()) != 'p' || mems_save(path) != 0)
+			exit(2);
+		use_well();
+		mems_finish();
+	}
+	close(file);
+	unlink(path);
 }
 
 static char read_after_free(void)
@@ -184,7 +207,7 @@ int main(int argc, char **argv)
 		map_at(page);
 		mems_init();
 		use_well();
-		mems_finish();
+		save_well();
 		printf("not caught %d\n", found != 0);
 		return 0;
 	}
