@@ -266,6 +266,7 @@ enum {
 	MOVE_BYTES = 256 << 10, /* a block of this size is copied in such pieces */
 	IMAGE_BYTES = 256 << 10, /* of an image are written or read at once */
 	MOST_MAPPINGS = 1000,   /* of an image; one that needs more is copied */
+	MOST_REPLACED = 8000,   /* runs of its pages in whose place fresh ones are mapped */
 
 	DIRECT_BINS = 1024,     /* sizes, in granules, that have a bin of their own */
 	FAST_BINS = 64,         /* of these, for blocks whose live bits lie in two words */
@@ -2855,13 +2856,21 @@ static void pages_forget(size_t first, size_t end)
 	heap.idle_pages -= bits_set(table_bits(IDLE), first, end, false);
 }
 
-/* Lets the OS take pages back, which read as zero from then on. Those of an image would have its
- * contents again, so fresh ones take their place. */
+/* Whether these pages read as zero once they are given back. Those of an image would have its contents
+ * again: so fresh ones take their place, unless the runs are so short that there could be more
+ * mappings than a process may have. */
+static bool are_pages_zeroed(size_t first, size_t end)
+{
+	return first >= heap.file_pages || end - first >= heap.file_pages / MOST_REPLACED;
+}
+
+/* Lets the OS take pages back. */
 static bool pages_release(size_t first, size_t end)
 {
 	char *address = os_page_address(first);
 	const size_t bytes = os_pages_bytes(end - first);
-	return first < heap.file_pages ? os_map(address, bytes) : os_release(address, bytes);
+	const bool is_replaced = first < heap.file_pages && are_pages_zeroed(first, end);
+	return is_replaced ? os_map(address, bytes) : os_release(address, bytes);
 }
 
 /* Gives back pages that are free. False where the OS refuses. Those in which cached blocks lie are
@@ -5900,15 +5909,15 @@ static inline void granules_zero(struct range range)
 		memset(block_physical(range.from), 0, (range.to - range.from) << heap.shift);
 }
 
-/* Zeroes granules of a block whose pages are not in memory. Pages that are not touched are zero;
- * others may be swapped out: they are given back where they are whole, else written. */
-static void absent_pages_zero(struct range range, bool are_touched)
+/* Zeroes granules of a block whose pages are not in memory, but may be swapped out or in a file: they
+ * are given back where they are whole, else written. */
+static void absent_pages_zero(struct range range, bool are_zero)
 {
 	const size_t first = os_page_from(range.from);
 	const size_t end = os_page_of(range.to);
-	if (!are_touched)
+	if (are_zero)
 		return;
-	if (first < end && pages_release(first, end)) {
+	if (first < end && are_pages_zeroed(first, end) && pages_release(first, end)) {
 		granules_zero((struct range){ range.from, first << heap.os_page_log2 });
 		range.from = end << heap.os_page_log2;
 	}
@@ -5916,8 +5925,8 @@ static void absent_pages_zero(struct range range, bool are_touched)
 }
 
 /* Zeroes granules of a block, and brings no page into memory for that: in pieces of AT_ONCE pages,
- * each run of pages that are in memory, or are not. */
-static void sparse_zero(struct range range, bool are_touched)
+ * each run of pages that are in memory, or are not: those that are not may be known to be zero. */
+static void sparse_zero(struct range range, bool are_zero)
 {
 	enum { AT_ONCE = 1024 };
 	unsigned char resident[AT_ONCE];
@@ -5933,14 +5942,15 @@ static void sparse_zero(struct range range, bool are_touched)
 			if (is_in)
 				granules_zero((struct range){ range.from, until });
 			else
-				absent_pages_zero((struct range){ range.from, until }, are_touched);
+				absent_pages_zero((struct range){ range.from, until }, are_zero);
 			range.from = until;
 		}
 	}
 }
 
 /* Makes a block zero that was taken for mems_calloc, and notes its pages as touched; no block had
- * been in the pages from high_page on. Returns what of it is left to be zeroed, which needs no lock.
+ * been in the pages from high_page on. Others that are not touched are zero, but for some that were
+ * given back to an image. Returns what of it is left to be zeroed, which needs no lock.
  * The lock is held. */
 static struct range calloc_prepare(size_t start, size_t stop, size_t high_page)
 {
@@ -5955,7 +5965,7 @@ static struct range calloc_prepare(size_t start, size_t stop, size_t high_page)
 			const bool is_set = bit_is_set(touched, page);
 			until = bits_find(touched, page, end, !is_set);
 			rest.to = min_size(until << heap.os_page_log2, used.to);
-			sparse_zero(rest, is_set);
+			sparse_zero(rest, !is_set && are_pages_zeroed(page, page + 1));
 			rest.from = rest.to;
 		}
 	}

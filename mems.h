@@ -245,7 +245,8 @@ enum mems_load_flags {
 	MEMS_MAP = 1 /* they are mapped: pages come in when they are touched; what is written to them
 	                stays in memory and never changes the file. Chains are verified, contents are
 	                not, and the file must not be made shorter while the heap is there. If
-	                that needed more than 1,000 mappings, they are copied nevertheless */
+	                that needed more than 1,000 mappings, they are copied nevertheless. In a
+	                large image mems_calloc may bring in pages that had been given back */
 };
 
 /* Writes the heap to the file at path: options, chains, root, and the contents of all PROCESS

@@ -835,6 +835,42 @@ static void a_mapped_heap_forks(void **state)
 	assert_sound();
 }
 
+/* A process may have some 65,000 mappings, and the program needs some of them: so in a large image not
+ * each page that is given back is one. What takes such a page again does not find the file's bytes. */
+static void pages_that_go_back_need_few_mappings(void **state)
+{
+	enum { PAGES = 2000 };
+	static uintptr_t pages[PAGES];
+	(void)state;
+	if (is_run_by_another())
+		skip();
+	for (size_t i = 0; i < PAGES; i++) {
+		pages[i] = take(PAGE);
+		memset(mems_get(at(pages[i])), 0x55, PAGE);
+	}
+	const uintptr_t large = take(64 * MIB); /* most of which is not in the file */
+	memset(mems_get(at(large + 64 * MIB - PAGE)), 0x55, PAGE);
+	assert_int_equal(mems_save(path), 0);
+	mems_finish();
+	assert_int_equal(mems_load(path, MEMS_MAP), 0);
+	assert_true(mappings("test_images-") >= 2);
+	for (size_t i = 0; i < PAGES; i += 2)
+		give_back(pages[i]);
+	mems_trim();
+	assert_int_equal(stats_now().resident_hole_bytes, 0);
+	assert_in_range(mappings(""), 0, PAGES / 4);
+	assert_sound();
+	file_forget();
+	for (size_t i = 0; i < PAGES; i += 2) {
+		const uint64_t *words = mems_get(mems_calloc(1, PAGE));
+		for (size_t word = 0; word < PAGE / 8; word++)
+			assert_true(words[word] == 0);
+	}
+	give_back(pages[1]);
+	assert_int_equal(*(unsigned char *)mems_get(at(pages[PAGES - 1])), 0x55);
+	assert_sound();
+}
+
 /* More runs of pages than that are copied. */
 static void there_are_a_thousand_mappings_at_most(void **state)
 {
@@ -900,6 +936,7 @@ int main(void)
 		image_test(a_freed_root_stays_freed),
 		image_test(a_root_that_moves_stays_the_root),
 		image_test(mapped_pages_that_go_back_are_zero),
+		image_test(pages_that_go_back_need_few_mappings),
 		image_test(a_mapped_heap_forks),
 		image_test(there_are_a_thousand_mappings_at_most),
 		image_test(an_image_is_small),
