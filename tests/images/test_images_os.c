@@ -1,16 +1,18 @@
 /*
  * Each request that mems_save and mems_load make to the OS fails in turn, or does less than it was
  * asked for: an error number comes back, the file at the path is the old image or the new one, and
- * nothing is left behind: no file, no open file, no mapping, no heap.
+ * nothing is left behind: no file, no open file, no mapping, no heap. Or the process is killed there.
  *
  * The linker puts the functions below between the library and the OS: see image_wrapped in images.mk.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/types.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "support.h"
@@ -18,6 +20,7 @@
 static struct {
 	bool is_on;
 	bool is_short;       /* reads and writes do a part of what they are asked for */
+	bool is_fatal;       /* the process is killed in place of the request that fails */
 	bool calls_heap;     /* a request calls MeMS, as where the program interposes it */
 	size_t at, requests; /* the request that fails, NONE for none; requests so far */
 	int error;
@@ -43,6 +46,8 @@ static bool is_refused(void)
 		heap_call();
 	if (os.requests++ != os.at)
 		return false;
+	if (os.is_fatal)
+		raise(SIGKILL);
 	errno = os.error;
 	return true;
 }
@@ -293,6 +298,81 @@ static void a_load_that_fails_leaves_nothing(void **state)
 	assert_int_equal(mems_option(MEMS_HISTORY, 0), 0);
 }
 
+/* Runs a request in a child that is killed at this number, and says whether there were so many. */
+static bool is_killed_at(size_t at, int (*run)(void))
+{
+	int status = 0;
+	const pid_t child = fork();
+	assert_true(child >= 0);
+	if (child == 0) {
+		os.is_fatal = true;
+		_exit(fail_at(at, 0, run) == 0 ? 0 : 1);
+	}
+	assert_true(waitpid(child, &status, 0) == child);
+	assert_true(status == 0 || (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL));
+	return status != 0;
+}
+
+/* What saves that were killed have left in the folder: returns how many there are. */
+static size_t leftovers_remove(void)
+{
+	char name[sizeof folder + 256];
+	DIR *in = opendir(folder);
+	size_t count = 0;
+	assert_non_null(in);
+	for (struct dirent *entry; (entry = readdir(in)) != NULL;) {
+		if (strncmp(entry->d_name, ".mems-", 6) != 0)
+			continue;
+		snprintf(name, sizeof name, "%s/%s", folder, entry->d_name);
+		assert_int_equal(unlink(name), 0);
+		count++;
+	}
+	closedir(in);
+	return count;
+}
+
+/* Where there was an image before, and where there was none. */
+static void a_save_that_is_killed_leaves_an_image_or_none(void **state)
+{
+	(void)state;
+	heap_make(1);
+	for (unsigned has_old = 0; has_old <= 1; has_old++) {
+		size_t kills = 0;
+		size_t leftovers = 0;
+		for (bool is_killed = true; is_killed; kills++) {
+			unlink(path);
+			memset(mems_get(at(1000)), 1, 400000);
+			assert_true(has_old == 0 || mems_save(path) == 0);
+			memset(mems_get(at(1000)), 2, 400000);
+			is_killed = is_killed_at(kills, save);
+			const bool is_there = access(path, F_OK) == 0;
+			const int byte = is_there ? status_of_child(first_byte_of_image, NULL) : 0;
+			assert_true(byte == 2 || (is_killed && byte == (has_old != 0 ? 1 : 0)));
+			leftovers += leftovers_remove();
+			assert_int_equal(files_in_folder(), is_there);
+		}
+		assert_in_range(kills, 9, 99);
+		assert_in_range(leftovers, 4, kills);
+	}
+}
+
+static void a_load_that_is_killed_leaves_the_image(void **state)
+{
+	(void)state;
+	heap_make(3);
+	assert_int_equal(mems_save(path), 0);
+	mems_finish();
+	for (load_flags = 0; load_flags <= MEMS_MAP; load_flags++) {
+		size_t kills = 0;
+		while (is_killed_at(kills, load)) {
+			assert_int_equal(status_of_child(first_byte_of_image, NULL), 3);
+			assert_int_equal(files_in_folder(), 1);
+			kills++;
+		}
+		assert_in_range(kills, 5, 199);
+	}
+}
+
 /* An interrupted request is made again, and one that does less than it should is continued. */
 static void short_and_interrupted_requests_go_on(void **state)
 {
@@ -303,7 +383,7 @@ static void short_and_interrupted_requests_go_on(void **state)
 	mems_finish();
 	load_flags = 0;
 	for (size_t i = 1; i < 3; i++) {
-		assert_int_equal(fail_at(1, EINTR, load), 0);
+		assert_int_equal(fail_at(i, EINTR, load), 0);
 		assert_int_equal(*(unsigned char *)mems_get(at(1000 + 399999)), 9);
 		assert_sound();
 		mems_finish();
@@ -340,6 +420,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		os_test(a_save_that_fails_leaves_the_old_image),
 		os_test(a_load_that_fails_leaves_nothing),
+		os_test(a_save_that_is_killed_leaves_an_image_or_none),
+		os_test(a_load_that_is_killed_leaves_the_image),
 		os_test(short_and_interrupted_requests_go_on),
 		os_test(requests_that_call_the_heap_are_answered),
 	};
