@@ -1,8 +1,8 @@
 #!/bin/sh
 # tests/fuzz/fuzz.sh FOLDER SECONDS [OPTION...]: runs the fuzz targets, from the inputs in corpus on.
-# The heap with AddressSanitizer runs for so many seconds, as it was built in FOLDER; beside it first
-# the reader of traces, then the heap without AddressSanitizer, from FOLDER-direct, and first what
-# loads images, then what opens core dumps. The options go to libFuzzer.
+# The heap with AddressSanitizer and what loads images run for so many seconds, as they were built in
+# FOLDER. Beside them run first the reader of traces, then the heap without AddressSanitizer, from
+# FOLDER-direct; and for a third of the time what opens core dumps. The options go to libFuzzer.
 # tests/fuzz/fuzz.sh FOLDER merge: puts what earlier runs found into corpus, as few inputs as do
 # (with the libFuzzer of clang 14 or a later one).
 #
@@ -106,10 +106,9 @@ third=$(((seconds + 2) / 3))
 	fuzz direct "$direct" heap "$((seconds - third))" -max_len=256 -rss_limit_mb=0 "$@"
 } &
 {
-	fuzz image "$image" image "$((seconds - third))" -only_ascii=0 -max_len=2000 -rss_limit_mb=8192 \
-		"$@"
 	fuzz core "$core" core "$third" -only_ascii=0 -max_len=400 "$@"
 } &
+fuzz image "$image" image "$seconds" -only_ascii=0 -max_len=2000 -rss_limit_mb=8192 "$@" &
 fuzz heap "$heap" heap "$seconds" -max_len=256 "$@"
 wait
 
