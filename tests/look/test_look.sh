@@ -86,9 +86,12 @@ shows_the_caches_of_threads()
 
 writes_json_and_a_picture()
 {
-	"$look" --json heap.json --svg heap.svg core && jq -e '.schema == 1' heap.json >/dev/null &&
-		xmllint --noout heap.svg && [ "$(jq '[.main_chain[].sub_chain[]] | length' heap.json)" -eq \
-		"$(grep -oE '(PROCESS|HOLE)\[' chains | wc -l)" ]
+	for file in core chains.image; do
+		"$look" --json heap.json --svg heap.svg "$file" &&
+			jq -e '.schema == 1' heap.json >/dev/null && xmllint --noout heap.svg &&
+			[ "$(jq '[.main_chain[].sub_chain[]] | length' heap.json)" -eq \
+			"$(grep -oE '(PROCESS|HOLE)\[' chains | wc -l)" ] || return 1
+	done
 }
 
 # As the program did itself, its labels and callers included.
@@ -230,7 +233,7 @@ gdb_shows()
 }
 
 check "a core dump and an image show the chains" shows_the_chains
-check "JSON and a picture of a core dump" writes_json_and_a_picture
+check "JSON and a picture of a core dump and of an image" writes_json_and_a_picture
 check "questions are answered as the program does" answers
 check "blocks in the caches of threads are shown as free" shows_the_caches_of_threads
 check "two core dumps are compared" tells_the_difference
