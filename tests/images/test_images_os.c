@@ -8,7 +8,9 @@
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/types.h>
@@ -25,6 +27,7 @@ static struct {
 	size_t at, requests; /* the request that fails, NONE for none; requests so far */
 	int error;
 	size_t answers;      /* of MeMS to those calls */
+	bool has_other;      /* there is another thread, see other_use */
 	size_t hints_refused;
 } os;
 
@@ -50,6 +53,40 @@ static bool is_refused(void)
 		raise(SIGKILL);
 	errno = os.error;
 	return true;
+}
+
+/* Another thread, which uses the heap once it is told to. */
+static struct {
+	atomic_bool is_told, is_done;
+	bool is_early; /* it was done before the image was written */
+	bool is_late;  /* it was not done when the file was to be synced */
+} other;
+
+static void *other_use(void *block)
+{
+	for (size_t i = 0; i < 100; i++)
+		mems_free(mems_malloc(16)); /* it has blocks of its own from now on */
+	while (!atomic_load(&other.is_told))
+		usleep(100);
+	mems_free(block);
+	mems_malloc(16);
+	atomic_store(&other.is_done, true);
+	return NULL;
+}
+
+/* It is told, and has time. */
+static void other_tell(void)
+{
+	atomic_store(&other.is_told, true);
+	usleep(5000);
+	other.is_early = other.is_early || atomic_load(&other.is_done);
+}
+
+static void other_await(void)
+{
+	for (size_t i = 0; i < 10000 && !atomic_load(&other.is_done); i++)
+		usleep(1000);
+	other.is_late = other.is_late || !atomic_load(&other.is_done);
 }
 
 static size_t shortened(size_t bytes)
@@ -102,6 +139,8 @@ ssize_t __wrap_pread(int file, void *memory, size_t bytes, off_t offset)
 
 ssize_t __wrap_pwrite(int file, const void *memory, size_t bytes, off_t offset)
 {
+	if (os.is_on && os.has_other)
+		other_tell();
 	return is_refused() ? -1 : __real_pwrite(file, memory, shortened(bytes), offset);
 }
 
@@ -116,6 +155,8 @@ int __wrap_sync_file_range(int file, off64_t offset, off64_t bytes, unsigned fla
 
 int __wrap_fsync(int file)
 {
+	if (os.is_on && os.has_other)
+		other_await();
 	return is_refused() ? -1 : __real_fsync(file);
 }
 
@@ -412,6 +453,27 @@ static void requests_that_call_the_heap_are_answered(void **state)
 	assert_int_equal(*(unsigned char *)mems_get(at(1000)), 4);
 }
 
+/* What other threads would change stays as it is until the image is written, not until it is synced. */
+static void other_threads_wait_for_what_is_written(void **state)
+{
+	pthread_t thread;
+	(void)state;
+	heap_make(5);
+	void *const block = mems_malloc(16);
+	const size_t size = mems_usable_size(block);
+	os.has_other = true;
+	assert_int_equal(pthread_create(&thread, NULL, other_use, block), 0);
+	assert_int_equal(fail_at(NONE, EIO, save), 0);
+	os.has_other = false;
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	assert_false(other.is_early);
+	assert_false(other.is_late);
+	assert_sound();
+	mems_finish();
+	assert_int_equal(mems_load(path, 0), 0);
+	assert_int_equal(mems_usable_size(block), size);
+}
+
 #define os_test(function) \
 	cmocka_unit_test_setup_teardown(function, with_folder, without_folder)
 
@@ -424,6 +486,7 @@ int main(void)
 		os_test(a_load_that_is_killed_leaves_the_image),
 		os_test(short_and_interrupted_requests_go_on),
 		os_test(requests_that_call_the_heap_are_answered),
+		os_test(other_threads_wait_for_what_is_written),
 	};
 	return run_heap_tests("images and the OS", tests);
 }
