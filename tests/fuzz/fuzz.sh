@@ -105,9 +105,7 @@ third=$(((seconds + 2) / 3))
 	fuzz trace "$trace" trace "$third" -max_len=1000 -malloc_limit_mb=1 "$@"
 	fuzz direct "$direct" heap "$((seconds - third))" -max_len=256 -rss_limit_mb=0 "$@"
 } &
-{
-	fuzz core "$core" core "$third" -only_ascii=0 -max_len=400 "$@"
-} &
+fuzz core "$core" core "$third" -only_ascii=0 -max_len=400 "$@" &
 fuzz image "$image" image "$seconds" -only_ascii=0 -max_len=2000 -rss_limit_mb=8192 "$@" &
 fuzz heap "$heap" heap "$seconds" -max_len=256 "$@"
 wait
