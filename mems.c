@@ -1279,11 +1279,12 @@ static bool os_residency(char *address, size_t bytes, unsigned char *pages)
 	return is_done;
 }
 
-/* Opens a file; -1 with *error where that fails. */
+/* Opens a file; -1 with *error where that fails. It may be larger than an off_t tells: so are images
+ * of 64-bit machines, which are refused for what they are. */
 static int os_open(const char *path, int flags, int *error)
 {
 	const int before = os_begin();
-	const int file = open(path, flags | O_CLOEXEC, 0666);
+	const int file = open(path, flags | O_CLOEXEC | O_LARGEFILE, 0666);
 	*error = file < 0 ? errno : 0;
 	os_end(before);
 	return file;

@@ -109,9 +109,11 @@ leftovers_are_in_nobodys_way()
 
 # ---- Other widths, and the pages -----------------------------------------------------------------
 
+# Also where it is larger than a file may be for a 32-bit program.
 other_width_is_refused()
 {
-	saver save "$work/image" 3 && fails_with 'not supported' "$other" check "$work/image"
+	saver save "$work/image" 3 && fails_with 'not supported' "$other" check "$work/image" &&
+		truncate -s 3G "$work/image" && fails_with 'not supported' "$other" check "$work/image"
 }
 
 # The block of docs/images.md that begins as the file does.
