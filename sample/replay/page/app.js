@@ -110,6 +110,7 @@ const view = {
 	mode: 'watch', source: sources[0], policy: sources[0].ownPolicy, k: 0,
 	compared: ['first_fit', 'best_fit'],
 	chosen: null,  /* an address */
+	label: null,   /* of blocks that stand out; "" is none, null: all blocks are alike */
 	range: null,   /* segments that are summed up */
 	asking: false, right: 0, asked: 0, row: 0,
 	waiting: -1,   /* the step that is shown as soon as its calls were made */
@@ -117,6 +118,8 @@ const view = {
 };
 
 const nameOf = block => view.source.nameOf(block);
+const labelOf = segment => view.source.calls.ownerAt(segment.call);
+const nameText = segment => blockText(nameOf(segment.block), labelOf(segment));
 const last = () => view.source.count;
 const isComparing = () => view.mode === 'compare';
 const runNow = () => view.source.run(view.policy);
@@ -189,13 +192,13 @@ const callNow = k => callText(view.source.calls.get(k), nameOf);
 
 /* What a step gave, in a few words. */
 function resultText(k) {
-	const {kind, block} = view.source.calls.get(k);
+	const {kind, block, owner} = view.source.calls.get(k);
 	const result = isComparing() ? 0 : runNow().result[k];
 	if (isComparing())
 		return '';
 	if (result === 0)
 		return kind === 'g' ? '' : ' → NULL';
-	return kind === 'f' ? ` at ${result}` : ` → ${result}, block ${nameOf(block)}`;
+	return kind === 'f' ? ` at ${result}` : ` → ${result}, ${blockText(nameOf(block), owner)}`;
 }
 
 function showStep() {
@@ -248,6 +251,8 @@ function linkText() {
 		parts.push(`policies=${view.compared.join(',')}`);
 	else if (view.policy !== view.source.ownPolicy)
 		parts.push(`policy=${view.policy}`);
+	if (view.label !== null)
+		parts.push(`label=${encodeURIComponent(view.label)}`);
 	return `#${parts.join('&')}`;
 }
 
@@ -256,7 +261,7 @@ const askedBlock = () => view.asking && 'rf'.includes(view.source.calls.kind[vie
 
 function mapShow(told) {
 	const target = view.k === 0 ? null : runsNow()[0].result[view.k] || null;
-	return {nameOf, physicalOf, marked: !view.asking, target: view.asking ? null : target,
+	return {nameOf, labelOf, label: view.label, physicalOf, marked: !view.asking, target: view.asking ? null : target,
 		looks: told && told.search && !view.asking ? told.search.looks : [], chosen: view.chosen,
 		asked: askedBlock()};
 }
@@ -296,7 +301,7 @@ function infoHtml(s) {
 	if (keptOf(s))
 		rows.push(['Remembered', `${bytes(s.remembered)}, for requests of just that size`]);
 	if (s.kind === PROCESS)
-		rows.push(['Block', escapeHtml(nameOf(s.block))]);
+		rows.push(['Block', escapeHtml(labelOf(s) ? nameText(s) : nameOf(s.block))]);
 	if (physical)
 		rows.push(['Physical', `<span class="mono">${physical}</span>`]);
 	if (made)
@@ -318,7 +323,7 @@ function contentsHtml(s) {
 
 function itemHtml(s, isCurrent) {
 	const changed = s.call === view.k && view.k > 0 && !view.asking ? ', changed' : '';
-	const name = s.kind === PROCESS ? `, block ${nameOf(s.block)}` :
+	const name = s.kind === PROCESS ? `, ${nameText(s)}` :
 		keptOf(s) ? `, ${many(s.remembered)} remembered` : '';
 	return `<li><button data-start="${s.start}" data-end="${endOf(s)}"` +
 		`${isCurrent ? ' aria-current="true"' : ''}><i class="${classesOf(s)}" ` +
@@ -378,6 +383,42 @@ function showInfo() {
 		again.focus({preventScroll: true});
 }
 
+/* ---- What is live, by label ---- */
+
+/* The blocks and bytes of each label, the most bytes first. */
+function labelsOf(heap) {
+	const found = new Map(view.label === null ? [] : [[view.label, {blocks: 0, size: 0}]]);
+	for (const node of heap.nodes)
+		for (let s = node.first; s; s = s.next) {
+			if (s.kind !== PROCESS)
+				continue;
+			const label = labelOf(s);
+			const sum = found.get(label) || {blocks: 0, size: 0};
+			sum.blocks++;
+			sum.size += s.size;
+			found.set(label, sum);
+		}
+	return [...found].sort(([, a], [, b]) => b.size - a.size);
+}
+
+function showLabels() {
+	$('labels').hidden = isComparing() || !view.source.calls.hasLabels;
+	if ($('labels').hidden)
+		return;
+	const hadFocus = $('label-table').contains(document.activeElement) ?
+		document.activeElement.dataset.label : undefined;
+	const rows = labelsOf(heapNow()).map(([label, {blocks, size}]) => '<tr><th scope="row">' +
+		`<button data-label="${escapeHtml(label)}" aria-pressed="${label === view.label}">` +
+		`${escapeHtml(label || 'no label')}</button></th><td>${many(blocks)}</td>` +
+		`<td>${many(size)}</td></tr>`);
+	$('label-table').innerHTML = '<table><thead><tr><th scope="col">Label</th><th scope="col">' +
+		`Blocks</th><th scope="col">Bytes</th></tr></thead><tbody>${rows.join('')}</tbody></table>`;
+	const again = hadFocus !== undefined && [...$('label-table').querySelectorAll('button')].find(
+		button => button.dataset.label === hadFocus);
+	if (again)
+		again.focus({preventScroll: true});
+}
+
 /* ---- Bytes over time ---- */
 
 let chartDrawn = '';
@@ -412,11 +453,13 @@ function showChart() {
 function render() {
 	const told = showStep();
 	if (isComparing()) {
-		comparison.draw(runsNow(), view.k, {nameOf, marked: true, looks: [], chosen: view.chosen});
+		comparison.draw(runsNow(), view.k, {nameOf, labelOf, label: view.label, marked: true, looks: [],
+			chosen: view.chosen});
 	} else {
 		showHeap(told);
 		showChart();
 	}
+	showLabels();
 	showInfo();
 	showControls();
 }
@@ -768,6 +811,7 @@ function showMode(mode) {
 function showSource(source, mode, k) {
 	view.source = source;
 	view.policy = source.ownPolicy;
+	view.label = null;
 	showMode(mode);
 	if (mode === 'predict')
 		predictFrom(k === undefined ? source.from : k);
@@ -842,7 +886,7 @@ function showTip(button, x, y, where) {
 		tip.textContent = button.getAttribute('aria-label');
 	else
 		tip.innerHTML = `<b>${textOf(s)}</b><br>${bytes(s.size)}` +
-			`${s.kind === PROCESS ? `, block ${escapeHtml(nameOf(s.block))}` : ''}` +
+			`${s.kind === PROCESS ? `, ${escapeHtml(nameText(s))}` : ''}` +
 			`${keptOf(s) ? `, of which ${many(s.remembered)} are remembered` : ''}` +
 			`${physical ? `, physical ${physical}` : ''}${made ? `<br>${escapeHtml(made)}` : ''}`;
 	tip.hidden = false;
@@ -899,6 +943,7 @@ function follow() {
 	view.source = source;
 	view.policy = source.policies.includes(parts.get('policy')) && source !== played ?
 		parts.get('policy') : source.ownPolicy;
+	view.label = parts.get('label');
 	showMode(mode);
 	if (mode === 'predict')
 		predictFrom(call || view.source.from);
@@ -1033,6 +1078,14 @@ function listenToHeap() {
 		const item = event.target.closest('button');
 		if (item)
 			choose(Number(item.dataset.start), Number(item.dataset.end), map);
+	};
+	$('label-table').onclick = event => {
+		const button = event.target.closest('button');
+		if (!button)
+			return;
+		const {label} = button.dataset;
+		view.label = view.label === label ? null : label;
+		go(view.k);
 	};
 	document.addEventListener('mousemove', event => {
 		const mark = event.target.closest && event.target.closest('.seg');

@@ -14,6 +14,9 @@ class Calls {
 		this.size = [];
 		this.alignment = new Map(); /* by number, of those that have one */
 		this.label = [];            /* undefined for none */
+		this.hasLabels = false;
+		this.taker = [];            /* which call took the block; 0 for none */
+		this.takes = [];            /* by block: which call took it last */
 		this.blocks = 0;            /* how many numbers of blocks were used */
 	}
 
@@ -26,6 +29,10 @@ class Calls {
 		this.kind.push(kind);
 		this.block.push(block);
 		this.size.push(size);
+		this.hasLabels = this.hasLabels || label !== undefined;
+		if ('acm'.includes(kind))
+			this.takes[block] = this.count;
+		this.taker.push(this.takes[block] || 0);
 		if (alignment)
 			this.alignment.set(this.count, alignment);
 		this.blocks = Math.max(this.blocks, block + 1);
@@ -34,12 +41,21 @@ class Calls {
 	get(number) {
 		const i = number - 1;
 		return {number, kind: this.kind[i], block: this.block[i], size: this.size[i],
-			alignment: this.alignment.get(number) || 0, label: this.label[i]};
+			alignment: this.alignment.get(number) || 0, label: this.label[i],
+			owner: this.ownerAt(number)};
+	}
+
+	/* The label of the block that a call is about: of the call that took it. Empty for none. */
+	ownerAt(number) {
+		return this.label[this.taker[number - 1] - 1] || '';
 	}
 
 	/* Forgets all calls after a number. */
 	cut(count) {
-		this.kind.length = this.block.length = this.size.length = this.label.length = count;
+		this.kind.length = this.block.length = this.size.length = this.label.length =
+			this.taker.length = count;
+		this.takes = [];
+		this.taker.forEach((taker, i) => { this.takes[this.block[i]] = taker; });
 		for (const number of [...this.alignment.keys()])
 			if (number > count)
 				this.alignment.delete(number);
@@ -119,6 +135,7 @@ function labelsRead(labels, calls) {
 		for (let number = from; number < to && label !== null; number++)
 			if ('acm'.includes(calls.kind[number - 1]))
 				calls.label[number - 1] = label;
+		calls.hasLabels = calls.hasLabels || label !== null;
 	});
 }
 

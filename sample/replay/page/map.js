@@ -70,12 +70,14 @@ class HeapMap {
 				marks.push(s);
 				continue;
 			}
-			sum = sum || {first: s, start: s.start, size: 0, count: 0, processes: 0, process: 0};
+			sum = sum || {first: s, start: s.start, size: 0, count: 0, processes: 0, process: 0,
+				others: 0};
 			sum.size += s.size;
 			sum.count++;
 			if (s.kind === PROCESS) {
 				sum.processes++;
 				sum.process += s.size;
+				sum.others += this.isOther(s);
 			}
 			sum.changed = sum.changed || this.isChanged(s);
 			sum.differs = sum.differs || this.isElsewhere(s);
@@ -96,6 +98,12 @@ class HeapMap {
 			this.elsewhere.has(segment.block);
 	}
 
+	/* Has the block another label than the one that is chosen? */
+	isOther(segment) {
+		return this.label !== null && segment.kind === PROCESS &&
+			this.labelOf(segment) !== this.label;
+	}
+
 	static sumText(m) {
 		return `[${m.start}:${m.start + m.size - 1}]: ${many(m.processes)} PROCESS, ` +
 			`${many(m.count - m.processes)} HOLE, ${percent(m.process, m.size)} % in use`;
@@ -103,25 +111,29 @@ class HeapMap {
 
 	/* The longest words about a segment that have room. */
 	words(s, width) {
-		const name = s.kind === PROCESS && s.block >= 0 ? ` #${this.nameOf(s.block)}` : '';
+		const hasName = s.kind === PROCESS && s.block >= 0;
+		const name = hasName ? ` #${this.nameOf(s.block)}` : '';
+		const label = hasName ? this.labelOf(s) : '';
 		const type = s.kind === QUICK ? 'remembered' : typeOf(s);
 		const kept = keptOf(s) ? `, ${s.remembered} remembered` : '';
-		const words = [`${type} ${s.size}${name}${kept}`, `${type} ${s.size}${name}`,
+		const words = [...(label ? [`${type} ${s.size} ${label}`, `${s.size} ${label}`, label] : []),
+			`${type} ${s.size}${name}${kept}`, `${type} ${s.size}${name}`,
 			`${s.size}${name}`, name.trim(), String(s.size)];
 		const sign = this.isElsewhere(s) ? '≠ ' : '';
 		const found = words.find(w => w && (sign + w).length * LETTER + 8 <= width);
 		return found ? sign + found : sign.length * LETTER < width ? sign.trim() : '';
 	}
 
-	label(mark) {
+	describe(mark) {
 		const order = this.orders.get(mark.start);
 		const extra = (this.changedOf(mark) ? ', changed' : '') +
 			(order && !isSum(mark) ? `, looked at: number ${order.order}, ${order.verdict}` : '') +
-			(this.differsOf(mark) ? `, elsewhere than under ${this.elsewhereName}` : '');
+			(this.differsOf(mark) ? `, elsewhere than under ${this.elsewhereName}` : '') +
+			(this.otherOf(mark) ? ', of another label' : '');
 		if (isSum(mark))
 			return `${HeapMap.sumText(mark)}, summed up${extra}`;
 		const name = mark.kind === PROCESS && mark.block >= 0 ?
-			`, block ${this.nameOf(mark.block)}` : '';
+			`, ${blockText(this.nameOf(mark.block), this.labelOf(mark))}` : '';
 		return `${textOf(mark)}, ${bytes(mark.size)}${name}` +
 			`${mark.kind === QUICK ? ', remembered' : ''}` +
 			`${keptOf(mark) ? `, of which ${many(mark.remembered)} are remembered` : ''}${extra}`;
@@ -135,6 +147,10 @@ class HeapMap {
 		return isSum(mark) ? mark.differs : this.isElsewhere(mark);
 	}
 
+	otherOf(mark) {
+		return isSum(mark) ? mark.others > 0 && mark.others === mark.processes : this.isOther(mark);
+	}
+
 	markHtml(mark, window, scale, width) {
 		const end = mark.start + mark.size - 1;
 		const left = Math.max(0, (mark.start - window.from) * scale);
@@ -146,13 +162,14 @@ class HeapMap {
 		const chosen = this.chosen !== null && mark.start <= this.chosen && this.chosen <= end;
 		const asked = !isSum(mark) && mark.kind === PROCESS && mark.block === this.asked;
 		const classes = `seg ${isSum(mark) ? look : classesOf(mark)}${changed ? ' changed' : ''}${chosen ? ' selected' : ''}` +
-			`${this.differsOf(mark) ? ' differs' : ''}${asked ? ' asked' : ''}`;
+			`${this.differsOf(mark) ? ' differs' : ''}${asked ? ' asked' : ''}` +
+			`${this.otherOf(mark) ? ' other' : ''}`;
 		const full = isSum(mark) ? `;--full:${percent(mark.process, mark.size)}%` :
 			styleOf(mark);
 		const shown = isSum(mark) ? '' : this.words(mark, wide);
 		return `<button class="${classes}" tabindex="-1" data-start="${mark.start}" ` +
 			`data-end="${end}" data-look="${look}" ` +
-			`data-remembered="${mark.remembered || 0}" aria-label="${escapeHtml(this.label(mark))}" ` +
+			`data-remembered="${mark.remembered || 0}" aria-label="${escapeHtml(this.describe(mark))}" ` +
 			`style="left:${left.toFixed(2)}px;width:${wide.toFixed(2)}px${full}">` +
 			`${shown ? `<span>${escapeHtml(shown)}</span>` : ''}</button>` +
 			(changed && !isSum(mark) && !order ?
@@ -450,11 +467,12 @@ class HeapMap {
 	/*
 	 * Draws a heap. show: {nameOf, physicalOf, marked: are the changes of the last call marked,
 	 * target: the address that the last call was about, or null; looks: of the search; chosen: an
-	 * address; asked: a block; elsewhere: a set of blocks, or null; elsewhereName}.
+	 * address; asked: a block; elsewhere: a set of blocks, or null; elsewhereName; labelOf(segment);
+	 * label: whose blocks stand out, or null}.
 	 */
 	draw(heap, show) {
 		Object.assign(this, {chosen: null, asked: -1, elsewhere: null, marked: true,
-			physicalOf: () => '', elsewhereName: ''}, show, {heap});
+			physicalOf: () => '', elsewhereName: '', labelOf: () => '', label: null}, show, {heap});
 		this.orders = new Map((show.looks || []).map(look => [look.start, look]));
 		for (const index of [...this.windows.keys()])
 			if (index >= heap.nodes.length)

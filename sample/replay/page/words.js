@@ -30,6 +30,9 @@ const endOf = segment => segment.start + segment.size - 1;
 const typeOf = segment => segment.kind === PROCESS ? 'PROCESS' : 'HOLE';
 const textOf = segment => `${typeOf(segment)}[${segment.start}:${endOf(segment)}]`;
 
+/* A block by its label, where it has one: parser #7, and else block 7. */
+const blockText = (name, label) => label ? `${label} #${name}` : `block ${name}`;
+
 /* A call as in C. nameOf gives the name of a block. */
 function callText(call, nameOf) {
 	switch (call.kind) {
@@ -37,8 +40,8 @@ function callText(call, nameOf) {
 	case 'c': return `mems_calloc(1, ${call.size})`;
 	case 'm': return `mems_aligned_alloc(${call.alignment}, ${call.size})`;
 	case 'g': return 'mems_trim()';
-	case 'r': return `mems_realloc(block ${nameOf(call.block)}, ${call.size})`;
-	default: return `mems_free(block ${nameOf(call.block)})`;
+	case 'r': return `mems_realloc(${blockText(nameOf(call.block), call.owner)}, ${call.size})`;
+	default: return `mems_free(${blockText(nameOf(call.block), call.owner)})`;
 	}
 }
 
@@ -48,13 +51,12 @@ function madeText(segment, calls, nameOf) {
 		return '';
 	const call = calls.get(segment.call);
 	const text = callText(call, nameOf);
-	const label = call.label === undefined ? '' : ` (${call.label})`;
 	const isNew = segment.kind === PROCESS && 'acm'.includes(call.kind);
 	const isRest = segment.kind !== PROCESS && call.kind !== 'f';
 	return `${isRest ? 'left by ' : ''}call ${many(segment.call)}: ${text}` +
-		`${isNew || isRest && call.kind !== 'r' ? `, block ${nameOf(call.block)}` : ''}${label}`;
+		`${isNew || isRest && call.kind !== 'r' ? `, ${blockText(nameOf(call.block), call.owner)}` : ''}`;
 }
 
 if (typeof module !== 'undefined')
 	module.exports = {many, plural, bytes, percent, escapeHtml, POLICY_NAMES, copyOf, lookOf,
-		keptOf, classesOf, styleOf, endOf, typeOf, textOf, callText, madeText};
+		keptOf, classesOf, styleOf, endOf, typeOf, textOf, blockText, callText, madeText};

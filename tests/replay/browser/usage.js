@@ -189,12 +189,16 @@ async function testLabels() {
 		'e free 1000\ne realloc 1108\nr 1 400\ne free 18446744073709551615\n';
 	await suite.open(pageOfText(text), 'call=2');
 	assert.match(await suite.text('#where'), /^Call 2 of 6, made by parser$/);
-	assert.match(await suite.text('#info'), /call 2: mems_malloc\(200\), block 1 \(parser\)/);
+	assert.match(await suite.text('#info'), /Block\s+parser #1/);
+	assert.match(await suite.text('#info'), /call 2: mems_malloc\(200\), parser #1/);
+	assert.match(await suite.text('#list'), /bytes, parser #0/);
 	await suite.get('timeline.go(3)');
 	assert.strictEqual(await suite.text('#where'), 'Call 3 of 6');
 	await suite.get('timeline.go(4)');
 	assert.match(await suite.text('#where'), /made by a b<c>ü$/);
+	assert.match(await suite.text('#call'), /, a b<c>ü #3$/);
 	await suite.get('timeline.go(5)');
+	assert.match(await suite.text('#call'), /^mems_free\(parser #0\)/);
 	assert.match(await suite.text('#why'), /mistake: mems_free\(1000\), which lies in HOLE\[1000:/);
 	assert.match(await suite.text('#why'), /mistake: mems_realloc\(1108\), which lies inside PROCESS/);
 	await suite.get('timeline.go(6)');
@@ -204,6 +208,45 @@ async function testLabels() {
 	assert.match(saved, /^a 0 100 parser\na 1 200 parser\na 2 8\na 3 16 a%20b%3Cc%3E%C3%BC\nf 0\nr 1/);
 	const file = traceOf(saved);
 	assert.match(execFileSync(replay, [file], {encoding: 'utf8'}), /6 calls/);
+}
+
+/* The table of labels adds up to what is in use; a label that is chosen makes its blocks stand out. */
+async function testLabelTable() {
+	await suite.open(pageOfText('a 0 100 parser\na 1 1000 cache\na 2 8\nm 3 16 64 cache\na 4 500 a%3cb\n' +
+		'r 0 2000\nf 1\na 1 24 parser\n'), 'call=5');
+	const rows = () => suite.get(`[...document.querySelectorAll('#label-table tbody tr')]
+		.map(row => [...row.children].map(cell => cell.innerText).join(' ')).join()`);
+	const dimmed = () => suite.get(`[...document.querySelectorAll('#map .other')]
+		.map(mark => mark.dataset.start).join()`);
+	assert.strictEqual(await rows(), 'cache 2 1,016,a<b 1 504,parser 1 104,no label 1 8');
+	assert.match(await suite.get('document.querySelector("#map .bar").innerText'), /1000 cache/);
+	assert.strictEqual(await dimmed(), '');
+	await suite.click('#label-table [data-label=cache]');
+	const others = (await dimmed()).split(',');
+	assert.strictEqual(others.length >= 2 && others[0], '1000');
+	assert.ok(!others.includes('1104'));
+	assert.match(await suite.get('document.querySelector("#map .other").getAttribute("aria-label")'),
+		/, parser #0, of another label$/);
+	assert.strictEqual(await active('dataset.label'), 'cache', 'the focus stays');
+	assert.match(await suite.get('document.getElementById("link").hash'), /label=cache/);
+	await suite.get('timeline.go(6)');
+	assert.strictEqual(await rows(), 'parser 1 2,000,cache 2 1,016,a<b 1 504,no label 1 8',
+		'a block that moves keeps its label');
+	assert.match(await suite.text('#call'), /^mems_realloc\(parser #0, 2000\)/);
+	await suite.get('timeline.go(8)');
+	assert.strictEqual(await rows(), 'parser 2 2,024,a<b 1 504,cache 1 16,no label 1 8',
+		'and the next block of the same name has its own');
+	await suite.get('timeline.go(0)');
+	assert.strictEqual(await rows(), 'cache 0 0', 'the label that is chosen stays');
+	await suite.click('#label-table [data-label=cache]');
+	assert.strictEqual(await rows(), '');
+	await suite.open(pageOfText('a 0 100 parser\na 1 100\n'), 'call=2&label=');
+	assert.strictEqual(await dimmed(), '1000', 'a link has the label, no label too');
+	await suite.click('#what-if');
+	assert.strictEqual(await rows(), 'parser 1 104,no label 1 104');
+	await suite.press('Tab');
+	await suite.open(pageOfText(SMALL));
+	assert.ok(!await suite.isShown('#labels'), 'without labels there is no table');
 }
 
 /* ---- The picture ----------------------------------------------------------------------------- */
@@ -632,7 +675,8 @@ run(async () => {
 	const tests = {'keys': testKeys, 'running, and the chart': testRun,
 		'keys in the picture': testSegmentKeys, 'what is told of a step': testStories,
 		'other policies': testPolicies, 'what quick fit remembers': testRemembered, 'links': testLinks,
-		'labels and mistakes': testLabels, 'zoom': testZoom,
+		'labels and mistakes': testLabels,
+		'the table of labels': testLabelTable, 'zoom': testZoom,
 		'many main nodes': testManyNodes, 'comparing': testCompare, 'what is compared': testMeasures,
 		'right predictions': testPredictRight, 'wrong predictions': testPredictWrong,
 		'nothing is given away': testNothingIsGivenAway,
