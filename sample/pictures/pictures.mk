@@ -4,7 +4,7 @@ pictures := $(build)/sample/pictures/pictures
 
 .PHONY: pictures
 
-$(pictures): $(pictures).o $(build)/sample/replay/svg.o $(library)
+$(pictures): $(pictures).o $(addprefix $(build)/sample/replay/,svg.o name.o) $(library)
 	$(link) $^ $(LDLIBS) -o $@
 
 pictures: $(pictures) $(replay) $(example)

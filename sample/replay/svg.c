@@ -4,7 +4,10 @@
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
+
+#include "name.h"
 
 /* Lengths in the units of the picture, which are pixels where it is shown at its own size. */
 enum {
@@ -284,26 +287,37 @@ static double rectangle_open(struct picture *picture, const char *look, uintptr_
 	return width;
 }
 
-/* Writes a text as the contents of an element; what XML cannot hold, and what is not ASCII, as _. */
+/* Writes a text, which XML can hold, as the contents of an element. */
 static void text_write(FILE *out, const char *text)
 {
 	for (; *text != '\0'; text++) {
 		if (strchr("<>&", *text) != NULL)
 			fprintf(out, "&#%d;", *text);
 		else
-			putc(*text >= ' ' && *text <= '~' ? *text : '_', out);
+			putc(*text, out);
 	}
 }
 
-/* The label of the call that took a block, where the heap knows it; else NULL. */
-static const char *label_at(uintptr_t start)
+/* How many characters a text in UTF-8 has. */
+static int text_length(const char *text)
+{
+	int length = 0;
+
+	for (; *text != '\0'; text++)
+		length += (*text & 0xC0) != 0x80;
+	return length;
+}
+
+/* The label of the call that took a block, where the heap knows it, as it can be shown; else NULL.
+ * The caller's, to be freed. */
+static char *label_at(uintptr_t start)
 {
 	struct mems_event events[2]; /* one call is remembered, and the taking of the block */
 	size_t count = mems_history((const void *)start, events, 2);
 
 	for (size_t i = 0; i < count && i < 2; i++)
-		if (events[i].kind == MEMS_TAKEN)
-			return events[i].label;
+		if (events[i].kind == MEMS_TAKEN && events[i].label != NULL)
+			return name_shown(events[i].label);
 	return NULL;
 }
 
@@ -314,7 +328,8 @@ static void segment_draw(struct picture *picture, bool is_process, const struct 
 	double width = rectangle_open(picture, is_process ? "process" : "hole", group->start, size);
 	char text[40];
 	int length = snprintf(text, sizeof text, "%s %zu", name, size);
-	const char *shown = text, *label = is_process ? label_at(group->start) : NULL;
+	const char *shown = text;
+	char *label = is_process ? label_at(group->start) : NULL;
 
 	fprintf(picture->out, "%s[%" PRIuPTR ":%" PRIuPTR "], %zu bytes", name, group->start,
 	        group->end, size);
@@ -325,20 +340,21 @@ static void segment_draw(struct picture *picture, bool is_process, const struct 
 		text_write(picture->out, label);
 	}
 	fprintf(picture->out, "</title></rect>\n");
-	if (label != NULL && (double)strlen(label) * LETTER + 6 <= width) {
+	if (label != NULL && text_length(label) * LETTER + 6 <= width) {
 		shown = label;
-		length = (int)strlen(label);
+		length = text_length(label);
 	} else if (length * LETTER + 6 > width) {
 		shown = strchr(text, ' ') + 1;
 		length = (int)strlen(shown);
 	}
-	if (length * LETTER + 6 > width)
-		return;
-	fprintf(picture->out, "<text class=\"%s middle\" x=\"%.1f\" y=\"%d\">",
-	        is_process ? "in-process" : "in-hole", mark_x(picture, group->start) + width / 2,
-	        bar_y(picture) + BAR_HEIGHT / 2 + 4);
-	text_write(picture->out, shown);
-	fprintf(picture->out, "</text>\n");
+	if (length * LETTER + 6 <= width) {
+		fprintf(picture->out, "<text class=\"%s middle\" x=\"%.1f\" y=\"%d\">",
+		        is_process ? "in-process" : "in-hole", mark_x(picture, group->start) + width / 2,
+		        bar_y(picture) + BAR_HEIGHT / 2 + 4);
+		text_write(picture->out, shown);
+		fprintf(picture->out, "</text>\n");
+	}
+	free(label);
 }
 
 static void sum_draw(struct picture *picture, const struct group *group)

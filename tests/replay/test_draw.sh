@@ -103,6 +103,7 @@ echo 'a 0 1' >"$work/one.rep"
 awk 'BEGIN { for (i = 0; i < 1000000; i++) print "a", i, 8
 	for (i = 0; i < 1000000; i += 2) print "f", i }' >"$work/million.rep"
 printf 'a 0 1000\na 1 1000\na 2 1000\nf 1\n' >"$work/few.rep"
+printf 'a 0 1000 %%E2%%82%%AC%%20&%%20<b>\na 1 8 a%%20long%%20label\na 2 1000 x%%FF%%01\n' >"$work/labels.rep"
 
 check 'a picture of an empty heap' picture 5000 "$work/empty.rep"
 check 'it says so' says 'The heap is empty'
@@ -114,6 +115,13 @@ check 'a picture of the second call' picture 8000 "$work/few.rep" --at 2
 check 'it shows that heap' says 'Sub-chain Length array: \[3\]'
 check 'a picture of the peak' picture 8000 "$work/few.rep" --at peak
 check 'it shows the fullest heap' says 'Heap: 3000 of 4096'
+check 'a picture of blocks with labels' picture 8000 "$work/labels.rep"
+check 'a label is in the tooltip' says '<title>PROCESS\[1000:1999\], .*, € &#38; &#60;b&#62;<'
+check 'and in its place, as it has room' says '>€ &#38; &#60;b&#62;</text>'
+check 'one that has none is in the tooltip alone' says '<title>PROCESS\[2000:2007\], .*, a long label</title>'
+says_nothing() { ! says "$1"; }
+check 'it is not in its place' says_nothing '>a long label</text>'
+check 'what XML cannot hold stands for itself no more' says '<title>PROCESS\[2008:3007\], .*, x��</title>'
 check 'a picture of a million segments' picture 700000 "$work/million.rep"
 check 'it says that it sums up' says '[0-9]* narrow segments are summed up'
 check 'the sums have tooltips' says '[0-9]* PROCESS, [0-9]* HOLE, 50 % in use'
