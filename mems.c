@@ -4186,6 +4186,15 @@ static const char *type_name(enum mems_segment_type type)
 	return type == MEMS_HOLE ? "HOLE" : "PROCESS";
 }
 
+/* How many bytes of a label are shown. A character of UTF-8 is not cut in two. */
+static size_t label_length(const char *label)
+{
+	size_t length = strnlen(label, LABEL_BYTES);
+	while (length > LABEL_BYTES - 4 && label[length] != '\0' && (label[length] & 0xC0) == 0x80)
+		length--;
+	return length;
+}
+
 /* Adds a label, if there is one, in brackets or as a word: what must not be there as % and two
  * digits. */
 static void label_add(char text[MESSAGE_BYTES], const char *label, bool is_word)
@@ -4193,7 +4202,7 @@ static void label_add(char text[MESSAGE_BYTES], const char *label, bool is_word)
 	char escaped[3 * LABEL_BYTES + 1], *end = escaped;
 	if (label == NULL || (is_word && label[0] == '\0'))
 		return;
-	for (size_t i = 0; i < LABEL_BYTES && label[i] != '\0'; i++) {
+	for (size_t i = 0, length = label_length(label); i < length; i++) {
 		const unsigned char byte = (unsigned char)label[i];
 		const bool is_odd = byte == ' ' || byte == '%' || byte > 127;
 		if (byte < ' ' || byte == 127 || (is_word && is_odd))
@@ -6600,15 +6609,37 @@ void mems_get_stats(struct mems_stats *stats)
 	lock_give();
 }
 
+/* How many bytes the character has that begins a text; 0 where that is not UTF-8. */
+static size_t character_bytes(const char *text)
+{
+	const unsigned char *bytes = (const unsigned char *)text;
+	const uint32_t first = (uint32_t)bytes[0] << 8 | bytes[1];
+	const size_t count = bytes[0] < 0x80                            ? 1
+	                     : first >= 0xC280 && first < 0xE000        ? 2
+	                     : first >= 0xE0A0 && first < 0xF000 &&
+	                               (first < 0xEDA0 || first >= 0xEE00) ? 3
+	                     : first >= 0xF090 && first < 0xF490        ? 4
+	                                                                : 0;
+	for (size_t i = 1; i < count; i++)
+		if ((bytes[i] & 0xC0) != 0x80)
+			return 0;
+	return count;
+}
+
 static void label_print_json(const char *label, FILE *out)
 {
+	const char *const end = label + label_length(label);
 	fputs(",\"label\":\"", out);
-	for (; *label != '\0'; label++) {
+	while (label < end) {
 		const unsigned char byte = (unsigned char)*label;
+		const size_t bytes = character_bytes(label);
 		if (byte < ' ' || byte == '"' || byte == '\\' || byte == 127)
 			fprintf(out, "\\u%04x", byte);
+		else if (bytes == 0)
+			fputs("\\ufffd", out);
 		else
-			putc(byte, out);
+			fwrite(label, 1, bytes, out);
+		label += max_size(bytes, 1);
 	}
 	putc('"', out);
 }

@@ -369,7 +369,7 @@ int mems_check(FILE *report);
 
 /* Sets the label of all later calls of this thread and returns the one before. The text is the
  * caller's and must stay as it is until mems_finish; NULL, the default, is none. Only its first 64
- * bytes are printed. */
+ * bytes are printed, or fewer, so that no character of UTF-8 is cut in two. */
 const char *mems_set_label(const char *label);
 
 /* For wrappers of the allocation functions: later calls of this thread count as made from `caller`,

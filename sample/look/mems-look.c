@@ -121,10 +121,11 @@ static void event_print(const struct mems_event *event)
 {
 	static const char *const kinds[] = {
 		[MEMS_TAKEN] = "taken", [MEMS_RESIZED] = "resized", [MEMS_FREED] = "freed" };
+	char *const label = event->label != NULL ? name_shown(event->label) : NULL;
 	printf("call %" PRIu64 ": %s, %zu bytes at %" PRIuPTR ", by 0x%" PRIxPTR "%s%s%s\n",
 	       event->call, kinds[event->kind], event->size, event->start, (uintptr_t)event->caller,
-	       event->label != NULL ? " (" : "", event->label != NULL ? event->label : "",
-	       event->label != NULL ? ")" : "");
+	       label != NULL ? " (" : "", label != NULL ? label : "", label != NULL ? ")" : "");
+	free(label);
 }
 
 /* Prints what is known of an address, the newest first. False where that is nothing. */

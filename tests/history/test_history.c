@@ -560,6 +560,73 @@ static void a_recording_has_labels_and_mistakes(void **state)
 	mems_set_error_handler(before);
 }
 
+/* What is at an address, as mems_explain says it. */
+static void assert_explained(void *address, const char *expected)
+{
+	char text[400] = "";
+	FILE *out = fmemopen(text, sizeof text, "w");
+	assert_non_null(out);
+	assert_int_equal(mems_explain(address, out), 0);
+	fclose(out);
+	assert_string_equal(text, expected);
+}
+
+static void assert_json_has(const char *part)
+{
+	char *text = NULL;
+	size_t length;
+	FILE *out = open_memstream(&text, &length);
+	assert_int_equal(mems_fprint_json(out), 0);
+	assert_int_equal(fclose(out), 0);
+	if (strstr(text, part) == NULL)
+		fail_msg("%s\nis not in\n%s", part, text);
+	free(text);
+}
+
+/* 64 bytes of a label are shown, but of a character all bytes or none; JSON is UTF-8. */
+static void labels_are_shown_whole_characters(void **state)
+{
+	static const struct {
+		const char *end, *shown, *json;
+	} ends[] = {
+		{"x", "x", "x"}, {"xyz", "x", "x"}, {"\303\244", "", ""}, {"\342\202\254", "", ""},
+		{"\360\237\230\200", "", ""}, {"\344 ", "\344", "\\ufffd"}, {"\n", "%0A", "\\u000a"},
+	};
+	static const struct {
+		const char *label, *json;
+	} texts[] = {
+		{"\303\244\342\202\254\360\237\230\200", "\303\244\342\202\254\360\237\230\200"},
+		{"\344\"\\\177", "\\ufffd\\u0022\\u005c\\u007f"}, {"\300\200\301\277", "\\ufffd\\ufffd\\ufffd\\ufffd"},
+		{"\340\200\200", "\\ufffd\\ufffd\\ufffd"}, {"\355\240\200", "\\ufffd\\ufffd\\ufffd"},
+		{"\360\200\200\200", "\\ufffd\\ufffd\\ufffd\\ufffd"}, {"\364\220x", "\\ufffd\\ufffdx"},
+		{"\342\202", "\\ufffd\\ufffd"}, {"\355\237\277\356\200\200", "\355\237\277\356\200\200"},
+		{"\364\217\277\277\302\200\337\277", "\364\217\277\277\302\200\337\277"},
+	};
+	char label[100], expected[200];
+	const char *const start = "123456789 123456789 123456789 123456789 123456789 123456789 123";
+	(void)state;
+	heap_begin(1);
+	for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++) {
+		snprintf(label, sizeof label, "%s%s", start, ends[i].end);
+		mems_set_label(label);
+		void *block = mems_malloc(8);
+		snprintf(expected, sizeof expected, "1000: inside PROCESS[1000:1007], taken by call %zu (%s%s)\n",
+		         2 * i + 1, start, ends[i].shown);
+		assert_explained(block, expected);
+		snprintf(expected, sizeof expected, "\"label\":\"%s%s\"}", start, ends[i].json);
+		assert_json_has(expected);
+		mems_free(block);
+	}
+	for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+		mems_set_label(texts[i].label);
+		void *block = mems_malloc(8);
+		snprintf(expected, sizeof expected, "\"label\":\"%s\"}", texts[i].json);
+		assert_json_has(expected);
+		mems_free(block);
+	}
+	heap_end();
+}
+
 /* The numbers of calls are those of the lines of a recording. */
 static void a_call_is_a_line_of_a_recording(void **state)
 {
@@ -612,17 +679,6 @@ static void there_may_be_many_labels(void **state)
 		}
 		heap_end();
 	}
-}
-
-/* What is at an address, as mems_explain says it. */
-static void assert_explained(void *address, const char *expected)
-{
-	char text[400] = "";
-	FILE *out = fmemopen(text, sizeof text, "w");
-	assert_non_null(out);
-	assert_int_equal(mems_explain(address, out), 0);
-	fclose(out);
-	assert_string_equal(text, expected);
 }
 
 /* Of a loaded heap the blocks are known, and that no call took them. */
@@ -734,6 +790,7 @@ int main(void)
 		cmocka_unit_test_teardown(anything_is_explained, reset),
 		cmocka_unit_test_teardown(a_fault_is_explained_in_its_handler, reset),
 		cmocka_unit_test_teardown(a_recording_has_labels_and_mistakes, reset),
+		cmocka_unit_test_teardown(labels_are_shown_whole_characters, reset),
 		cmocka_unit_test_teardown(a_call_is_a_line_of_a_recording, reset),
 		cmocka_unit_test_teardown(there_may_be_many_labels, reset),
 		cmocka_unit_test_teardown(blocks_of_an_image_were_taken_by_no_call, reset),

@@ -100,10 +100,20 @@ answers()
 	"$look" --live core | cmp - chains.live || return 1
 	for address in $(seq 1000 100 2900); do
 		"$look" --explain "$address" core
-	done | cmp - chains.explained && grep -Eq '\((alpha|beta|gamma|delta)\)' chains.live &&
+	done | cmp - chains.explained && grep -Eq '\((alpha|beta|gamma|delta%1B\[31m)\)' chains.live &&
 		live=$(grep -o 'PROCESS\[[0-9]*' chains | sed -n '1s/.*\[//p') &&
 		"$look" --history "$live" core >said &&
-		grep -Eq "^call [0-9]+: taken, [0-9]+ bytes at $live, by 0x.* \([a-z]*\)$" said
+		grep -Eq "^call [0-9]+: taken, [0-9]+ bytes at $live, by 0x.* \((alpha|beta|gamma|delta.*)\)$" said
+}
+
+# Labels are texts of a program that need not be good ones: nothing that a terminal would act on.
+shows_no_controls()
+{
+	for address in $(grep -o 'PROCESS\[[0-9]*' chains | sed 's/.*\[//' | head -n 60); do
+		"$look" --history "$address" core
+	done >said
+	tr -d '\n' <said >line
+	grep -q '(delta.*\[31m)$' said && tr -d '[:cntrl:]' <line | cmp - line
 }
 
 # What the second one of two runs did more shows; the blocks that both have are the same.
@@ -235,6 +245,7 @@ gdb_shows()
 check "a core dump and an image show the chains" shows_the_chains
 check "JSON and a picture of a core dump and of an image" writes_json_and_a_picture
 check "questions are answered as the program does" answers
+check "labels do nothing to a terminal" shows_no_controls
 check "blocks in the caches of threads are shown as free" shows_the_caches_of_threads
 check "two core dumps are compared" tells_the_difference
 check "a byte that has changed is found" tells_what_changed
