@@ -425,6 +425,7 @@ struct site {
 	const void *caller;
 	uint64_t first_call; /* of its live blocks, */
 	size_t blocks, bytes; /* and how many these are: 0 but where they are counted */
+	char text[LABEL_BYTES + 1]; /* of the label, for who opens a core dump: constants are not in it */
 };
 
 /* A call of the last ones, in granules. */
@@ -4323,6 +4324,8 @@ static uint32_t site_of(const void *caller)
 	if (found != 0 || !sites_fit((size_t)index + 1))
 		return found;
 	site_at(index)->label = asker.label;
+	if (asker.label != NULL)
+		memcpy(site_at(index)->text, asker.label, label_length(asker.label));
 	site_at(index)->caller = asker.caller != NULL ? asker.caller : caller;
 	*site_link(caller) = index;
 	heap.journal.site_count++;

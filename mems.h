@@ -364,8 +364,8 @@ int mems_check(FILE *report);
  * of each live block which call took it, whatever was forgotten since. Calls have numbers from 1
  * on: call n is the n-th line of a recording, not counting options and misuses. A call that fails
  * has no number, and mems_trim has one. Cost: 32 bytes for each of the n, 32 for each block that is
- * live at a time, and 56 for each pair of label and caller; a call takes several times as long as
- * under MEMS_QUICK_FIT. */
+ * live at a time, and 120 for each pair of label and caller, twice that once mems_fprint_live has
+ * listed them; a call takes several times as long as under MEMS_QUICK_FIT. */
 
 /* Sets the label of all later calls of this thread and returns the one before. The text is the
  * caller's and must stay as it is until mems_finish; NULL, the default, is none. Only its first 64

@@ -262,18 +262,14 @@ static void heap_adopt(void)
 
 /* ---- The journal: what the heap remembers of its calls --------------------------------------- */
 
-/* Arrays of the process that were copied for the journal; labels are texts of ours. */
-static struct {
-	void *arrays[JOURNAL_ARRAYS];
-	char (*labels)[LABEL_BYTES + 1];
-} copies;
+/* Arrays of the process, copied for the journal. */
+static void *copied[JOURNAL_ARRAYS];
 
-static void copies_free(void)
+static void copied_free(void)
 {
 	for (unsigned i = 0; i < JOURNAL_ARRAYS; i++)
-		free(copies.arrays[i]);
-	free(copies.labels);
-	memset(&copies, 0, sizeof(copies));
+		free(copied[i]);
+	memset(copied, 0, sizeof(copied));
 }
 
 /* Copies the arrays of the journal that was found; false where they are not all there. */
@@ -291,24 +287,20 @@ static bool arrays_copy(const struct look *look, const struct journal *found)
 		const bool is_needed = i != JOURNAL_COUNTED;
 		if (bytes != needed[i] || (is_needed && !core_has(&look->core, there, bytes)))
 			return false;
-		copies.arrays[i] = malloc(bytes);
-		if (copies.arrays[i] == NULL ||
-		    (is_needed && core_read(&look->core, there, copies.arrays[i], bytes) != bytes))
+		copied[i] = malloc(bytes);
+		if (copied[i] == NULL ||
+		    (is_needed && core_read(&look->core, there, copied[i], bytes) != bytes))
 			return false;
 	}
-	copies.labels = calloc(found->site_count, sizeof(*copies.labels));
-	return copies.labels != NULL;
+	return true;
 }
 
-/* A label is a text of the program: one that is not in the core dump is called by its address. */
-static void labels_copy(const struct look *look, struct site *sites, size_t count)
+/* A label is a text of the program, which need not be in the core dump; what is shown of it is. */
+static void labels_move(struct site *sites, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
-		char *const text = copies.labels[i];
-		const uintptr_t there = (uintptr_t)sites[i].label;
-		if (there != 0 && core_read(&look->core, there, text, LABEL_BYTES) == 0)
-			snprintf(text, LABEL_BYTES, "label at 0x%" PRIxPTR, there);
-		sites[i].label = there != 0 ? text : NULL;
+		sites[i].text[LABEL_BYTES] = '\0';
+		sites[i].label = sites[i].label != NULL ? sites[i].text : NULL;
 	}
 }
 
@@ -324,8 +316,8 @@ static bool events_are_sound(const struct journal *journal, const struct event *
 /* Notes in their field id which entries are in the buckets of the process. */
 static void blocks_mark(uint32_t entries)
 {
-	const uint32_t *buckets = copies.arrays[JOURNAL_BUCKETS];
-	struct live_block *blocks = copies.arrays[JOURNAL_BLOCKS];
+	const uint32_t *buckets = copied[JOURNAL_BUCKETS];
+	struct live_block *blocks = copied[JOURNAL_BLOCKS];
 	uint32_t steps = entries; /* there are no more, but where links are wrong */
 	for (uint32_t i = 0; i < entries; i++)
 		blocks[i].id = 0;
@@ -341,7 +333,7 @@ static void blocks_mark(uint32_t entries)
 static void blocks_place(void)
 {
 	blocks_mark(heap.journal.entries);
-	memset(copies.arrays[JOURNAL_BUCKETS], 0, heap.journal.entries * sizeof(uint32_t));
+	memset(copied[JOURNAL_BUCKETS], 0, heap.journal.entries * sizeof(uint32_t));
 	for (uint32_t i = 1; i < heap.journal.entries; i++) {
 		const struct live_block *block = entry_at(i);
 		const size_t granule = block->granule;
@@ -360,18 +352,18 @@ static void journal_take(const struct look *look, const struct journal *found)
 	    found->site_count == 0 || found->entries < FIRST_ENTRIES ||
 	    !is_power_of_two(found->entries))
 		return;
-	if (!arrays_copy(look, found) || !events_are_sound(found, copies.arrays[JOURNAL_EVENTS])) {
-		copies_free();
+	if (!arrays_copy(look, found) || !events_are_sound(found, copied[JOURNAL_EVENTS])) {
+		copied_free();
 		return;
 	}
-	labels_copy(look, copies.arrays[JOURNAL_SITES], found->site_count);
+	labels_move(copied[JOURNAL_SITES], found->site_count);
 	heap.journal = (struct journal){
 		.is_on = true, .calls = found->calls, .event_slots = found->event_slots,
-		.event_next = (struct event *)copies.arrays[JOURNAL_EVENTS] + next,
+		.event_next = (struct event *)copied[JOURNAL_EVENTS] + next,
 		.entries = found->entries, .bucket_shift = 32 - lowest_bit(found->entries),
 		.site_count = found->site_count };
 	for (unsigned i = 0; i < JOURNAL_ARRAYS; i++)
-		heap.journal.arrays[i].memory = copies.arrays[i];
+		heap.journal.arrays[i].memory = copied[i];
 	blocks_place();
 	fast_top_update();
 }
@@ -385,7 +377,7 @@ static void heap_forget(struct look *look)
 	if (look->memory != NULL)
 		munmap(look->memory, look->memory_bytes);
 	look->memory = NULL;
-	copies_free();
+	copied_free();
 	heap = (struct heap){ 0 };
 	free(look->report);
 	look->report = NULL;

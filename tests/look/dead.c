@@ -54,8 +54,8 @@ static void block_fill(void *block)
 
 static void call_make(void)
 {
-	/* No constants, which are not in a core dump. A terminal would act on the last one. */
-	static char labels[4][12] = { "alpha", "beta", "gamma", "delta\033[31m" };
+	/* Constants, which themselves are not in a core dump. A terminal would act on the last one. */
+	static const char *const labels[] = { "alpha", "beta", "gamma", "delta\033[31m" };
 	void **slot = &blocks[next_random() % SLOTS];
 	const unsigned kind = (unsigned)(next_random() % 8);
 	mems_set_label(labels[next_random() % 4]);
