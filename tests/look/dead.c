@@ -75,6 +75,7 @@ static void call_make(void)
 /* Two of three blocks stay, of 1 KiB each on the average. */
 static void big_make(void)
 {
+	mems_option(MEMS_HISTORY, HISTORY);
 	mems_init();
 	for (size_t i = 0; i < 1500000; i++) {
 		void *block = mems_malloc(16 + i * 7919 % 2080);
