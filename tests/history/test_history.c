@@ -28,10 +28,11 @@ static struct {
 	struct block {
 		uintptr_t start;         /* 0: not live */
 		size_t size, taken;      /* taken: which call */
-	} blocks[SLOTS];
+	} blocks[2 * CALLS];
+	size_t block_count;          /* that may be live */
 } model;
 
-static uint64_t random_state;
+static _Thread_local uint64_t random_state;
 
 static uint64_t random_number(void)
 {
@@ -98,7 +99,7 @@ static void any_call(void)
 
 static const struct block *model_block_at(uintptr_t byte)
 {
-	for (size_t i = 0; i < SLOTS; i++)
+	for (size_t i = 0; i < model.block_count; i++)
 		if (model.blocks[i].start != 0 && byte >= model.blocks[i].start &&
 		    byte < end_of(model.blocks[i].start, model.blocks[i].size))
 			return &model.blocks[i];
@@ -129,13 +130,13 @@ static size_t model_history(uintptr_t byte, struct mems_event *events, size_t re
 	return found;
 }
 
-static void assert_same_history(uintptr_t byte, size_t remembered)
+/* The events are those that the model has of this byte. room: how many of them are there at most. */
+static void assert_same_events(uintptr_t byte, size_t remembered, const struct mems_event *events,
+                               size_t room, size_t count)
 {
-	static struct mems_event expected[2 * CALLS], events[2 * CALLS];
-	const size_t count = model_history(byte, expected, remembered);
-	assert_int_equal(mems_history((void *)byte, NULL, 0), count);
-	assert_int_equal(mems_history((void *)byte, events, 2 * CALLS), count);
-	for (size_t i = 0; i < count; i++) {
+	static struct mems_event expected[2 * CALLS];
+	assert_int_equal(model_history(byte, expected, remembered), count);
+	for (size_t i = 0; i < count && i < room; i++) {
 		assert_int_equal(events[i].call, expected[i].call);
 		assert_int_equal(events[i].kind, expected[i].kind);
 		assert_int_equal(events[i].start, expected[i].start);
@@ -145,9 +146,18 @@ static void assert_same_history(uintptr_t byte, size_t remembered)
 	}
 }
 
+static void assert_same_history(uintptr_t byte, size_t remembered)
+{
+	static struct mems_event events[2 * CALLS];
+	const size_t count = mems_history((void *)byte, NULL, 0);
+	assert_int_equal(mems_history((void *)byte, events, 2 * CALLS), count);
+	assert_same_events(byte, remembered, events, 2 * CALLS, count);
+}
+
 static void heap_begin_with(size_t remembered, enum mems_policy policy)
 {
 	memset(&model, 0, sizeof model);
+	model.block_count = SLOTS;
 	assert_int_equal(mems_option(MEMS_POLICY, (size_t)policy), 0);
 	assert_int_equal(mems_option(MEMS_HISTORY, remembered), 0);
 	mems_init();
@@ -195,51 +205,6 @@ static void history_equals_the_model(void **state)
 	}
 }
 
-/* What mems_fprint_live says in its last two lines, and that the lines before add up to it. */
-static void assert_live(FILE *out, char **text, size_t bytes, size_t blocks)
-{
-	size_t sum = 0, count = 0, some, of, live_bytes = 0, live_blocks = 0, last = SIZE_MAX;
-	assert_int_equal(mems_fprint_live(out), 0);
-	assert_int_equal(fclose(out), 0);
-	/* NOLINTBEGIN(cert-err34-c): the library's own text */
-	for (char *line = strtok(*text, "\n"); line != NULL; line = strtok(NULL, "\n")) {
-		if (sscanf(line, "%zu bytes in %zu block", &some, &of) == 2) {
-			assert_true(some <= last);
-			last = some;
-			sum += some;
-			count += of;
-		}
-		sscanf(line, "Live bytes: %zu", &live_bytes);
-		sscanf(line, "Live blocks: %zu", &live_blocks);
-	}
-	/* NOLINTEND(cert-err34-c) */
-	assert_int_equal(sum, bytes);
-	assert_int_equal(live_bytes, bytes);
-	assert_int_equal(count, blocks);
-	assert_int_equal(live_blocks, blocks);
-	free(*text);
-}
-
-static void the_live_list_equals_the_model(void **state)
-{
-	(void)state;
-	random_begin();
-	heap_begin(3);
-	for (size_t call = 0; call < CALLS; call++) {
-		any_call();
-		if (call % 500 != 0)
-			continue;
-		char *text = NULL;
-		size_t length, bytes = 0, blocks = 0;
-		for (size_t i = 0; i < SLOTS; i++) {
-			blocks += model.blocks[i].start != 0;
-			bytes += model.blocks[i].start != 0 ? model.blocks[i].size : 0;
-		}
-		assert_live(open_memstream(&text, &length), &text, bytes, blocks);
-	}
-	heap_end();
-}
-
 /* The list of what is live is exactly this text. */
 static void assert_live_text(const char *expected)
 {
@@ -250,6 +215,66 @@ static void assert_live_text(const char *expected)
 	assert_int_equal(fclose(out), 0);
 	assert_string_equal(text, expected);
 	free(text);
+}
+
+/* What is live of one label. */
+struct model_site {
+	const char *label;
+	size_t bytes, blocks, first_call;
+};
+
+static int model_site_compare(const void *a, const void *b)
+{
+	const struct model_site *one = a, *other = b;
+	if (one->bytes != other->bytes)
+		return one->bytes > other->bytes ? -1 : 1;
+	return one->first_call < other->first_call ? -1 : 1;
+}
+
+/* What mems_fprint_live has to say where all calls have this caller. */
+static void model_live_write(char *text, size_t size, uintptr_t caller)
+{
+	struct model_site sites[4] = { { 0 } };
+	size_t length = 0, bytes = 0, blocks = 0;
+	for (size_t i = 0; i < SLOTS; i++) {
+		const struct block *block = &model.blocks[i];
+		struct model_site *site = &sites[block->taken % 4];
+		if (block->start == 0)
+			continue;
+		site->label = labels[block->taken % 4];
+		site->first_call = site->blocks++ == 0 || block->taken < site->first_call
+			? block->taken : site->first_call;
+		site->bytes += block->size;
+	}
+	qsort(sites, 4, sizeof *sites, model_site_compare);
+	for (size_t i = 0; i < 4 && sites[i].blocks != 0; i++) {
+		const char *label = sites[i].label;
+		length += (size_t)snprintf(text + length, size - length,
+			"%zu bytes in %zu block%s, first taken by call %zu%s%s%s, from 0x%" PRIxPTR "\n",
+			sites[i].bytes, sites[i].blocks, sites[i].blocks == 1 ? "" : "s", sites[i].first_call,
+			label != NULL ? " (" : "", label != NULL ? label : "", label != NULL ? ")" : "", caller);
+		bytes += sites[i].bytes;
+		blocks += sites[i].blocks;
+	}
+	snprintf(text + length, size - length, "Live bytes: %zu\nLive blocks: %zu\n", bytes, blocks);
+}
+
+static void the_live_list_equals_the_model(void **state)
+{
+	char expected[1000];
+	(void)state;
+	random_begin();
+	heap_begin(3);
+	mems_set_caller((void *)0x1000);
+	for (size_t call = 0; call < CALLS; call++) {
+		any_call();
+		if (call % 50 != 0)
+			continue;
+		model_live_write(expected, sizeof expected, 0x1000);
+		assert_live_text(expected);
+	}
+	mems_set_caller(NULL);
+	heap_end();
 }
 
 static void the_list_is_grouped(void **state)
@@ -775,6 +800,130 @@ static void history_takes_little_memory(void **state)
 	}
 }
 
+enum { WORKERS = 4, WORKER_CALLS = 2500, WORKER_SLOTS = 60, ASKED = 300, ANSWERS = 60 };
+
+static const char *const worker_labels[WORKERS] = {NULL, "reader", "writer", "index"};
+
+struct worker {
+	pthread_t thread;
+	pthread_barrier_t *start;
+	size_t number;               /* a size says by its remainder which worker asked for it */
+	uint64_t seed;
+};
+
+/* Calls of any kind, at the same time as those of others, about blocks of its own. */
+static void *worker_run(void *context)
+{
+	const struct worker *worker = context;
+	void *slots[WORKER_SLOTS] = { NULL };
+	random_state = worker->seed;
+	mems_set_label(worker_labels[worker->number]);
+	pthread_barrier_wait(worker->start);
+	for (size_t i = 0; i < WORKER_CALLS; i++) {
+		void **slot = &slots[random_number() % WORKER_SLOTS];
+		const size_t size = (size_t)(random_number() % MOST_SIZE) * WORKERS + WORKERS +
+		                    worker->number;
+		const unsigned kind = random_number() % 4;
+		if (*slot == NULL) {
+			*slot = kind == 0 ? mems_calloc(1, size) : kind == 1 ? mems_aligned_alloc(64, size)
+				: mems_malloc(size);
+		} else if (kind == 0) {
+			*slot = mems_realloc(*slot, size);
+		} else {
+			mems_free(*slot);
+			*slot = NULL;
+		}
+	}
+	return NULL;
+}
+
+/* The calls of a recording, made again and noted by the model; a free has the label of the taking. */
+static void model_follow(char *recording)
+{
+	static const char *names[2 * CALLS];
+	for (char *line = strtok(recording, "\n"); line != NULL; line = strtok(NULL, "\n")) {
+		size_t numbers[3] = { 0 }, count = 0;
+		char *next = line + 1;
+		while (count < 3 && next[0] == ' ' && next[1] >= '0' && next[1] <= '9')
+			numbers[count++] = (size_t)strtoull(next, &next, 10);
+		struct block *block = &model.blocks[numbers[0]];
+		void *given = (void *)block->start;
+		assert_true(line[0] == 'o' || numbers[0] < 2 * CALLS);
+		switch (line[0]) {
+		case 'a': given = mems_malloc(numbers[1]); break;
+		case 'c': given = mems_calloc(1, numbers[1]); break;
+		case 'm': given = mems_aligned_alloc(numbers[2], numbers[1]); break;
+		case 'r': given = mems_realloc(given, numbers[1]); break;
+		case 'f': mems_free(given); break;
+		default: assert_int_equal(line[0], 'o'); continue;
+		}
+		assert_non_null(given);
+		if (line[0] == 'f') {
+			model_add(MEMS_FREED, block, block->start, block->size);
+		} else if (line[0] == 'r') {
+			model_add(MEMS_RESIZED, block, (uintptr_t)given, numbers[1]);
+		} else {
+			names[numbers[0]] = worker_labels[numbers[1] % WORKERS];
+			assert_string_equal(next[0] == ' ' ? next + 1 : "",
+			                    names[numbers[0]] != NULL ? names[numbers[0]] : "");
+			model_add(MEMS_TAKEN, block, (uintptr_t)given, numbers[1]);
+		}
+		model.events[model.calls - 1].event.label = names[numbers[0]];
+	}
+}
+
+/* In which order the calls of threads were made, a recording tells; and with it the model what the
+ * heap has to remember of them. */
+static void history_of_threads_equals_the_model(void **state)
+{
+	static struct answer {
+		uintptr_t byte;
+		size_t count;
+		struct mems_event events[ANSWERS];
+	} answers[ASKED];
+	struct worker workers[WORKERS];
+	pthread_barrier_t start;
+	FILE *nowhere = fopen("/dev/null", "w");
+	(void)state;
+	assert_non_null(nowhere);
+	random_begin();
+	for (unsigned round = 0; round < 10; round++) {
+		const enum mems_policy policy = round % 2 == 0 ? MEMS_FIRST_FIT : MEMS_QUICK_FIT;
+		char *recording = NULL;
+		size_t length;
+		heap_begin_with(REMEMBERED, policy);
+		FILE *out = open_memstream(&recording, &length);
+		assert_int_equal(mems_record(out), 0);
+		pthread_barrier_init(&start, NULL, WORKERS);
+		for (size_t i = 0; i < WORKERS; i++) {
+			workers[i] = (struct worker){ .start = &start, .number = i,
+			                              .seed = random_number() };
+			assert_int_equal(pthread_create(&workers[i].thread, NULL, worker_run, &workers[i]), 0);
+		}
+		for (size_t i = 0; i < WORKERS; i++)
+			pthread_join(workers[i].thread, NULL);
+		pthread_barrier_destroy(&start);
+		assert_int_equal(mems_record(NULL), 0);
+		assert_int_equal(fclose(out), 0);
+		for (size_t i = 0; i < ASKED; i++) {
+			answers[i].byte = (uintptr_t)(1000 + random_number() % 400000);
+			answers[i].count = mems_history((void *)answers[i].byte, answers[i].events, ANSWERS);
+		}
+		heap_end();
+		heap_begin_with(0, policy);
+		assert_int_equal(mems_record(nowhere), 0); /* so that no thread has a cache */
+		model.block_count = 2 * CALLS;
+		model_follow(recording);
+		assert_int_equal(model.calls, WORKERS * WORKER_CALLS);
+		for (size_t i = 0; i < ASKED; i++)
+			assert_same_events(answers[i].byte, REMEMBERED, answers[i].events, ANSWERS,
+			                   answers[i].count);
+		free(recording);
+		heap_end();
+	}
+	fclose(nowhere);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -796,8 +945,9 @@ int main(void)
 		cmocka_unit_test_teardown(blocks_of_an_image_were_taken_by_no_call, reset),
 		cmocka_unit_test_teardown(before_the_first_block_there_is_no_history, reset),
 		cmocka_unit_test_teardown(history_takes_little_memory, reset),
-		/* The last one: from then on the process counts as one with threads. */
+		/* The last ones: from then on the process counts as one with threads. */
 		cmocka_unit_test_teardown(labels_belong_to_threads, reset),
+		cmocka_unit_test_teardown(history_of_threads_equals_the_model, reset),
 	};
 	return cmocka_run_group_tests_name("history", tests, NULL, NULL);
 }
