@@ -1,10 +1,11 @@
 /*
  * Mistakes that are made with a heap, and what MeMS says of each: mistakes NAME, where NAME is
- * double-free, stale, pointer or leak.
+ * double-free, stale, pointer, leak or crash.
  */
 #define _GNU_SOURCE
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -61,13 +62,25 @@ static void leak(void)
 	mems_fprint_live(stdout);
 }
 
+/* Ends in the middle of its work. Its heap is in the core dump, if there is one. */
+static void crash(void)
+{
+	mems_set_label("parser");
+	mems_malloc(500);
+	void *word = mems_malloc(100);
+	mems_set_label("cache");
+	mems_malloc(1000);
+	mems_free(word);
+	abort();
+}
+
 int main(int count, char **words)
 {
 	static const struct {
 		const char *name;
 		void (*make)(void);
 	} mistakes[] = {{"double-free", double_free}, {"stale", stale}, {"pointer", pointer},
-		{"leak", leak}};
+		{"leak", leak}, {"crash", crash}};
 
 	mems_option(MEMS_HISTORY, 1000);
 	mems_init();

@@ -11,15 +11,34 @@ masked() { sed 's/0x[0-9a-f]*/0x/g' "$@"; }
 
 masked docs/mistakes.md >"$work/page"
 
+are_on_the_page()
+{
+	while read -r line; do
+		grep -Fqx -- "$line" "$work/page" || { echo "not in docs/mistakes.md: $line"; return 1; }
+	done <"$work/lines"
+}
+
 # is_shown MISTAKE LINES: what the program says stands on the page, line by line.
 is_shown()
 {
 	${RUN:-} "$EXAMPLES/mistakes" "$1" >"$work/said" 2>&1
 	masked "$work/said" >"$work/lines"
 	[ "$(wc -l <"$work/lines")" -eq "$2" ] || { cat "$work/said"; return 1; }
-	while read -r line; do
-		grep -Fqx -- "$line" "$work/page" || { echo "not in docs/mistakes.md: $line"; return 1; }
-	done <"$work/lines"
+	are_on_the_page
+}
+
+# The program aborts, and mems-look says the rest.
+shows_the_crash()
+{
+	example=$PWD/$EXAMPLES/mistakes
+	look=$PWD/${LOOK:-sample/mems-look}
+	(cd "$work" && ulimit -c unlimited && exec "$example" crash) >/dev/null 2>&1
+	[ -e "$work/core" ] || mv "$work"/core.* "$work/core" || return
+	for question in '--explain 1600' --live; do
+		# shellcheck disable=SC2086 # an option and its value
+		"$look" $question "$work/core" || return
+	done | masked >"$work/lines"
+	[ "$(wc -l <"$work/lines")" -eq 5 ] && are_on_the_page
 }
 
 shows_the_handler()
@@ -44,5 +63,9 @@ check 'a double free as the page shows it' is_shown double-free 1
 check 'a stale address as the page shows it' is_shown stale 1
 check 'a virtual address used as a pointer as the page shows it' is_shown pointer 1
 check 'a leak as the page shows it' is_shown leak 3
+case "$(cat /proc/sys/kernel/core_pattern 2>/dev/null)${VARIANT:-}${RUN:-}" in
+core | core.%p) check 'a core dump as the page shows it' shows_the_crash ;;
+*) echo 'note: a core dump as the page shows it: skipped, for none can be had here' ;;
+esac
 check 'the handler of the page is that of the example' shows_the_handler
 exit "$status"
