@@ -32,10 +32,10 @@
  *   alone. Where several errors apply, the first of these is given: no heap (EPERM; mems_free
  *   reports a misuse), a misused address (EINVAL), a bad argument (EINVAL), a visitor at work
  *   (EBUSY), no memory (ENOMEM).
- * Misuse: mems_free, mems_realloc and mems_usable_size of an address that is not the start of a
- *   live block change nothing, set errno to EINVAL and report one line (mems_set_error_handler). So
- *   does every allocation without a heap, with EPERM: mems_init is missing. docs/mistakes.md says
- *   what to do about each.
+ * Misuse: mems_free, mems_realloc, mems_usable_size and mems_set_root of an address that is not the
+ *   start of a live block change nothing, set errno to EINVAL and report one line
+ *   (mems_set_error_handler). So does every allocation without a heap, with EPERM: mems_init is
+ *   missing. docs/mistakes.md says what to do about each.
  * A program that interposes mmap, munmap, mprotect, madvise or mincore may call MeMS there: while a
  *   request of MeMS is under way, its thread gets ENOMEM for an allocation and EBUSY for mems_free.
  * Threads: every function may be called from any thread at any time, except mems_init, mems_load,
@@ -344,7 +344,7 @@ int mems_fprint_json(FILE *out);
  * is one, in which spaces, control characters, "%" and what is not ASCII are "%" and two
  * hexadecimal digits. A line "g" says that all that MEMS_QUICK_FIT remembers was merged for good by
  * mems_trim, or before a call that failed. A line "e FUNCTION ADDRESS" is a misuse: FUNCTION (free,
- * realloc, usable_size) was called with an address that is not that of a block. Options that differ
+ * realloc, usable_size, set_root) was called with an address that is no block's. Options that differ
  * from the defaults come first, as lines "o NAME VALUE" (policy: first_fit or quick_fit; alignment,
  * start, page-size, limit). NULL ends the recording, and so do mems_finish and, in the child alone,
  * fork. Write errors are left in ferror(out).

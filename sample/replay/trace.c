@@ -348,7 +348,8 @@ static int mistakes_make_room(struct reader *reader)
 /* Reads the present line as a mistake: 0, or -1. */
 static int mistake_append(struct reader *reader)
 {
-	static const char *const functions[] = {"free", "realloc", "usable_size"};
+	static const char *const functions[] = {"free", "realloc", "usable_size",
+		"set_root"};
 	struct trace *trace = reader->trace;
 	struct trace_mistake mistake = {.op = trace->count};
 

@@ -15,8 +15,8 @@
  *
  * The first three may have a LABEL as their last word, of mems_set_label, in which spaces, "%" and what
  * is not ASCII are "%" and two hexadecimal digits. A line "e FUNCTION ADDRESS" is a mistake: a call of
- * mems_free, mems_realloc or mems_usable_size (free, realloc, usable_size) with an address that was
- * not that of a block. A replay does nothing there.
+ * mems_free, mems_realloc, mems_usable_size or mems_set_root (free, realloc, usable_size, set_root)
+ * with an address that was not that of a block. A replay does nothing there.
  *
  * An ID is any number below 2^64, or below the number of ids where the header is there. It may be
  * used again after it was freed.

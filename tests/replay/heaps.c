@@ -57,6 +57,17 @@ static size_t random_size(void)
 	return 1 + random_below(random_below(20) == 0 ? 9000 : random_below(4) == 0 ? 900 : 90);
 }
 
+/* Each misuse that leaves a line. A replay does nothing there. */
+static void misuses(void)
+{
+	void *nowhere = (void *)UINTPTR_MAX;
+	mems_free(nowhere);
+	mems_usable_size(nowhere);
+	mems_set_root(nowhere);
+	if (mems_realloc(nowhere, 1) != NULL)
+		exit(1);
+}
+
 /* Makes one call; some fail, and must leave no line in the recording. */
 static void call(void **block, FILE *addresses)
 {
@@ -82,6 +93,7 @@ static void call(void **block, FILE *addresses)
 	if (random_below(5) == 0) {
 		mems_malloc(0);
 		mems_free(NULL);
+		misuses();
 		if (is_failing)
 			mems_malloc(SIZE_MAX);
 	}
@@ -165,6 +177,7 @@ int main(int argc, char **argv)
 	trace = file_open("heap.trace");
 	addresses = file_open("heap.addresses");
 	mems_init();
+	mems_set_error_handler(NULL);
 	if (mems_record(trace) != 0) {
 		perror("mems_record");
 		return 1;
