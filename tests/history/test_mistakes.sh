@@ -1,5 +1,6 @@
 #!/bin/sh
 # docs/mistakes.md shows what sample/examples/mistakes.c says, and the handler that is in it.
+# shellcheck disable=SC2317,SC3045 # the functions are called by check; dash, too, has ulimit -c
 set -u
 
 work=$(mktemp -d) || exit 1

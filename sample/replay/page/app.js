@@ -5,7 +5,7 @@
 'use strict';
 
 const $ = id => document.getElementById(id);
-const ROWS = 8, ROWS_MOST = 12, LIST_SIDE = 4, LIST_MOST = 40;
+const ROWS = 8, ROWS_MOST = 12, LIST_SIDE = 4, LIST_MOST = 40, LABELS_MOST = 50;
 const SLICE_MS = 25;  /* of work at a time, while the page can be used */
 const WAIT_MS = 120;  /* a jump may take so long; after that its progress is shown */
 
@@ -407,10 +407,14 @@ function showLabels() {
 		return;
 	const hadFocus = $('label-table').contains(document.activeElement) ?
 		document.activeElement.dataset.label : undefined;
-	const rows = labelsOf(heapNow()).map(([label, {blocks, size}]) => '<tr><th scope="row">' +
+	const all = labelsOf(heapNow());
+	const shown = all.filter(([label], i) => i < LABELS_MOST || label === view.label);
+	const rows = shown.map(([label, {blocks, size}]) => '<tr><th scope="row">' +
 		`<button data-label="${escapeHtml(label)}" aria-pressed="${label === view.label}">` +
 		`${escapeHtml(label || 'no label')}</button></th><td>${many(blocks)}</td>` +
 		`<td>${many(size)}</td></tr>`);
+	if (all.length > shown.length)
+		rows.push(`<tr><td colspan="3">and ${many(all.length - shown.length)} more labels</td></tr>`);
 	$('label-table').innerHTML = '<table><thead><tr><th scope="col">Label</th><th scope="col">' +
 		`Blocks</th><th scope="col">Bytes</th></tr></thead><tbody>${rows.join('')}</tbody></table>`;
 	const again = hadFocus !== undefined && [...$('label-table').querySelectorAll('button')].find(

@@ -244,9 +244,13 @@ async function testLabelTable() {
 	assert.strictEqual(await dimmed(), '1000', 'a link has the label, no label too');
 	await suite.click('#what-if');
 	assert.strictEqual(await rows(), 'parser 1 104,no label 1 104');
-	await suite.press('Tab');
 	await suite.open(pageOfText(SMALL));
 	assert.ok(!await suite.isShown('#labels'), 'without labels there is no table');
+	await suite.open(pageOfText(Array.from({length: 60}, (_, i) =>
+		`a ${i} ${i * 8 + 8} label${i}\n`).join('')), 'call=60&label=label0');
+	assert.strictEqual(await suite.get('document.querySelectorAll("#label-table button").length'), 51,
+		'the 50 largest, and the one that is chosen');
+	assert.match(await suite.text('#label-table'), /label10\s1\s88\slabel0\s1\s8\sand 9 more labels$/);
 }
 
 /* ---- The picture ----------------------------------------------------------------------------- */
