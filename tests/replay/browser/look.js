@@ -15,8 +15,8 @@ const CONTRAST = 4.5;  /* the least, of text against what is behind it */
 const TEXT_PIXELS = 12;
 const WIDTHS = [375, 1280, 1920];
 
-/* What is shown, by name: an address after "#", what is done then, and the policy of the recording,
- * first fit if none is named. */
+/* What is shown, by name: an address after "#", what is done then, and of which page: the policy of
+ * the recording, first fit if none is named, or the one whose blocks have labels. */
 const VIEWS = {
 	start: ['call=0', ''],
 	watch: ['call=14', 'document.querySelector("#map .seg").click()'],
@@ -32,6 +32,7 @@ const VIEWS = {
 	play: ['call=9&mode=watch', 'document.getElementById("what-if").click(); ' +
 		'document.querySelector("#map .seg.process").click(); ' +
 		'document.querySelectorAll("details").forEach(d => { d.open = true; }); act("jump")'],
+	labels: ['call=20&label=parser', 'document.querySelector("#map .seg").click()', 'labelled'],
 	zoomed: ['call=14', 'document.querySelector("[data-zoom=in]").click()'],
 };
 
@@ -196,6 +197,9 @@ run(async () => {
 		pages[policy] = path.join(folder, `look-${policy}.html`);
 		fs.copyFileSync(pageOfText(SMALL, '--policy', policy), pages[policy]);
 	}
+	pages.labelled = path.join(folder, 'look-labelled.html');
+	fs.copyFileSync(pageOfText(SMALL.replace(/^(a \d*[02468] .*)$/gm, '$1 parser')
+		.replace(/^(a \d*[37] .*)$/gm, `$1 ${'a%20very%20long%20label'.repeat(3)}`)), pages.labelled);
 	const html = pages.first_fit;
 	for (const scheme of ['light', 'dark']) {
 		suite = await Suite.start(1280, 1000, scheme === 'dark');
