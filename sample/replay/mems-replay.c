@@ -34,9 +34,11 @@ enum { EXIT_BAD_USE = 2 };
 	"  a ID SIZE             ID = mems_malloc(SIZE)\n" \
 	"  c ID SIZE             ID = mems_calloc(1, SIZE)\n" \
 	"  m ID SIZE ALIGNMENT   ID = mems_aligned_alloc(ALIGNMENT, SIZE)\n" \
+	"                        each of these three may end with a label\n" \
 	"  r ID SIZE             ID = mems_realloc(ID, SIZE)\n" \
 	"  f ID                  mems_free(ID)\n" \
 	"  g                     merge what quick fit remembers: mems_trim()\n" \
+	"  e FUNCTION ADDRESS    a misuse, as a recording notes it: nothing is done\n" \
 	"  p                     print the chains\n" \
 	"  o NAME VALUE          an option, before the first call: alignment, page-size, policy,\n" \
 	"                        start or limit\n" \
