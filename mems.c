@@ -5506,36 +5506,39 @@ static void chains_write(struct image *image)
 	size_t next_leaf = 0;
 	bool follows_hole = false;
 	for (size_t leaf = 0; (leaf = leaf_with_start(leaf, end)) < end; leaf++) {
-		const struct leaf_bits bits = leaf_read(leaf);
-		const uint64_t starts =
-			bits.starts & ~holes_after_holes(bits, is_border(leaf * 64), &follows_hole);
-		if (starts == 0)
+		struct leaf_bits bits = leaf_read(leaf);
+		bits.starts &= ~holes_after_holes(bits, is_border(leaf * 64), &follows_hole);
+		if (bits.starts == 0)
 			continue;
 		if (leaf != next_leaf) {
 			*next++ = 0;
 			*next++ = leaf - next_leaf;
 		}
-		*next++ = starts;
-		*next++ = starts & bits.live;
+		*next++ = bits.starts;
+		*next++ = bits.starts & bits.live;
 		next_leaf = leaf + 1;
 	}
 	image->header.chain_words = (uint64_t)(next - image->chains);
 }
 
-/* What is in the PROCESS segments of these pages, else zero. For a memory checker all is defined. */
-static char *pages_contents(struct range pages, char *buffer)
+/* What is in the PROCESS segments of these pages, or of the first half or more of them where that
+ * saves a copy, else zero. For a memory checker all is defined. */
+static char *pages_contents(struct range *pages, char *buffer)
 {
-	for (size_t next, granule = pages.from; granule < pages.to; granule = next) {
-		next = stretch_end(granule, pages.to);
-		if (next - granule == pages.to - pages.from && !heap.is_watched)
-			return block_physical(granule);
-		char *part = buffer + ((granule - pages.from) << heap.shift);
+	const size_t whole = round_down(stretch_end(pages->from, pages->to), page_granules());
+	if (is_live(pages->from) && whole - pages->from >= pages->to - whole && !heap.is_watched) {
+		pages->to = whole;
+		return block_physical(pages->from);
+	}
+	for (size_t next, granule = pages->from; granule < pages->to; granule = next) {
+		next = stretch_end(granule, pages->to);
+		char *part = buffer + ((granule - pages->from) << heap.shift);
 		if (is_live(granule))
 			memcpy(part, block_physical(granule), (next - granule) << heap.shift);
 		else
 			memset(part, 0, (next - granule) << heap.shift);
 	}
-	VALGRIND_MAKE_MEM_DEFINED(buffer, (pages.to - pages.from) << heap.shift);
+	VALGRIND_MAKE_MEM_DEFINED(buffer, (pages->to - pages->from) << heap.shift);
 	return buffer;
 }
 
@@ -5543,8 +5546,7 @@ static char *pages_contents(struct range pages, char *buffer)
  * Returns 0 or an error number. */
 static int contents_write(struct image *image, char *buffer)
 {
-	struct image_header *header = &image->header;
-	uint64_t offset = contents_offset(header);
+	uint64_t offset = contents_offset(&image->header);
 	int error = 0;
 	for (size_t from = 0, to; from < heap.top; from = to) {
 		to = stretch_end(from, heap.top);
@@ -5552,14 +5554,14 @@ static int contents_write(struct image *image, char *buffer)
 			bits_set(image->stored, page_of(from), page_of(to - 1) + 1, true);
 	}
 	for (struct range run = { 0, 0 }; error == 0 && stored_next(image, &run, IMAGE_BYTES);) {
+		char *contents = pages_contents(&run, buffer);
 		const size_t bytes = (run.to - run.from) << heap.shift;
-		char *contents = pages_contents(run, buffer);
 		if (contents[0] == 0 && memcmp(contents, contents + 1, bytes - 1) == 0) {
 			bits_set(image->stored, page_of(run.from), page_of(run.to), false);
 			continue;
 		}
-		header->contents_sum = checksum_add(header->contents_sum, contents, bytes);
-		header->stored_pages += page_of(run.to - run.from);
+		image->header.contents_sum = checksum_add(image->header.contents_sum, contents, bytes);
+		image->header.stored_pages += page_of(run.to - run.from);
 		error = os_write_through(image->file, contents, bytes, offset);
 		offset += bytes;
 	}
@@ -5681,19 +5683,17 @@ static ALWAYS_INLINE bool leaf_build(size_t leaf, struct leaf_bits bits, size_t 
 static bool heap_derive(const struct image *image)
 {
 	const size_t pages = page_of(heap.top), os_pages = os_page_of(heap.top);
-	uint64_t *touched = table_bits(TOUCHED);
 	for (size_t page = 0; page < os_pages; page++) {
 		const size_t granule = page << heap.os_page_log2;
 		if (is_border(granule) && !is_start(granule))
 			return false;
 		const bool is_free = is_page_free(page);
 		if (!is_free || bit_is_set(image->stored, page_of(granule)))
-			touched[page / 64] |= bit_of(page);
+			heap.touched_pages += bits_set(table_bits(TOUCHED), page, page + 1, true);
 		if (is_free && is_touched(granule) && !heap.is_quick)
 			heap.idle_pages += bits_set(table_bits(IDLE), page, page + 1, true);
 	}
-	heap.touched_pages = bits_count(touched, 0, os_pages);
-	heap.high_page = bits_find_last(touched, 0, os_pages, true);
+	heap.high_page = bits_find_last(table_bits(TOUCHED), 0, os_pages, true);
 	if (pages != 0)
 		tree_rebuild();
 	heap.coalesced_granules = heap.top - process_granules();
