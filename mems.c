@@ -4028,8 +4028,9 @@ static ALWAYS_INLINE void block_cache(size_t granule, size_t size)
 }
 
 /* Makes a PROCESS a HOLE by the policy. */
-static ALWAYS_INLINE void block_release(size_t granule, struct leaf_bits bits)
+static NOINLINE void block_release(size_t granule)
 {
+	const struct leaf_bits bits = leaf_read(leaf_of(granule));
 	if (heap.is_quick)
 		block_cache(granule, segment_size(granule));
 	else if (!is_inner(granule, bits) || !leaf_coalesce(granule, bits, true))
@@ -6086,7 +6087,7 @@ static size_t block_move(size_t granule, size_t kept, size_t size, bool may_ask_
 		memcpy(block_physical(to), block_physical(granule), kept << heap.shift);
 	else
 		given_end = contents_move(to, granule, kept);
-	block_release(granule, leaf_read(leaf_of(granule)));
+	block_release(granule);
 	if (given_end > os_page_from(granule))
 		pages_forget(os_page_from(granule), given_end);
 	return to;
@@ -6242,7 +6243,7 @@ static NOINLINE void free_general(void *v_ptr, const void *caller)
 		if (granule == heap.root)
 			root_set(NONE);
 		journal_note(&(struct call){ 'f', granule, granule, 0, 0, caller, next - granule });
-		block_release(granule, leaf_read(leaf_of(granule)));
+		block_release(granule);
 		claim_end(false);
 		if (UNLIKELY(heap.look_due < 0))
 			purge_look(granule, next);
@@ -6267,12 +6268,6 @@ static NOINLINE void free_shared(void *v_ptr, const void *caller)
 	}
 }
 
-/* Where there is more to do than on the fast paths, but not for the OS. */
-static NOINLINE void free_beyond(size_t granule)
-{
-	block_release(granule, leaf_read(leaf_of(granule)));
-}
-
 /* With history on, and one thread: as mems_free, and noted. */
 static NOINLINE void free_noted(size_t granule, void *v_ptr, const void *caller)
 {
@@ -6290,7 +6285,7 @@ static NOINLINE void free_noted(size_t granule, void *v_ptr, const void *caller)
 	const size_t size = LIKELY(near != 0) ? lowest_bit(near) + 1 : segment_size(granule);
 	call_note(MEMS_FREED, granule, granule, size, 0, site);
 	if (UNLIKELY(size > heap.noted_bins) || !fast_bin_push(granule, size, bits.live, near != 0))
-		free_beyond(granule);
+		block_release(granule);
 }
 
 /* First fit: where the HOLE that comes to be lies within a leaf. */
@@ -6308,7 +6303,7 @@ static NOINLINE void free_first(size_t granule, void *v_ptr, const void *caller)
 	if (!is_inner(granule, bits))
 		block_coalesce_first(granule);
 	else if (!leaf_coalesce(granule, bits, false))
-		free_beyond(granule);
+		block_release(granule);
 }
 
 /* Quick fit: a block of more than 64 granules. */
@@ -6342,7 +6337,7 @@ void mems_free(void *v_ptr)
 		return;
 	}
 	if (UNLIKELY(!fast_bin_push(granule, lowest_bit(near) + 1, bits.live, true)))
-		free_beyond(granule);
+		block_release(granule);
 }
 
 size_t mems_usable_size(const void *v_ptr)
