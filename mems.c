@@ -2305,14 +2305,6 @@ static inline bool is_stale(size_t leaf)
 	return bit_is_set(table_bits(STALE), leaf);
 }
 
-/* A HOLE that started in the leaf has become smaller, or is gone, or will be at once. Call when all
- * bits and entries of other leaves say so. */
-static inline void leaf_mark_stale(size_t leaf)
-{
-	if (UNLIKELY(!is_stale(leaf)))
-		stale_add(leaf);
-}
-
 /* A HOLE of so many granules that started in the leaf is smaller now, or gone; NONE where that is not
  * known, or more of it will be taken. While the ring has room the leaf becomes stale, and always where
  * the HOLE is large, of which one block is taken after another. Else the entries are made exact at once,
@@ -3948,7 +3940,7 @@ static NOINLINE size_t block_take_small(size_t size, enum purpose purpose)
 		return block_take_beyond(size, fit.leaf, purpose);
 	if (is_first_touch(fit.leaf, fit.holes))
 		return block_take_from(hole_at(fit.leaf * 64), size, purpose);
-	leaf_mark_stale(fit.leaf);
+	hole_leave(fit.leaf, NONE);
 	return fit_take(fit, size);
 }
 

@@ -502,14 +502,14 @@ static void leaf_max_too_large_in_a_stale_group(void)
 {
 	const size_t leaf = leaf_of(far_block()) + 2;
 	group_settle(leaf / GROUP_LEAVES);
-	leaf_mark_stale(leaf + 1);
+	hole_leave(leaf + 1, NONE);
 	leaf_max()[leaf]++;
 }
 
 static void stale_leaf_max_too_small(void)
 {
 	const size_t leaf = leaf_of(some_hole());
-	leaf_mark_stale(leaf);
+	hole_leave(leaf, NONE);
 	leaf_max()[leaf] = 2;
 }
 
@@ -524,13 +524,13 @@ static void leaf_in_the_ring_that_is_not_stale(void)
 {
 	const size_t leaf = leaf_of(far_block()) + 2;
 	group_settle(leaf / GROUP_LEAVES);
-	leaf_mark_stale(leaf);
+	hole_leave(leaf, NONE);
 	bit_flip(STALE, leaf);
 }
 
 static void stale_leaf_beyond_top(void)
 {
-	leaf_mark_stale(leaf_of(heap.top) + 1);
+	hole_leave(leaf_of(heap.top) + 1, NONE);
 }
 
 static void group_too_small(void)
@@ -551,7 +551,7 @@ static void group_beyond_top(void)
 static void stale_group_too_small(void)
 {
 	const size_t leaf = leaf_of(some_hole());
-	leaf_mark_stale(leaf);
+	hole_leave(leaf, NONE);
 	tree(0)[leaf / GROUP_LEAVES] = 0;
 }
 
