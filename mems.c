@@ -994,21 +994,14 @@ static inline void lock_take(void)
 		lock_wait();
 }
 
-/* Where there are other threads. */
-static inline void lock_hand_over(void)
-{
-	if (atomic_exchange_explicit(&library.lock, LOCK_FREE, memory_order_release) == LOCK_AWAITED)
-		lock_futex(FUTEX_WAKE_PRIVATE, 1);
-}
-
 static inline void lock_give(void)
 {
 	if (is_calling_out())
 		return;
 	if (is_alone())
 		atomic_store_explicit(&library.lock, LOCK_FREE, memory_order_relaxed);
-	else
-		lock_hand_over();
+	else if (atomic_exchange_explicit(&library.lock, LOCK_FREE, memory_order_release) == LOCK_AWAITED)
+		lock_futex(FUTEX_WAKE_PRIVATE, 1);
 }
 
 /* From here to callout_end this thread, which has taken the lock, keeps it while other code runs
@@ -3655,14 +3648,9 @@ static NOINLINE void own_balance(size_t size)
 /* lock_give after a block of so many granules was taken or freed. */
 static ALWAYS_INLINE void lock_give_after(size_t size)
 {
-	if (is_calling_out())
-		return;
-	if (is_alone()) {
-		atomic_store_explicit(&library.lock, LOCK_FREE, memory_order_relaxed);
-		return;
-	}
-	own_balance(size);
-	lock_hand_over();
+	if (!is_alone() && !is_calling_out())
+		own_balance(size);
+	lock_give();
 }
 
 /* ---- Purging: free pages go back to the OS ---------------------------------------------------- */
