@@ -4648,10 +4648,8 @@ static void live_print(FILE *out)
 int mems_fprint_live(FILE *out)
 {
 	const int error = errno;
-	if (!heap.is_started || heap.journal.event_slots == 0) {
-		errno = heap.is_started ? EINVAL : EPERM;
-		return -1;
-	}
+	if (!heap.is_started || heap.journal.event_slots == 0)
+		return result_of(heap.is_started ? EINVAL : EPERM);
 	printer_enter(out);
 	live_print(out);
 	return printer_end(out, error);
@@ -5367,14 +5365,11 @@ void mems_finish(void)
 int mems_option(enum mems_option option, size_t value)
 {
 	if (!option_is_valid(option, value))
-		errno = EINVAL;
-	else if (heap.is_started)
-		errno = EBUSY;
-	else if (life_may_change()) {
-		library.options[option] = value;
-		return 0;
-	}
-	return -1;
+		return result_of(EINVAL);
+	if (heap.is_started || !life_may_change())
+		return result_of(EBUSY);
+	library.options[option] = value;
+	return 0;
 }
 
 const char *mems_version(void)
@@ -5789,13 +5784,6 @@ int mems_load(const char *path, unsigned flags)
 
 /* ---- Allocation: for each call a fast path, without the lock, and the general one ------------- */
 
-/* Whether this thread may change the heap without the lock: it is the only one, and there is nothing
- * to change but bits. */
-static ALWAYS_INLINE bool is_fast(void)
-{
-	return LIKELY(is_alone()) && LIKELY(heap.fast_top != 0);
-}
-
 static NOINLINE void *malloc_general(size_t size, const void *caller)
 {
 	size_t granule = NONE;
@@ -6103,7 +6091,6 @@ static size_t block_resize(size_t granule, size_t size, bool may_ask_os)
 static NOINLINE void *realloc_general(void *v_ptr, size_t size, const void *caller)
 {
 	struct misuse_report report = { 0 };
-	report.error = 0;
 	size_t to = NONE;
 	int error = 0;
 	lock_take();
@@ -6166,7 +6153,7 @@ void *mems_realloc(void *v_ptr, size_t size)
 			no_heap_tell(EPERM, v_ptr, "mems_realloc(%" PRIuPTR ")", (uintptr_t)v_ptr);
 		return NULL;
 	}
-	const bool may_try = size != 0 && is_fast() && heap.look_due >= 0;
+	const bool may_try = size != 0 && is_alone() && heap.fast_top != 0 && heap.look_due >= 0;
 	const size_t granule = may_try ? block_of(v_ptr) : NONE;
 	const bool is_other = granule == NONE || granule == heap.root;
 	const size_t to = is_other ? NONE : block_resize(granule, granules_of(size), false);
@@ -6203,7 +6190,6 @@ static NOINLINE void misuse_tell(const char *function, const void *v_ptr)
 static NOINLINE void free_general(void *v_ptr, const void *caller)
 {
 	struct misuse_report report = { 0 };
-	report.error = 0;
 	int error = 0;
 	if (v_ptr == NULL)
 		return;
@@ -6698,8 +6684,5 @@ int mems_segment_at(const void *v_ptr, struct mems_segment *segment)
 	caches_close();
 	const bool is_found = segment_find(v_ptr, segment);
 	lock_give();
-	if (is_found)
-		return 0;
-	errno = EFAULT;
-	return -1;
+	return result_of(is_found ? 0 : EFAULT);
 }
