@@ -2511,14 +2511,9 @@ static void tree_rebuild(void)
 	size_t entries = group_of(heap.top) + 1;
 	memset(leaf_max(), 0, leaf_of(heap.top) + 1);
 	for (size_t group = 0; group < entries; group++) {
-		size_t largest = 0;
-		for (uint64_t leaves = word_load(&summary(0)[group]); leaves != 0; leaves &= leaves - 1) {
-			const size_t leaf = group * GROUP_LEAVES + lowest_bit(leaves);
-			const size_t size = leaf_largest(leaf);
-			leaf_max()[leaf] = leaf_entry_of(size);
-			largest = max_size(largest, size);
-		}
-		tree(0)[group] = tree_entry_of(largest);
+		for (uint64_t leaves = word_load(&summary(0)[group]); leaves != 0; leaves &= leaves - 1)
+			leaf_refresh(group * GROUP_LEAVES + lowest_bit(leaves));
+		tree(0)[group] = tree_entry_of(group_largest(group));
 	}
 	for (unsigned level = 1; level < TREE_LEVELS; level++) {
 		entries = (entries + FANOUT - 1) / FANOUT;
