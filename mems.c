@@ -1236,31 +1236,14 @@ static bool os_commit(char *address, size_t bytes)
 	return is_done;
 }
 
-/* Brings pages into memory, with one request where the OS can do that. */
-static void os_populate(char *address, size_t bytes)
+/* madvise for whole pages: MADV_DONTNEED lets the OS take them back, so that they read as zero,
+ * MADV_POPULATE_WRITE brings them into memory with one request, where it can do that. */
+static bool os_advise(char *address, size_t bytes, int advice)
 {
 	const int error = os_begin();
-	madvise(address, bytes, MADV_POPULATE_WRITE);
-	os_end(error);
-}
-
-/* Lets the OS take back whole pages, which read as zero from then on. */
-static bool os_release(char *address, size_t bytes)
-{
-	const int error = os_begin();
-	const bool is_done = madvise(address, bytes, MADV_DONTNEED) == 0;
+	const bool is_done = madvise(address, bytes, advice) == 0;
 	os_end(error);
 	return is_done;
-}
-
-/* Keeps huge pages out of what is used a little here and a little there. */
-static void os_use_small_pages(char *address, size_t bytes)
-{
-	const int error = os_begin();
-	const size_t page = os_page_bytes();
-	char *const first = (char *)round_up((uintptr_t)address, page);
-	madvise(first, round_down(bytes - (size_t)(first - address), page), MADV_NOHUGEPAGE);
-	os_end(error);
 }
 
 /* Tells for each page of a page-aligned range whether it is in memory: bit 0 of a byte. False where
@@ -1648,7 +1631,7 @@ static void small_tables_commit(void)
 static void table_populate(const struct table *table, size_t bytes)
 {
 	char *const first = (char *)round_down((uintptr_t)table->memory, os_page_bytes());
-	os_populate(first, (size_t)(table->memory - first) + bytes);
+	os_advise(first, (size_t)(table->memory - first) + bytes, MADV_POPULATE_WRITE);
 }
 
 /* Moves the movable tables, which are too small for so many granules, to where there is room for the
@@ -1674,7 +1657,7 @@ static bool tables_move(size_t granules)
 	heap.movable_granules = heap.limit;
 	for (size_t i = 1; i < heap.node_count; i++)
 		node_join(i);
-	os_release(tables_memory(), small_tables_bytes(heap.limit));
+	os_advise(tables_memory(), small_tables_bytes(heap.limit), MADV_DONTNEED);
 	return true;
 }
 
@@ -1692,7 +1675,8 @@ static bool tables_commit(size_t granules)
 {
 	const bool is_first = heap.top == 0;
 	if (is_first) {
-		os_use_small_pages(tables_memory(), tables_share(heap.limit));
+		/* They are used a little here and a little there. */
+		os_advise(tables_memory(), tables_share(heap.limit), MADV_NOHUGEPAGE);
 		small_tables_commit();
 	}
 	if (granules > heap.movable_granules && !tables_move(granules))
@@ -2852,7 +2836,7 @@ static bool pages_release(size_t first, size_t end)
 	char *address = os_page_address(first);
 	const size_t bytes = os_pages_bytes(end - first);
 	const bool is_replaced = first < heap.file_pages && are_pages_zeroed(first, end);
-	return is_replaced ? os_map(address, bytes) : os_release(address, bytes);
+	return is_replaced ? os_map(address, bytes) : os_advise(address, bytes, MADV_DONTNEED);
 }
 
 /* Gives back pages that are free. False where the OS refuses. Those in which cached blocks lie are
