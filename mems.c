@@ -1518,9 +1518,9 @@ static size_t table_share(unsigned name, size_t granules)
 }
 
 /* So many granules the movable tables are for at first. */
-static size_t small_granules(size_t limit)
+static size_t small_granules(void)
 {
-	return min_size((size_t)SMALL_HEAP_BYTES >> heap.shift, limit);
+	return min_size((size_t)SMALL_HEAP_BYTES >> heap.shift, heap.limit);
 }
 
 /* What these tables reserve together for a heap of so many granules: whole OS pages. */
@@ -1532,31 +1532,16 @@ static size_t tables_bytes(unsigned first, unsigned end, size_t granules)
 	return round_up(bytes, os_page_bytes());
 }
 
-static size_t small_tables_bytes(size_t limit)
+static size_t small_tables_bytes(void)
 {
-	return tables_bytes(MOVABLE_TABLES, TABLES, small_granules(limit));
+	return tables_bytes(MOVABLE_TABLES, TABLES, small_granules());
 }
 
 /* The share of all tables. */
-static size_t tables_share(size_t limit)
+static size_t tables_share(void)
 {
-	const unsigned end = small_granules(limit) < limit ? TABLES : MOVABLE_TABLES;
-	return small_tables_bytes(limit) + tables_bytes(0, end, limit);
-}
-
-/* Lays the tables of a heap of up to limit granules out from memory on: room for small movable ones,
- * then the others, then room for large ones. movable: so many granules those in use are for. */
-static void tables_place(struct table tables[TABLES], char *memory, size_t limit, size_t movable)
-{
-	char *small = memory;
-	memory += small_tables_bytes(limit);
-	for (unsigned i = 0; i < TABLES; i++) {
-		const bool is_small = i >= MOVABLE_TABLES && movable == small_granules(limit);
-		char **const next = is_small ? &small : &memory;
-		tables[i].reserved_bytes = table_share(i, is_small ? movable : limit);
-		tables[i].memory = *next;
-		*next += tables[i].reserved_bytes;
-	}
+	const unsigned end = small_granules() < heap.limit ? TABLES : MOVABLE_TABLES;
+	return small_tables_bytes() + tables_bytes(0, end, heap.limit);
 }
 
 static char *tables_memory(void)
@@ -1564,10 +1549,25 @@ static char *tables_memory(void)
 	return heap.base + (heap.limit << heap.shift);
 }
 
+/* Lays the tables out: room for small movable ones, then the others, then room for large ones.
+ * movable: so many granules those in use are for. */
+static void tables_place(struct table tables[TABLES], size_t movable)
+{
+	char *small = tables_memory();
+	char *large = small + small_tables_bytes();
+	for (unsigned i = 0; i < TABLES; i++) {
+		const bool is_small = i >= MOVABLE_TABLES && movable == small_granules();
+		char **const next = is_small ? &small : &large;
+		tables[i].reserved_bytes = table_share(i, is_small ? movable : heap.limit);
+		tables[i].memory = *next;
+		*next += tables[i].reserved_bytes;
+	}
+}
+
 /* Whether the table is one of the small ones that lie before the others. */
 static bool is_small_table(unsigned name)
 {
-	return name >= MOVABLE_TABLES && heap.movable_granules == small_granules(heap.limit);
+	return name >= MOVABLE_TABLES && heap.movable_granules == small_granules();
 }
 
 /* Makes what lies between these two addresses writable: whole OS pages. */
@@ -1614,7 +1614,7 @@ static void node_join(size_t index)
 static void small_tables_commit(void)
 {
 	unsigned count = 0;
-	char *end = tables_memory() + small_tables_bytes(heap.limit);
+	char *end = tables_memory() + small_tables_bytes();
 	for (; count < MOVABLE_TABLES && table_is_small(&heap.tables[count]); count++)
 		end += heap.tables[count].reserved_bytes;
 	const size_t more = count < MOVABLE_TABLES ? COMMIT_STEP : 0;
@@ -1641,7 +1641,7 @@ static bool tables_move(size_t granules)
 {
 	struct table tables[TABLES];
 	memcpy(tables, heap.tables, sizeof(tables));
-	tables_place(tables, tables_memory(), heap.limit, heap.limit);
+	tables_place(tables, heap.limit);
 	for (unsigned i = MOVABLE_TABLES; i < TABLES; i++) {
 		tables[i].committed_bytes = 0;
 		if (!table_commit(&tables[i], table_bytes(&tables[i], granules)))
@@ -1657,7 +1657,7 @@ static bool tables_move(size_t granules)
 	heap.movable_granules = heap.limit;
 	for (size_t i = 1; i < heap.node_count; i++)
 		node_join(i);
-	os_advise(tables_memory(), small_tables_bytes(heap.limit), MADV_DONTNEED);
+	os_advise(tables_memory(), small_tables_bytes(), MADV_DONTNEED);
 	return true;
 }
 
@@ -1676,7 +1676,7 @@ static bool tables_commit(size_t granules)
 	const bool is_first = heap.top == 0;
 	if (is_first) {
 		/* They are used a little here and a little there. */
-		os_advise(tables_memory(), tables_share(heap.limit), MADV_NOHUGEPAGE);
+		os_advise(tables_memory(), tables_share(), MADV_NOHUGEPAGE);
 		small_tables_commit();
 	}
 	if (granules > heap.movable_granules && !tables_move(granules))
@@ -4812,12 +4812,12 @@ static bool check_tables(struct findings *findings)
 	for (unsigned i = 0; i < TABLES; i++)
 		check(findings, 16, heap.tables[i].entry_bytes == described[i].entry_bytes &&
 		      heap.tables[i].granules_log2 == described[i].granules_log2, i);
-	check(findings, 16, is_moved || heap.movable_granules == small_granules(heap.limit), 0);
+	check(findings, 16, is_moved || heap.movable_granules == small_granules(), 0);
 	check(findings, 16, heap.top <= heap.movable_granules, heap.movable_granules);
 	if (findings->count[16] != 0)
 		return false;
 	const char *small = tables_memory();
-	const char *next = small + small_tables_bytes(heap.limit);
+	const char *next = small + small_tables_bytes();
 	for (unsigned i = 0; i < TABLES && findings->count[16] == 0; i++) {
 		const bool is_small = is_small_table(i);
 		check_table(findings, i, is_small ? small : next, is_small ? heap.movable_granules : heap.limit);
@@ -4825,7 +4825,7 @@ static bool check_tables(struct findings *findings)
 		small += is_small ? bytes : 0;
 		next += is_small ? 0 : bytes;
 	}
-	const size_t bytes = (heap.limit << heap.shift) + slack + tables_share(heap.limit);
+	const size_t bytes = (heap.limit << heap.shift) + slack + tables_share();
 	check(findings, 16, heap.reservation_bytes == bytes || heap.reservation_bytes == 2 * bytes, 0);
 	check(findings, 16, heap.chunk_count <= MAX_CHUNKS, heap.chunk_count);
 	check(findings, 16, heap.cache_count <= MOST_CACHES, heap.cache_count);
@@ -5196,9 +5196,9 @@ int mems_check(FILE *report)
  * that is at most half of what can be had: asks for twice as much and gives one half back. */
 static bool reservation_try(size_t heap_bytes, size_t page_bytes, bool may_be_scarce)
 {
-	const size_t granules = heap_bytes >> heap.shift;
+	heap.limit = heap_bytes >> heap.shift;
 	const size_t slack = page_bytes - os_page_bytes(); /* for the alignment of base */
-	const size_t bytes = heap_bytes + slack + tables_share(granules);
+	const size_t bytes = heap_bytes + slack + tables_share();
 	if (bytes < heap_bytes || bytes > SIZE_MAX / 2)
 		return false;
 	const bool is_twice = may_be_scarce || os_address_space_is_scarce(bytes);
@@ -5208,9 +5208,8 @@ static bool reservation_try(size_t heap_bytes, size_t page_bytes, bool may_be_sc
 	const bool is_kept = is_twice && !os_unmap(heap.reservation + bytes, bytes);
 	heap.reservation_bytes = is_kept ? 2 * bytes : bytes;
 	heap.base = (char *)round_up((uintptr_t)heap.reservation, page_bytes);
-	heap.limit = granules;
-	heap.movable_granules = small_granules(granules);
-	tables_place(heap.tables, tables_memory(), granules, heap.movable_granules);
+	heap.movable_granules = small_granules();
+	tables_place(heap.tables, heap.movable_granules);
 	return true;
 }
 
@@ -5231,6 +5230,8 @@ static void reservation_take(void)
 		was_refused = true;
 		bytes = round_down(bytes - bytes / 4 - 1, page_bytes);
 	}
+	if (heap.reservation == NULL)
+		heap.limit = 0;
 }
 
 /* Whether a heap may be started or ended now: no code runs that is called from inside. */

@@ -98,7 +98,7 @@ static bool has_room(void)
 	const size_t room = heap.reservation_bytes - min_size(base - from, heap.reservation_bytes);
 	return heap.limit <= MAX_GRANULES && heap.limit <= room >> heap.shift &&
 	       heap.movable_granules <= heap.limit &&
-	       tables_share(heap.limit) <= room - (heap.limit << heap.shift);
+	       tables_share() <= room - (heap.limit << heap.shift);
 }
 
 /* Whether the tables lie where the library would have laid them out. Leaves them described so. */
@@ -109,7 +109,7 @@ static bool tables_are_placed(void)
 	tables_describe(heap.tables);
 	if (!has_room())
 		return false;
-	tables_place(heap.tables, tables_memory(), heap.limit, heap.movable_granules);
+	tables_place(heap.tables, heap.movable_granules);
 	for (unsigned i = 0; i < TABLES; i++) {
 		if (found[i].memory != heap.tables[i].memory ||
 		    found[i].reserved_bytes != heap.tables[i].reserved_bytes)
@@ -184,7 +184,7 @@ static bool tables_copy(struct look *look)
 {
 	const size_t page_bytes = page_granules() << heap.shift;
 	const size_t offset = (size_t)(heap.base - heap.reservation);
-	look->memory_bytes = tables_share(heap.limit) + page_bytes;
+	look->memory_bytes = tables_share() + page_bytes;
 	look->memory = mmap(NULL, look->memory_bytes, PROT_READ | PROT_WRITE,
 	                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (look->memory == MAP_FAILED) {
