@@ -357,7 +357,7 @@ struct thread_cache {
 };
 
 /* The arrays of the metadata, as they lie in memory. Each has one entry for every 2^granules_log2
- * granules of heap; those of the bins and of threads have a size of their own. So that a small heap
+ * granules of heap; those of the bins and of threads have ONE_ENTRY. So that a small heap
  * touches few pages, those that are read under the lock alone are movable: they are small at first,
  * and lie side by side. */
 enum table_name {
@@ -385,9 +385,11 @@ struct table {
 	char *memory;           /* NULL where there is none */
 	size_t reserved_bytes;  /* its share of the reservation, whole cache lines */
 	size_t committed_bytes; /* of these, writable */
-	size_t entry_bytes;
-	unsigned granules_log2;
+	size_t entry_bytes;     /* 0 where the policy needs none */
+	unsigned granules_log2; /* or ONE_ENTRY */
 };
+
+enum { ONE_ENTRY = 64 };    /* however large the heap is */
 
 /* Granules or pages from one to before another. */
 struct range {
@@ -1463,29 +1465,25 @@ static void table_describe(struct table *table, size_t entry_bytes, unsigned gra
 /* What their entries are. */
 static void tables_describe(struct table tables[TABLES])
 {
-	table_describe(&tables[LIVE], sizeof(uint64_t), LEAF_LOG2);
-	table_describe(&tables[STARTS], sizeof(uint64_t), LEAF_LOG2);
-	table_describe(&tables[LEAF_MAX], sizeof(uint8_t), LEAF_LOG2);
-	table_describe(&tables[COALESCED], heap.is_quick ? sizeof(uint64_t) : 0, LEAF_LOG2);
-	table_describe(&tables[NODES], sizeof(struct main_node), heap.page_log2);
-	for (unsigned level = 0; level < TREE_LEVELS; level++)
-		table_describe(&tables[TREE + level], sizeof(int32_t), GROUP_LOG2 + FANOUT_LOG2 * level);
+	const size_t quick = heap.is_quick; /* so many there are of what only quick fit has */
+	table_describe(&tables[BIN_TABLE], quick * sizeof(struct bins), ONE_ENTRY);
+	table_describe(&tables[CHUNKS], quick * MAX_CHUNKS * CHUNK_SLOTS * sizeof(uint32_t), ONE_ENTRY);
+	table_describe(&tables[THREAD_CACHES], quick * MOST_CACHES * sizeof(struct thread_cache), ONE_ENTRY);
 	for (unsigned level = 0; level < SUMMARY_LEVELS; level++)
 		table_describe(&tables[START_SUMMARY + level], sizeof(uint64_t), GROUP_LOG2 + 6 * level);
-	table_describe(&tables[LIVE_LEAVES], sizeof(uint64_t), GROUP_LOG2);
 	table_describe(&tables[LIVE_REGIONS], sizeof(uint64_t), REGION_LOG2 + 6);
-	table_describe(&tables[BORDERS], sizeof(uint64_t), heap.page_log2 + 6);
-	table_describe(&tables[STALE], sizeof(uint64_t), GROUP_LOG2);
+	table_describe(&tables[LIVE_LEAVES], sizeof(uint64_t), GROUP_LOG2);
+	table_describe(&tables[STARTS], sizeof(uint64_t), LEAF_LOG2);
+	table_describe(&tables[LIVE], sizeof(uint64_t), LEAF_LOG2);
+	table_describe(&tables[COALESCED], quick * sizeof(uint64_t), LEAF_LOG2);
 	table_describe(&tables[TOUCHED], sizeof(uint64_t), heap.os_page_log2 + 6);
 	table_describe(&tables[IDLE], sizeof(uint64_t), heap.os_page_log2 + 6);
-	table_describe(&tables[CHUNKS], 0, 0);
-	table_describe(&tables[BIN_TABLE], 0, 0);
-	table_describe(&tables[THREAD_CACHES], 0, 0);
-	if (heap.is_quick) {
-		tables[CHUNKS].reserved_bytes = MAX_CHUNKS * CHUNK_SLOTS * sizeof(uint32_t);
-		tables[BIN_TABLE].reserved_bytes = round_up(sizeof(struct bins), CACHE_LINE);
-		tables[THREAD_CACHES].reserved_bytes = MOST_CACHES * sizeof(struct thread_cache);
-	}
+	table_describe(&tables[BORDERS], sizeof(uint64_t), heap.page_log2 + 6);
+	table_describe(&tables[STALE], sizeof(uint64_t), GROUP_LOG2);
+	for (unsigned level = 0; level < TREE_LEVELS; level++)
+		table_describe(&tables[TREE + level], sizeof(int32_t), GROUP_LOG2 + FANOUT_LOG2 * level);
+	table_describe(&tables[LEAF_MAX], sizeof(uint8_t), LEAF_LOG2);
+	table_describe(&tables[NODES], sizeof(struct main_node), heap.page_log2);
 }
 
 /* Bytes that a table needs for a heap of so many granules: with room for the entry of top, for a
@@ -1493,28 +1491,22 @@ static void tables_describe(struct table tables[TABLES])
 static size_t table_bytes(const struct table *table, size_t granules)
 {
 	enum { SPARE_ENTRIES = 4 };
+	if (table->granules_log2 == ONE_ENTRY)
+		return round_up(table->entry_bytes, CACHE_LINE);
 	const uint64_t entries = ((uint64_t)granules >> table->granules_log2) + SPARE_ENTRIES;
 	return round_up((size_t)entries * table->entry_bytes, CACHE_LINE);
-}
-
-static bool is_table_of_bins(unsigned name)
-{
-	return name == BIN_TABLE || name == CHUNKS || name == THREAD_CACHES;
 }
 
 /* Its share of a reservation for a heap of so many granules: of long ones whole pages, so that the
  * first entries of the next one lie in one page, and some lines, so that what two tables have for one
  * leaf is not at the same place in a page: processors take a load from there for one of what was just
  * stored in the other, and wait. */
-static size_t table_share(unsigned name, size_t granules)
+static size_t table_share(const struct table *table, size_t granules)
 {
-	const struct table *table = &heap.tables[name];
 	const size_t page = os_page_bytes();
-	const bool is_of_bins = is_table_of_bins(name);
-	const size_t bytes = is_of_bins ? table->reserved_bytes : table_bytes(table, granules);
-	if (bytes < page)
-		return bytes;
-	return round_up(bytes, page) + (is_of_bins ? 0 : TABLE_SHIFT);
+	const size_t bytes = table_bytes(table, granules);
+	const size_t shift = table->granules_log2 == ONE_ENTRY ? 0 : TABLE_SHIFT;
+	return bytes < page ? bytes : round_up(bytes, page) + shift;
 }
 
 /* So many granules the movable tables are for at first. */
@@ -1528,7 +1520,7 @@ static size_t tables_bytes(unsigned first, unsigned end, size_t granules)
 {
 	size_t bytes = 0;
 	for (unsigned i = first; i < end; i++)
-		bytes += table_share(i, granules);
+		bytes += table_share(&heap.tables[i], granules);
 	return round_up(bytes, os_page_bytes());
 }
 
@@ -1558,7 +1550,7 @@ static void tables_place(struct table tables[TABLES], size_t movable)
 	for (unsigned i = 0; i < TABLES; i++) {
 		const bool is_small = i >= MOVABLE_TABLES && movable == small_granules();
 		char **const next = is_small ? &small : &large;
-		tables[i].reserved_bytes = table_share(i, is_small ? movable : heap.limit);
+		tables[i].reserved_bytes = table_share(&tables[i], is_small ? movable : heap.limit);
 		tables[i].memory = *next;
 		*next += tables[i].reserved_bytes;
 	}
@@ -1665,9 +1657,13 @@ static bool tables_move(size_t granules)
 static void tables_touch(void)
 {
 	for (unsigned i = 0; i < TABLES; i++)
-		if (heap.tables[i].committed_bytes != 0 && i != LIVE_REGIONS && i != LIVE_LEAVES &&
+		if (heap.tables[i].entry_bytes != 0 && i != LIVE_REGIONS && i != LIVE_LEAVES &&
 		    i != THREAD_CACHES)
 			*(volatile char *)heap.tables[i].memory = 0;
+	if (!heap.is_quick)
+		return;
+	((uint32_t *)(void *)heap.tables[CHUNKS].memory)[CHUNK_SLOTS - 1] = LINK; /* see "Quick fit" */
+	heap.chunk_count = 1;
 }
 
 /* Makes room in every table for a heap of so many granules. */
@@ -1683,7 +1679,7 @@ static bool tables_commit(size_t granules)
 		return false;
 	for (unsigned i = 0; i < TABLES; i++) {
 		struct table *table = &heap.tables[i];
-		if (!is_table_of_bins(i) && !table_commit(table, table_bytes(table, granules)))
+		if (!table_commit(table, table_bytes(table, granules)))
 			return false;
 	}
 	if (is_first)
@@ -1696,20 +1692,6 @@ static void tables_populate(size_t granules)
 {
 	for (unsigned i = LIVE; i <= COALESCED; i++)
 		table_populate(&heap.tables[i], table_bytes(&heap.tables[i], granules));
-}
-
-/* The same for the bins, which come with the first node. */
-static bool bins_commit(void)
-{
-	struct table *bins = &heap.tables[BIN_TABLE];
-	if (!heap.is_quick || heap.chunk_count != 0)
-		return true;
-	if (!table_commit(&heap.tables[CHUNKS], CHUNK_SLOTS * sizeof(uint32_t)) ||
-	    !table_commit(bins, bins->reserved_bytes))
-		return false;
-	((uint32_t *)(void *)heap.tables[CHUNKS].memory)[CHUNK_SLOTS - 1] = LINK;
-	heap.chunk_count = 1;
-	return true;
 }
 
 /* ---- Leaves: the bits of segments ------------------------------------------------------------ */
@@ -2698,8 +2680,7 @@ static bool node_append(size_t pages)
 		return false;
 	const size_t granules = pages << heap.page_log2;
 	char *physical = heap.base + (first << heap.shift);
-	if (!tables_commit(first + granules) || !bins_commit() ||
-	    !os_map(physical, granules << heap.shift))
+	if (!tables_commit(first + granules) || !os_map(physical, granules << heap.shift))
 		return false;
 	mem_mark_noaccess(first, granules);
 	node_link(granules);
@@ -3103,39 +3084,25 @@ static uint32_t chunk_of(uint32_t slot)
 	return (slot + CHUNK_SLOTS - 1) / CHUNK_SLOTS;
 }
 
-static size_t chunks_bytes(size_t chunks)
-{
-	return chunks * CHUNK_SLOTS * sizeof(uint32_t);
-}
-
-/* A chunk that no bin uses, of those that are writable; 0 where there is none. */
+/* A chunk that no bin uses; 0 where there is none. */
 static uint32_t chunk_take(void)
 {
 	const uint32_t chunk = heap.spare_chunk;
-	if (chunk != 0) {
-		heap.spare_chunk = *chunk_link(chunk) - LINK;
-		return chunk;
-	}
-	const bool has_more = chunks_bytes(heap.chunk_count + 1) <= heap.tables[CHUNKS].committed_bytes;
-	return has_more ? heap.chunk_count++ : 0;
+	if (chunk == 0)
+		return heap.chunk_count < MAX_CHUNKS ? heap.chunk_count++ : 0;
+	heap.spare_chunk = *chunk_link(chunk) - LINK;
+	return chunk;
 }
 
-/* Puts an empty chunk on top of a bin. False for none. */
-static bool bin_stack(size_t bin, uint32_t chunk)
+/* Puts an empty chunk on top of a bin. False where there is none. */
+static NOINLINE bool bin_extend(size_t bin)
 {
+	const uint32_t chunk = chunk_take();
 	if (chunk == 0)
 		return false;
 	*chunk_link(chunk) = LINK | chunk_of(bins()->tops[bin]);
 	bins()->tops[bin] = chunk * CHUNK_SLOTS - (CHUNK_SLOTS - 1);
 	return true;
-}
-
-static NOINLINE bool bin_extend(size_t bin)
-{
-	uint32_t chunk = chunk_take();
-	if (chunk == 0 && table_commit(&heap.tables[CHUNKS], chunks_bytes(heap.chunk_count + 1)))
-		chunk = chunk_take();
-	return bin_stack(bin, chunk);
 }
 
 /* Gives the empty top chunk back, if there is one below. */
@@ -3151,7 +3118,7 @@ static NOINLINE bool bin_shorten(size_t bin)
 	return true;
 }
 
-/* Caches granule, on top. False where there is no memory for it. */
+/* Caches granule, on top. False where there is no chunk for it. */
 static ALWAYS_INLINE bool bin_push(size_t bin, size_t granule)
 {
 	if (UNLIKELY(bins()->tops[bin] % CHUNK_SLOTS == 0) && !bin_extend(bin))
@@ -3434,11 +3401,8 @@ static void stack_spill(struct own_stack *stack, size_t size, unsigned blocks)
 {
 	for (unsigned i = 0; i < blocks; i++) {
 		const size_t granule = stack->blocks[i];
-		uint32_t *top = &bins()->tops[size - 1];
 		count_freed(size);
-		if (*top % CHUNK_SLOTS != 0 || bin_stack(size - 1, chunk_take()))
-			slots()[++*top] = (uint32_t)granule;
-		else
+		if (!bin_push(size - 1, granule))
 			coalesce(granule, granule + size);
 	}
 	stack->count -= blocks;
@@ -3481,15 +3445,9 @@ static void cache_end(void *cache)
 	own.epoch = 1;
 }
 
-/* A cache for this thread, NULL where there is none. The tables must be writable as a whole, so that
- * blocks can be put into bins at any time without a request to the OS. The lock is held. */
+/* A cache for this thread, NULL where there is none. The lock is held. */
 static struct thread_cache *cache_find(void)
 {
-	const struct table *chunks = &heap.tables[CHUNKS];
-	const struct table *caches = &heap.tables[THREAD_CACHES];
-	if (chunks->committed_bytes < chunks->reserved_bytes ||
-	    caches->committed_bytes < caches->reserved_bytes)
-		return NULL;
 	heap.has_key = heap.has_key ||
 	               (os_fence(true) && pthread_key_create(&heap.key, cache_end) == 0);
 	if (!heap.is_quick || heap.is_watched || !heap.has_key)
@@ -4787,44 +4745,29 @@ static bool check_extent(struct findings *findings)
 	return findings->count[1] == 0;
 }
 
-/* I16 for one table, which lies at next and is for a heap of so many granules. */
-static void check_table(struct findings *findings, unsigned name, const char *next, size_t granules)
-{
-	const struct table *table = &heap.tables[name];
-	const size_t needed = !is_table_of_bins(name) ? table_bytes(table, heap.top)
-	                      : name == CHUNKS ? heap.chunk_count * CHUNK_SLOTS * sizeof(uint32_t)
-	                      : name == THREAD_CACHES ? heap.cache_count * sizeof(struct thread_cache)
-	                      : heap.chunk_count != 0 ? sizeof(struct bins) : 0;
-	check(findings, 16, table->memory == next, name);
-	check(findings, 16, is_table_of_bins(name) ||
-	      table->reserved_bytes == table_share(name, granules), name);
-	check(findings, 16, table->committed_bytes <= table->reserved_bytes, name);
-	check(findings, 16, heap.top == 0 || table->committed_bytes >= needed, name);
-}
-
 /* I16, likewise. */
 static bool check_tables(struct findings *findings)
 {
 	const size_t slack = option_value(MEMS_PAGE_SIZE) - os_page_bytes();
 	const bool is_moved = heap.movable_granules == heap.limit;
-	struct table described[TABLES];
-	tables_describe(described);
+	struct table expected[TABLES];
+	tables_describe(expected);
 	for (unsigned i = 0; i < TABLES; i++)
-		check(findings, 16, heap.tables[i].entry_bytes == described[i].entry_bytes &&
-		      heap.tables[i].granules_log2 == described[i].granules_log2, i);
-	check(findings, 16, is_moved || heap.movable_granules == small_granules(), 0);
-	check(findings, 16, heap.top <= heap.movable_granules, heap.movable_granules);
+		check(findings, 16, heap.tables[i].entry_bytes == expected[i].entry_bytes &&
+		      heap.tables[i].granules_log2 == expected[i].granules_log2, i);
 	if (findings->count[16] != 0)
 		return false;
-	const char *small = tables_memory();
-	const char *next = small + small_tables_bytes();
-	for (unsigned i = 0; i < TABLES && findings->count[16] == 0; i++) {
-		const bool is_small = is_small_table(i);
-		check_table(findings, i, is_small ? small : next, is_small ? heap.movable_granules : heap.limit);
-		const size_t bytes = findings->count[16] == 0 ? heap.tables[i].reserved_bytes : 0;
-		small += is_small ? bytes : 0;
-		next += is_small ? 0 : bytes;
+	tables_place(expected, heap.movable_granules);
+	for (unsigned i = 0; i < TABLES; i++) {
+		const struct table *table = &heap.tables[i];
+		check(findings, 16, table->memory == expected[i].memory &&
+		      table->reserved_bytes == expected[i].reserved_bytes, i);
+		check(findings, 16, table->committed_bytes <= table->reserved_bytes, i);
+		check(findings, 16, heap.top == 0 ||
+		      table->committed_bytes >= table_bytes(table, heap.top), i);
 	}
+	check(findings, 16, is_moved || heap.movable_granules == small_granules(), 0);
+	check(findings, 16, heap.top <= heap.movable_granules, heap.movable_granules);
 	const size_t bytes = (heap.limit << heap.shift) + slack + tables_share();
 	check(findings, 16, heap.reservation_bytes == bytes || heap.reservation_bytes == 2 * bytes, 0);
 	check(findings, 16, heap.chunk_count <= MAX_CHUNKS, heap.chunk_count);
@@ -5731,7 +5674,7 @@ static int image_start(struct image *image, bool is_mapped)
 	options[MEMS_LIMIT] = min_size(options[MEMS_LIMIT] - 1, limit - 1) + 1; /* 0 is the most */
 	heap_start(options);
 	const size_t top = (size_t)image->header.pages << heap.page_log2;
-	if ((top != 0 && (top > heap.limit || !tables_commit(top) || !bins_commit())) ||
+	if ((top != 0 && (top > heap.limit || !tables_commit(top))) ||
 	    !image_fit(image, 2 * map_bytes(&image->header) + IMAGE_BYTES))
 		return ENOMEM;
 	if (image->header.chain_words >= leaf_of(top))
