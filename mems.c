@@ -78,8 +78,9 @@
  *   I13  the counters equal what the chains say; no peak is below its counter or beyond top; the
  *        root is a live block, or none
  *   I14  a page with a live granule is touched and below high_page, no page from high_page on is
- *        touched; under first fit a touched page without one is idle, and an idle page is touched;
- *        the counts of pages equal the bits, and no more is kept than was ever in use
+ *        touched; one below that is not touched lies in one coalesced HOLE, unless has_purged says
+ *        that it need not; under first fit a touched page without a live granule is idle, and an idle
+ *        page is touched; the counts of pages equal the bits, and no more is kept than was ever in use
  *   I15  the bins hold exactly the cached blocks, each in the bin of its size, and the caches of
  *        threads are closed; the flush before is not ahead of the heap
  *   I16  the tables fill the reservation after the heap, one after another, as large as the limit
@@ -540,6 +541,7 @@ static struct heap {
 	bool is_quick;               /* the policy is MEMS_QUICK_FIT */
 	bool is_shared;              /* threads may change live bits without the lock */
 	bool is_watched;             /* a memory checker is told which granules the program may use */
+	bool has_purged;             /* pages under cached blocks may not be touched: see pages_purge */
 	size_t root;                 /* granule of the block that mems_set_root named, or NONE */
 	struct table tables[TABLES];
 
@@ -567,7 +569,6 @@ static struct heap {
 	size_t sweep;                /* the pages below this one are still to be looked at; 0: none */
 
 	size_t coalesced_granules;   /* quick fit only: in coalesced HOLEs */
-	size_t purged_pages;         /* not touched, under cached blocks: see pages_purge */
 	size_t flush_top;            /* top at the last flush before a request to the OS */
 	unsigned flush_shift;        /* how often FLUSH_BYTES has doubled */
 	uint32_t spare_chunk;        /* the first of a list of chunks given back; 0 for none */
@@ -2750,23 +2751,11 @@ static NOINLINE void pages_touch(size_t start, size_t stop)
 	heap.kept_pages = min_size(heap.kept_pages + again, os_page_from(peak_granules()));
 }
 
-/* How many pages at the two ends of a coalesced HOLE, of which the granules up to stop are taken, were
- * counted in purged_pages: they reach out of the HOLE, and are not touched. */
-static size_t purged_at_ends(size_t start, size_t end, size_t stop)
-{
-	const size_t first = os_page_of(start);
-	const size_t last = os_page_of(stop - 1);
-	const bool is_first_out = first < os_page_from(start);
-	const bool is_last_out = last >= os_page_of(end);
-	return (size_t)(is_first_out && !is_touched(start)) +
-	       (size_t)(is_last_out && !is_touched(stop - 1) && !(is_first_out && first == last));
-}
-
 /* A coalesced HOLE was taken up to stop. A page that is not touched lies wholly in one HOLE, unless
  * cached blocks lie in it: so most often there is nothing to note. */
 static ALWAYS_INLINE void pages_touch_in_hole(struct hole hole, size_t stop, bool is_quick)
 {
-	const bool has_purged = is_quick && UNLIKELY(heap.purged_pages != 0);
+	const bool has_purged = is_quick && UNLIKELY(heap.has_purged);
 	if (hole.size < os_page_granules() && !has_purged)
 		return;
 	if (!has_purged && os_page_of(stop - 1) < os_page_from(hole.start))
@@ -2774,8 +2763,6 @@ static ALWAYS_INLINE void pages_touch_in_hole(struct hole hole, size_t stop, boo
 	const bool is_short = stop - hole.start < os_page_granules();
 	if (is_short && is_touched(hole.start) && is_touched(stop - 1))
 		return;
-	if (has_purged)
-		heap.purged_pages -= purged_at_ends(hole.start, hole.start + hole.size, stop);
 	pages_touch(hole.start, stop);
 }
 
@@ -2820,23 +2807,16 @@ static bool pages_release(size_t first, size_t end)
 	return is_replaced ? os_map(address, bytes) : os_advise(address, bytes, MADV_DONTNEED);
 }
 
-/* Gives back pages that are free. False where the OS refuses. Those in which cached blocks lie are
- * counted: as long as there are any, quick fit looks at the pages of each block that it takes. */
+/* Gives back pages that are free. False where the OS refuses. Once cached blocks lie in one, quick fit
+ * looks at the pages of each block that it takes, until all is coalesced. */
 static bool pages_purge(size_t first, size_t end)
 {
 	if (!pages_release(first, end))
 		return false;
 	pages_forget(first, end);
-	for (size_t page = first; heap.is_quick && page < end; page++)
-		heap.purged_pages += !is_page_coalesced(page);
+	for (size_t page = first; heap.is_quick && !heap.has_purged && page < end; page++)
+		heap.has_purged = !is_page_coalesced(page);
 	return true;
-}
-
-static NOINLINE void purged_pages_touch(size_t start, size_t stop)
-{
-	const size_t before = heap.touched_pages;
-	pages_touch(start, stop);
-	heap.purged_pages -= heap.touched_pages - before;
 }
 
 /* A cached block is a PROCESS again. */
@@ -2844,28 +2824,22 @@ static ALWAYS_INLINE void cached_pages_touch(size_t start, size_t stop)
 {
 	const bool is_short = stop - start <= os_page_granules();
 	if (!is_short || !is_touched(start) || !is_touched(stop - 1))
-		purged_pages_touch(start, stop);
+		pages_touch(start, stop);
 }
 
-/* The pages lie wholly in a coalesced HOLE now, and did not before. Under first fit they count as
- * freed: of many pages a small block may have been the last. */
+/* First fit: the pages lie wholly in a HOLE now, and did not before. They count as freed: of many pages
+ * a small block may have been the last. */
 static NOINLINE void pages_coalesce(size_t first, size_t end)
 {
-	if (heap.is_quick) {
-		heap.purged_pages -= end - first - bits_count(table_bits(TOUCHED), first, end);
-		return;
-	}
 	const size_t idle = bits_set(table_bits(IDLE), first, end, true); /* a PROCESS was in it */
 	heap.idle_pages += idle;
 	heap.look_due -= (ptrdiff_t)(idle << heap.os_page_log2);
 }
 
-/* The granules from start to stop, of a PROCESS or a cached block, are part of a coalesced HOLE
- * from `from` to `to` now. */
-static ALWAYS_INLINE void pages_coalesce_in(size_t start, size_t stop, size_t from, size_t to,
-                                            bool is_quick)
+/* First fit: the granules from start to stop, of a PROCESS, are part of a HOLE from `from` to `to` now. */
+static ALWAYS_INLINE void pages_coalesce_in(size_t start, size_t stop, size_t from, size_t to)
 {
-	if (is_quick ? LIKELY(heap.purged_pages == 0) : LIKELY(to - from < os_page_granules()))
+	if (LIKELY(to - from < os_page_granules()))
 		return;
 	const size_t first = max_size(os_page_from(from), os_page_of(start));
 	const size_t end = min_size(os_page_of(to), os_page_from(stop));
@@ -2926,8 +2900,6 @@ static ALWAYS_INLINE void hole_cut(struct hole hole, size_t rest, enum purpose p
 	hole_shrink(hole, rest, is_quick);
 	if (purpose != FOR_CALLOC)
 		pages_touch_in_hole(hole, rest, is_quick);
-	else if (is_quick && UNLIKELY(heap.purged_pages != 0))
-		heap.purged_pages -= purged_at_ends(hole.start, hole.start + hole.size, rest);
 	if (is_quick)
 		heap.coalesced_granules -= taken;
 	mem_mark_undefined(hole.start, taken);
@@ -2971,7 +2943,8 @@ static ALWAYS_INLINE void coalesce_inline(size_t granule, size_t next, bool is_q
 	                         (policy_holes(leaf_of(next), is_quick) & bit_of(next)) != 0;
 	const size_t start = joins_left ? previous : granule;
 	const size_t end = joins_right ? segment_next(next) : next;
-	pages_coalesce_in(granule, next, start, end, is_quick);
+	if (!is_quick)
+		pages_coalesce_in(granule, next, start, end);
 	if (joins_right) {
 		coalesced_mark(next, false, is_quick);
 		start_mark(next, false);
@@ -3032,7 +3005,7 @@ static ALWAYS_INLINE bool leaf_coalesce(size_t granule, struct leaf_bits bits, b
 	hole_enter(leaf * 64 + start, size);
 	search_start_lower(size, leaf);
 	if (may_leave)
-		pages_coalesce_in(granule, granule + freed, leaf * 64 + start, end, false);
+		pages_coalesce_in(granule, granule + freed, leaf * 64 + start, end);
 	leaf_assert(leaf);
 	return true;
 }
@@ -3190,7 +3163,7 @@ static ALWAYS_INLINE size_t cache_get(size_t size)
 		return NONE;
 	policy_live_change(granule, size, true, true);
 	count_taken(size);
-	if (UNLIKELY(heap.purged_pages != 0))
+	if (UNLIKELY(heap.has_purged))
 		cached_pages_touch(granule, granule + size);
 	mem_mark_undefined(granule, size);
 	leaf_assert(leaf_of(granule));
@@ -3261,7 +3234,6 @@ static void bins_sweep(void)
 	heap.spare_chunk = 0;
 	heap.chunk_count = 1;
 	heap.coalesced_granules = heap.top - process_granules();
-	heap.purged_pages = 0;
 	const size_t end = leaf_of(heap.top) + 1;
 	for (size_t leaf = 0; (leaf = leaf_with_start(leaf, end)) < end; leaf++)
 		leaf_coalesce_all(leaf, &follows_hole);
@@ -3292,6 +3264,7 @@ static bool is_sweep_cheaper(void)
 static NOINLINE void bins_flush(void)
 {
 	caches_close();
+	heap.has_purged = false;
 	if (cached_granules() == 0)
 		return;
 	if (is_sweep_cheaper())
@@ -3576,7 +3549,7 @@ static NOINLINE void own_balance(size_t size)
 		stack_spill(stack, size, OWN_BLOCKS / 2);
 	while (stack->count < OWN_BLOCKS / 2 && (granule = bin_pop(size - 1)) != NONE) {
 		count_taken(size);
-		if (UNLIKELY(heap.purged_pages != 0))
+		if (UNLIKELY(heap.has_purged))
 			cached_pages_touch(granule, granule + size);
 		stack->blocks[stack->count++] = (uint32_t)granule;
 	}
@@ -5074,7 +5047,7 @@ static void check_pages(struct findings *findings)
 	check(findings, 14, heap.high_page <= pages, heap.high_page);
 	check(findings, 14, bits_count(touched, 0, round_up(pages + 1, 64)) == heap.touched_pages, 0);
 	check(findings, 14, bits_count(idle, 0, round_up(pages + 1, 64)) == heap.idle_pages, 1);
-	check(findings, 14, heap.purged_pages == purged, purged);
+	check(findings, 14, heap.has_purged || purged == 0, purged);
 	check(findings, 14, heap.sweep <= pages, heap.sweep);
 	check(findings, 14, heap.kept_pages <= os_page_from(peak_granules()), heap.kept_pages);
 }
@@ -5747,7 +5720,7 @@ static NOINLINE void *malloc_noted(size_t size, size_t index, const void *caller
 		granule = site != 0 ? block_take_existing(index + 1, FOR_MALLOC) : NONE;
 		if (granule == NONE)
 			return malloc_general(size, caller);
-	} else if (UNLIKELY(heap.purged_pages != 0)) {
+	} else if (UNLIKELY(heap.has_purged)) {
 		cached_pages_touch(granule, granule + index + 1);
 	}
 	call_note(MEMS_TAKEN, NONE, granule, index + 1, size, site);
@@ -5767,7 +5740,7 @@ static NOINLINE void *malloc_large(size_t size, size_t index)
 	const size_t granule = heap.is_quick && index < DIRECT_BINS ? fast_bin_pop(index + 1, false) : NONE;
 	if (UNLIKELY(granule == NONE))
 		return malloc_beyond(size);
-	if (UNLIKELY(heap.purged_pages != 0))
+	if (UNLIKELY(heap.has_purged))
 		return malloc_purged(granule, index + 1);
 	return block_virtual(granule);
 }
@@ -5803,7 +5776,7 @@ void *mems_malloc(size_t size)
 	const size_t granule = fast_bin_pop(index + 1, true);
 	if (UNLIKELY(granule == NONE))
 		return malloc_beyond(size);
-	if (UNLIKELY(heap.purged_pages != 0))
+	if (UNLIKELY(heap.has_purged))
 		return malloc_purged(granule, index + 1);
 	return block_virtual(granule);
 }

@@ -645,11 +645,6 @@ static void touched_pages_too_few(void)
 	heap.touched_pages--;
 }
 
-static void purged_pages_too_many(void)
-{
-	heap.purged_pages++;
-}
-
 static void sweep_beyond_top(void)
 {
 	heap.sweep = os_page_of(heap.top) + 1;
@@ -812,7 +807,6 @@ static const struct damage damages[] = {
 	DAMAGE(14, high_page_beyond_top),
 	DAMAGE(14, touched_pages_too_many),
 	DAMAGE(14, touched_pages_too_few),
-	DAMAGE(14, purged_pages_too_many),
 	DAMAGE(14, sweep_beyond_top),
 	DAMAGE(14, kept_more_than_was_in_use),
 	DAMAGE(14, idle_pages_too_many),
@@ -909,6 +903,15 @@ static void bin_with_a_block_too_few(void)
 static void bin_with_a_block_too_many(void)
 {
 	bins()->tops[BIN_24]++;
+}
+
+static void page_under_cached_blocks_given_back(void)
+{
+	size_t page = 0;
+	while (!is_page_free(page) || is_page_coalesced(page))
+		page++;
+	assert_true(page < heap.high_page && bit_is_set(table_bits(TOUCHED), page));
+	pages_forget(page, page + 1);
 }
 
 static void bin_in_another_chunk(void)
@@ -1102,6 +1105,7 @@ static const struct damage quick_damages[] = {
 	DAMAGE(15, cached_block_in_two),
 	DAMAGE(15, bin_with_a_block_too_few),
 	DAMAGE(15, bin_with_a_block_too_many),
+	DAMAGE(14, page_under_cached_blocks_given_back),
 	DAMAGE(15, bin_in_another_chunk),
 	DAMAGE(15, shared_bin_of_another_size),
 	DAMAGE(15, bin_emptied),
@@ -1265,7 +1269,7 @@ static void every_bit_of_the_state_counts(void **state)
 		FIELD(1, start), FIELD(1, base), FIELD(0, top), FIELD(1, shift), FIELD(1, page_log2),
 		FIELD(1, os_page_log2), FIELD(1, reservation), FIELD(0, reservation_bytes),
 		FIELD(0, limit), FIELD(16, movable_granules), FIELD(0, node_count), FIELD(14, touched_pages),
-		FIELD(14, purged_pages),
+		FIELD(14, idle_pages),
 		FIELD(13, recent_peak), FIELD(13, room_granules),
 	};
 	static const struct field quick_fields[] = {
