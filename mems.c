@@ -136,6 +136,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -870,6 +871,11 @@ static inline int32_t sizes_max(const int32_t line[FANOUT])
 	return most[0] > most[1] ? most[0] : most[1];
 }
 
+static bool bytes_are_zero(const char *bytes, size_t count)
+{
+	return bytes[0] == 0 && memcmp(bytes, bytes + 1, count - 1) == 0;
+}
+
 /* Adds to a text what there is room for. */
 static void text_add(char text[MESSAGE_BYTES], const char *format, ...)
 {
@@ -878,6 +884,13 @@ static void text_add(char text[MESSAGE_BYTES], const char *format, ...)
 	va_start(arguments, format);
 	vsnprintf(text + length, MESSAGE_BYTES - length, format, arguments);
 	va_end(arguments);
+}
+
+/* From the byte order of this machine to the lowest byte first, and back. */
+static void words_swap(uint64_t *words, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		words[i] = htole64(words[i]);
 }
 
 struct checksum {
@@ -1308,13 +1321,25 @@ static int os_transfer(int file, void *memory, size_t bytes, uint64_t offset, bo
 	return error;
 }
 
-/* Writes what a save writes most of, and has the OS bring it to the disk at once: so there is less to
- * wait for at the end. */
-static int os_write_through(int file, void *memory, size_t bytes, uint64_t offset)
+/* Writes these parts of memory one after the other, and has the OS bring them to the disk at once: so
+ * there is less to wait for at the end. Changes the parts. Returns 0 or an error number. */
+static int os_write_through(int file, struct iovec *parts, size_t count, uint64_t offset)
 {
-	const int error = os_transfer(file, memory, bytes, offset, true);
 	const int before = os_begin();
-	sync_file_range(file, (off_t)offset, (off_t)bytes, SYNC_FILE_RANGE_WRITE);
+	const uint64_t first = offset;
+	int error = 0;
+	while (count != 0 && error == 0) {
+		const ssize_t done = pwritev(file, parts, (int)count, (off_t)offset);
+		size_t written = done > 0 ? (size_t)done : 0;
+		if (done == 0 || (done < 0 && errno != EINTR))
+			error = done < 0 ? errno : EIO;
+		offset += written;
+		for (; count != 0 && written >= parts->iov_len; parts++, count--)
+			written -= parts->iov_len;
+		if (count != 0)
+			*parts = (struct iovec){ (char *)parts->iov_base + written, parts->iov_len - written };
+	}
+	sync_file_range(file, (off_t)first, (off_t)(offset - first), SYNC_FILE_RANGE_WRITE);
 	os_end(before);
 	return error;
 }
@@ -5326,14 +5351,6 @@ struct image {
 	uint64_t *borders, *stored, *chains;
 };
 
-/* From the byte order of this machine to that of the file, and back. */
-static void header_swap(struct image_header *header)
-{
-	uint64_t *words = &header->magic;
-	for (size_t i = 0; i < HEADER_BYTES / sizeof(uint64_t); i++)
-		words[i] = htole64(words[i]);
-}
-
 /* Bytes of borders, and as many of stored. */
 static size_t map_bytes(const struct image_header *header)
 {
@@ -5359,8 +5376,7 @@ static bool image_fit(struct image *image, size_t bytes)
 	return fits;
 }
 
-/* Goes on to the next run of stored pages, in granules: of at most so many bytes, or one page.
- * False after the last. */
+/* Goes on to the next stored pages, in granules: of at most so many bytes, or one. False at the end. */
 static bool stored_next(const struct image *image, struct range *run, size_t most_bytes)
 {
 	const size_t pages = page_of(heap.top);
@@ -5393,31 +5409,31 @@ static void chains_write(struct image *image)
 	image->header.chain_words = (uint64_t)(next - image->chains);
 }
 
-/* What is in the PROCESS segments of these pages, or of the first half or more of them where that
- * saves a copy, else zero. For a memory checker all is defined. */
-static char *pages_contents(struct range *pages, char *buffer)
+/* What the first of these pages hold, in each of which a PROCESS lies: those that have no HOLE, as they
+ * lie, or the very first one, copied, with zeros in place of HOLEs. For a memory checker all is defined. */
+static struct iovec pages_contents(struct range pages, char *buffer)
 {
-	const size_t whole = round_down(stretch_end(pages->from, pages->to), page_granules());
-	if (is_live(pages->from) && whole - pages->from >= pages->to - whole && !heap.is_watched) {
-		pages->to = whole;
-		return block_physical(pages->from);
-	}
-	for (size_t next, granule = pages->from; granule < pages->to; granule = next) {
-		next = stretch_end(granule, pages->to);
-		char *part = buffer + ((granule - pages->from) << heap.shift);
+	const size_t whole = round_down(stretch_end(pages.from, pages.to), page_granules());
+	const bool is_direct = whole > pages.from && !heap.is_watched;
+	const size_t to = is_direct ? whole : pages.from + page_granules();
+	const size_t bytes = (to - pages.from) << heap.shift;
+	for (size_t next, granule = pages.from; granule < to && !is_direct; granule = next) {
+		next = stretch_end(granule, to);
+		char *part = buffer + ((granule - pages.from) << heap.shift);
 		if (is_live(granule))
 			memcpy(part, block_physical(granule), (next - granule) << heap.shift);
 		else
 			memset(part, 0, (next - granule) << heap.shift);
 	}
-	VALGRIND_MAKE_MEM_DEFINED(buffer, (pages->to - pages->from) << heap.shift);
-	return buffer;
+	VALGRIND_MAKE_MEM_DEFINED(buffer, bytes);
+	return (struct iovec){ is_direct ? block_physical(pages.from) : buffer, bytes };
 }
 
 /* Writes the pages in which a PROCESS lies, without stretches of zeros, and notes which these are.
  * Returns 0 or an error number. */
 static int contents_write(struct image *image, char *buffer)
 {
+	struct checksum *sum = &image->header.contents_sum;
 	uint64_t offset = contents_offset(&image->header);
 	int error = 0;
 	for (size_t from = 0, to; from < heap.top; from = to) {
@@ -5426,15 +5442,23 @@ static int contents_write(struct image *image, char *buffer)
 			bits_set(image->stored, page_of(from), page_of(to - 1) + 1, true);
 	}
 	for (struct range run = { 0, 0 }; error == 0 && stored_next(image, &run, IMAGE_BYTES);) {
-		char *contents = pages_contents(&run, buffer);
 		const size_t bytes = (run.to - run.from) << heap.shift;
-		if (contents[0] == 0 && memcmp(contents, contents + 1, bytes - 1) == 0) {
+		struct iovec parts[IMAGE_BYTES / SMALLEST_PAGE];
+		size_t count = 0;
+		bool is_zero = true;
+		for (size_t done = 0; done < bytes; done += parts[count++].iov_len) {
+			const struct range rest = { run.from + (done >> heap.shift), run.to };
+			parts[count] = pages_contents(rest, buffer + done);
+			is_zero = is_zero && bytes_are_zero(parts[count].iov_base, parts[count].iov_len);
+		}
+		if (is_zero) {
 			bits_set(image->stored, page_of(run.from), page_of(run.to), false);
 			continue;
 		}
-		image->header.contents_sum = checksum_add(image->header.contents_sum, contents, bytes);
+		for (size_t i = 0; i < count; i++)
+			*sum = checksum_add(*sum, parts[i].iov_base, parts[i].iov_len);
 		image->header.stored_pages += page_of(run.to - run.from);
-		error = os_write_through(image->file, contents, bytes, offset);
+		error = os_write_through(image->file, parts, count, offset);
 		offset += bytes;
 	}
 	return error;
@@ -5462,7 +5486,7 @@ static int image_write(struct image *image)
 	header->tables_sum = checksum_add(no_sum, image->borders, bytes);
 	if (error == 0)
 		error = os_transfer(image->file, image->borders, bytes, HEADER_BYTES, true);
-	header_swap(header);
+	words_swap(&header->magic, HEADER_BYTES / sizeof(uint64_t));
 	const struct checksum sum = checksum_add(no_sum, header, SUMMED_BYTES);
 	header->header_sum = (struct checksum){ htole64(sum.sum), htole64(sum.sums) };
 	return error != 0 ? error : os_transfer(image->file, header, HEADER_BYTES, 0, true);
@@ -5518,7 +5542,7 @@ static int header_read(struct image *image)
 	struct image_header *header = &image->header;
 	const int error = os_transfer(image->file, header, HEADER_BYTES, 0, false);
 	const struct checksum sum = checksum_add(no_sum, header, SUMMED_BYTES);
-	header_swap(header);
+	words_swap(&header->magic, HEADER_BYTES / sizeof(uint64_t));
 	if (error != 0)
 		return error;
 	if (header->magic != IMAGE_MAGIC || !is_same_sum(sum, header->header_sum))
