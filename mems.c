@@ -78,8 +78,8 @@
  *   I13  the counters equal what the chains say; no peak is below its counter or beyond top; the
  *        root is a live block, or none
  *   I14  a page with a live granule is touched and below high_page, no page from high_page on is
- *        touched; one below that is not touched lies in one coalesced HOLE, unless has_purged says
- *        that it need not; under first fit a touched page without a live granule is idle, and an idle
+ *        touched; of the pages from purged_end on, one below it that is not touched lies in one
+ *        coalesced HOLE; under first fit a touched page without a live granule is idle, and an idle
  *        page is touched; the counts of pages equal the bits, and no more is kept than was ever in use
  *   I15  the bins hold exactly the cached blocks, each in the bin of its size, and the caches of
  *        threads are closed; the flush before is not ahead of the heap
@@ -542,7 +542,6 @@ static struct heap {
 	bool is_quick;               /* the policy is MEMS_QUICK_FIT */
 	bool is_shared;              /* threads may change live bits without the lock */
 	bool is_watched;             /* a memory checker is told which granules the program may use */
-	bool has_purged;             /* pages under cached blocks may not be touched: see pages_purge */
 	size_t root;                 /* granule of the block that mems_set_root named, or NONE */
 	struct table tables[TABLES];
 
@@ -570,6 +569,7 @@ static struct heap {
 	size_t sweep;                /* the pages below this one are still to be looked at; 0: none */
 
 	size_t coalesced_granules;   /* quick fit only: in coalesced HOLEs */
+	size_t purged_end;           /* below this page, one under cached blocks may be not touched */
 	size_t flush_top;            /* top at the last flush before a request to the OS */
 	unsigned flush_shift;        /* how often FLUSH_BYTES has doubled */
 	uint32_t spare_chunk;        /* the first of a list of chunks given back; 0 for none */
@@ -2780,7 +2780,7 @@ static NOINLINE void pages_touch(size_t start, size_t stop)
  * cached blocks lie in it: so most often there is nothing to note. */
 static ALWAYS_INLINE void pages_touch_in_hole(struct hole hole, size_t stop, bool is_quick)
 {
-	const bool has_purged = is_quick && UNLIKELY(heap.has_purged);
+	const bool has_purged = is_quick && UNLIKELY(heap.purged_end != 0);
 	if (hole.size < os_page_granules() && !has_purged)
 		return;
 	if (!has_purged && os_page_of(stop - 1) < os_page_from(hole.start))
@@ -2832,15 +2832,16 @@ static bool pages_release(size_t first, size_t end)
 	return is_replaced ? os_map(address, bytes) : os_advise(address, bytes, MADV_DONTNEED);
 }
 
-/* Gives back pages that are free. False where the OS refuses. Once cached blocks lie in one, quick fit
- * looks at the pages of each block that it takes, until all is coalesced. */
+/* Gives back pages that are free. False where the OS refuses. As long as cached blocks may lie in one,
+ * quick fit looks at the pages of each block that it takes. */
 static bool pages_purge(size_t first, size_t end)
 {
 	if (!pages_release(first, end))
 		return false;
 	pages_forget(first, end);
-	for (size_t page = first; heap.is_quick && !heap.has_purged && page < end; page++)
-		heap.has_purged = !is_page_coalesced(page);
+	for (size_t page = first; heap.is_quick && page < end; page++)
+		if (!is_page_coalesced(page))
+			heap.purged_end = max_size(heap.purged_end, page + 1);
 	return true;
 }
 
@@ -3188,7 +3189,7 @@ static ALWAYS_INLINE size_t cache_get(size_t size)
 		return NONE;
 	policy_live_change(granule, size, true, true);
 	count_taken(size);
-	if (UNLIKELY(heap.has_purged))
+	if (UNLIKELY(heap.purged_end != 0))
 		cached_pages_touch(granule, granule + size);
 	mem_mark_undefined(granule, size);
 	leaf_assert(leaf_of(granule));
@@ -3289,7 +3290,7 @@ static bool is_sweep_cheaper(void)
 static NOINLINE void bins_flush(void)
 {
 	caches_close();
-	heap.has_purged = false;
+	heap.purged_end = 0;
 	if (cached_granules() == 0)
 		return;
 	if (is_sweep_cheaper())
@@ -3574,7 +3575,7 @@ static NOINLINE void own_balance(size_t size)
 		stack_spill(stack, size, OWN_BLOCKS / 2);
 	while (stack->count < OWN_BLOCKS / 2 && (granule = bin_pop(size - 1)) != NONE) {
 		count_taken(size);
-		if (UNLIKELY(heap.has_purged))
+		if (UNLIKELY(heap.purged_end != 0))
 			cached_pages_touch(granule, granule + size);
 		stack->blocks[stack->count++] = (uint32_t)granule;
 	}
@@ -3716,6 +3717,17 @@ static void block_purge(size_t granule, size_t next, size_t most)
 		pages_purge(first, end);
 }
 
+/* Lowers purged_end to behind the last page that is not touched and may be under cached blocks. */
+static void purged_end_lower(void)
+{
+	for (unsigned looks = 0; looks < SWEEP_LOOKS; looks++) {
+		heap.purged_end = bits_find_last(table_bits(TOUCHED), 0, heap.purged_end, false);
+		if (heap.purged_end == 0 || !is_page_coalesced(heap.purged_end - 1))
+			return;
+		heap.purged_end = segment_first_page(heap.purged_end - 1);
+	}
+}
+
 /* A block up to next was freed: gives pages back where too many may be free. The lock is held. */
 static NOINLINE void purge_look(size_t granule, size_t next)
 {
@@ -3735,6 +3747,7 @@ static NOINLINE void purge_look(size_t granule, size_t next)
 	}
 	if (surplus_pages() <= goal)
 		heap.sweep = 0;
+	purged_end_lower();
 	heap.look_due = (ptrdiff_t)(heap.sweep == 0 ? step : (size_t)SWEEP_BYTES >> heap.shift);
 }
 
@@ -5059,7 +5072,6 @@ static void check_pages(struct findings *findings)
 	const uint64_t *touched = table_bits(TOUCHED);
 	const uint64_t *idle = table_bits(IDLE);
 	const size_t pages = os_page_of(heap.top);
-	size_t purged = 0;
 	for (size_t page = 0; page < pages; page++) {
 		const bool is_set = bit_is_set(touched, page);
 		check(findings, 14, is_page_free(page) || is_set, page);
@@ -5067,12 +5079,13 @@ static void check_pages(struct findings *findings)
 		check(findings, 14, is_set || !bit_is_set(idle, page), page);
 		check(findings, 14, heap.is_quick || !is_set || !is_page_free(page) ||
 		      bit_is_set(idle, page), page);
-		purged += !is_set && page < heap.high_page && !is_page_coalesced(page);
+		check(findings, 14, is_set || page < heap.purged_end || page >= heap.high_page ||
+		      is_page_coalesced(page), page);
 	}
 	check(findings, 14, heap.high_page <= pages, heap.high_page);
 	check(findings, 14, bits_count(touched, 0, round_up(pages + 1, 64)) == heap.touched_pages, 0);
 	check(findings, 14, bits_count(idle, 0, round_up(pages + 1, 64)) == heap.idle_pages, 1);
-	check(findings, 14, heap.has_purged || purged == 0, purged);
+	check(findings, 14, heap.purged_end <= pages, heap.purged_end);
 	check(findings, 14, heap.sweep <= pages, heap.sweep);
 	check(findings, 14, heap.kept_pages <= os_page_from(peak_granules()), heap.kept_pages);
 }
@@ -5744,7 +5757,7 @@ static NOINLINE void *malloc_noted(size_t size, size_t index, const void *caller
 		granule = site != 0 ? block_take_existing(index + 1, FOR_MALLOC) : NONE;
 		if (granule == NONE)
 			return malloc_general(size, caller);
-	} else if (UNLIKELY(heap.has_purged)) {
+	} else if (UNLIKELY(heap.purged_end != 0)) {
 		cached_pages_touch(granule, granule + index + 1);
 	}
 	call_note(MEMS_TAKEN, NONE, granule, index + 1, size, site);
@@ -5764,7 +5777,7 @@ static NOINLINE void *malloc_large(size_t size, size_t index)
 	const size_t granule = heap.is_quick && index < DIRECT_BINS ? fast_bin_pop(index + 1, false) : NONE;
 	if (UNLIKELY(granule == NONE))
 		return malloc_beyond(size);
-	if (UNLIKELY(heap.has_purged))
+	if (UNLIKELY(heap.purged_end != 0))
 		return malloc_purged(granule, index + 1);
 	return block_virtual(granule);
 }
@@ -5800,7 +5813,7 @@ void *mems_malloc(size_t size)
 	const size_t granule = fast_bin_pop(index + 1, true);
 	if (UNLIKELY(granule == NONE))
 		return malloc_beyond(size);
-	if (UNLIKELY(heap.has_purged))
+	if (UNLIKELY(heap.purged_end != 0))
 		return malloc_purged(granule, index + 1);
 	return block_virtual(granule);
 }

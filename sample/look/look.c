@@ -61,7 +61,6 @@ static bool heap_read(const struct core *core, uint64_t address)
 	if (!is_bool(found, offsetof(struct heap, is_started)) ||
 	    !is_bool(found, offsetof(struct heap, is_quick)) ||
 	    !is_bool(found, offsetof(struct heap, is_watched)) ||
-	    !is_bool(found, offsetof(struct heap, has_purged)) ||
 	    !is_bool(found, offsetof(struct heap, journal.is_on)))
 		return false;
 	memcpy(&heap, found, sizeof(found));

@@ -905,6 +905,11 @@ static void bin_with_a_block_too_many(void)
 	bins()->tops[BIN_24]++;
 }
 
+static void purged_end_beyond_top(void)
+{
+	heap.purged_end = os_page_of(heap.top) + 1;
+}
+
 static void page_under_cached_blocks_given_back(void)
 {
 	size_t page = 0;
@@ -1105,6 +1110,7 @@ static const struct damage quick_damages[] = {
 	DAMAGE(15, cached_block_in_two),
 	DAMAGE(15, bin_with_a_block_too_few),
 	DAMAGE(15, bin_with_a_block_too_many),
+	DAMAGE(14, purged_end_beyond_top),
 	DAMAGE(14, page_under_cached_blocks_given_back),
 	DAMAGE(15, bin_in_another_chunk),
 	DAMAGE(15, shared_bin_of_another_size),
