@@ -2776,19 +2776,22 @@ static NOINLINE void pages_touch(size_t start, size_t stop)
 	heap.kept_pages = min_size(heap.kept_pages + again, os_page_from(peak_granules()));
 }
 
+/* The same, where most often they are few, and touched. */
+static ALWAYS_INLINE void few_pages_touch(size_t start, size_t stop)
+{
+	const bool is_short = stop - start <= os_page_granules();
+	if (!is_short || !is_touched(start) || !is_touched(stop - 1))
+		pages_touch(start, stop);
+}
+
 /* A coalesced HOLE was taken up to stop. A page that is not touched lies wholly in one HOLE, unless
  * cached blocks lie in it: so most often there is nothing to note. */
 static ALWAYS_INLINE void pages_touch_in_hole(struct hole hole, size_t stop, bool is_quick)
 {
 	const bool has_purged = is_quick && UNLIKELY(heap.purged_end != 0);
-	if (hole.size < os_page_granules() && !has_purged)
-		return;
-	if (!has_purged && os_page_of(stop - 1) < os_page_from(hole.start))
-		return;
-	const bool is_short = stop - hole.start < os_page_granules();
-	if (is_short && is_touched(hole.start) && is_touched(stop - 1))
-		return;
-	pages_touch(hole.start, stop);
+	if (has_purged || (hole.size >= os_page_granules() &&
+	                   os_page_of(stop - 1) >= os_page_from(hole.start)))
+		few_pages_touch(hole.start, stop);
 }
 
 /* Whether no granule of the page is live. */
@@ -2843,14 +2846,6 @@ static bool pages_purge(size_t first, size_t end)
 		if (!is_page_coalesced(page))
 			heap.purged_end = max_size(heap.purged_end, page + 1);
 	return true;
-}
-
-/* A cached block is a PROCESS again. */
-static ALWAYS_INLINE void cached_pages_touch(size_t start, size_t stop)
-{
-	const bool is_short = stop - start <= os_page_granules();
-	if (!is_short || !is_touched(start) || !is_touched(stop - 1))
-		pages_touch(start, stop);
 }
 
 /* First fit: the pages lie wholly in a HOLE now, and did not before. They count as freed: of many pages
@@ -3190,7 +3185,7 @@ static ALWAYS_INLINE size_t cache_get(size_t size)
 	policy_live_change(granule, size, true, true);
 	count_taken(size);
 	if (UNLIKELY(heap.purged_end != 0))
-		cached_pages_touch(granule, granule + size);
+		few_pages_touch(granule, granule + size);
 	mem_mark_undefined(granule, size);
 	leaf_assert(leaf_of(granule));
 	return granule;
@@ -3576,7 +3571,7 @@ static NOINLINE void own_balance(size_t size)
 	while (stack->count < OWN_BLOCKS / 2 && (granule = bin_pop(size - 1)) != NONE) {
 		count_taken(size);
 		if (UNLIKELY(heap.purged_end != 0))
-			cached_pages_touch(granule, granule + size);
+			few_pages_touch(granule, granule + size);
 		stack->blocks[stack->count++] = (uint32_t)granule;
 	}
 }
@@ -5758,7 +5753,7 @@ static NOINLINE void *malloc_noted(size_t size, size_t index, const void *caller
 		if (granule == NONE)
 			return malloc_general(size, caller);
 	} else if (UNLIKELY(heap.purged_end != 0)) {
-		cached_pages_touch(granule, granule + index + 1);
+		few_pages_touch(granule, granule + index + 1);
 	}
 	call_note(MEMS_TAKEN, NONE, granule, index + 1, size, site);
 	return block_virtual(granule);
@@ -5767,7 +5762,7 @@ static NOINLINE void *malloc_noted(size_t size, size_t index, const void *caller
 /* Where pages under cached blocks were given back. */
 static NOINLINE void *malloc_purged(size_t granule, size_t size)
 {
-	cached_pages_touch(granule, granule + size);
+	few_pages_touch(granule, granule + size);
 	return block_virtual(granule);
 }
 
