@@ -1262,14 +1262,14 @@ static bool os_advise(char *address, size_t bytes, int advice)
 	return is_done;
 }
 
-/* Tells for each page of a page-aligned range whether it is in memory: bit 0 of a byte. False where
+/* Tells for each page of a page-aligned range whether it is in memory: bit 0 of a byte. All are where
  * the OS does not tell. */
-static bool os_residency(char *address, size_t bytes, unsigned char *pages)
+static void os_residency(char *address, size_t bytes, unsigned char *pages)
 {
 	const int error = os_begin();
-	const bool is_done = mincore(address, bytes, pages) == 0;
+	if (mincore(address, bytes, pages) != 0)
+		memset(pages, 1, bytes / os_page_bytes());
 	os_end(error);
-	return is_done;
 }
 
 /* Opens a file; -1 with *error where that fails. It may be larger than an off_t tells: so are images
@@ -5843,10 +5843,10 @@ static void sparse_zero(struct range range, bool are_zero)
 	while (range.from < range.to) {
 		const size_t page = os_page_of(range.from);
 		const size_t count = min_size(os_page_from(range.to) - page, AT_ONCE);
-		const bool is_known = os_residency(os_page_address(page), os_pages_bytes(count), resident);
+		os_residency(os_page_address(page), os_pages_bytes(count), resident);
 		for (size_t i = 0, end; i < count; i = end) {
-			const bool is_in = !is_known || (resident[i] & 1) != 0;
-			for (end = i + 1; end < count && is_in == (!is_known || (resident[end] & 1) != 0);)
+			const bool is_in = (resident[i] & 1) != 0;
+			for (end = i + 1; end < count && is_in == ((resident[end] & 1) != 0);)
 				end++;
 			const size_t until = min_size((page + end) << heap.os_page_log2, range.to);
 			if (is_in)
@@ -6444,8 +6444,7 @@ static size_t resident_bytes(char *address, size_t bytes)
 	size_t resident = 0;
 	while (bytes != 0) {
 		const size_t count = min_size(bytes / page, AT_ONCE);
-		if (!os_residency(address, count * page, pages))
-			return resident + bytes;
+		os_residency(address, count * page, pages);
 		for (size_t i = 0; i < count; i++)
 			resident += (pages[i] & 1) != 0 ? page : 0;
 		address += count * page;
