@@ -1610,11 +1610,6 @@ static bool table_commit(struct table *table, size_t bytes)
 	return true;
 }
 
-static bool table_is_small(const struct table *table)
-{
-	return table->reserved_bytes <= WHOLE_TABLE_BYTES;
-}
-
 static inline struct main_node *nodes(void)
 {
 	return (struct main_node *)(void *)heap.tables[NODES].memory;
@@ -1633,7 +1628,7 @@ static void small_tables_commit(void)
 {
 	unsigned count = 0;
 	char *end = tables_memory() + small_tables_bytes();
-	for (; count < MOVABLE_TABLES && table_is_small(&heap.tables[count]); count++)
+	for (; count < MOVABLE_TABLES && heap.tables[count].reserved_bytes <= WHOLE_TABLE_BYTES; count++)
 		end += heap.tables[count].reserved_bytes;
 	const size_t more = count < MOVABLE_TABLES ? COMMIT_STEP : 0;
 	if (!tables_commit_range(tables_memory(), end + more))
@@ -3993,7 +3988,7 @@ static bool block_grow(size_t granule, size_t next, size_t size)
 static size_t block_take_aligned(size_t size, size_t alignment)
 {
 	ASSERT(is_power_of_two(alignment) && alignment <= page_granules(), "a page has multiples of it");
-	struct hole hole = heap.top == 0 ? no_hole : hole_first_aligned(size, alignment);
+	struct hole hole = hole_first_aligned(size, alignment);
 	if (hole.start == NONE)
 		hole = hole_obtain(size, alignment, FOR_MALLOC);
 	if (hole.start == NONE)
@@ -4452,12 +4447,6 @@ static void fork_child(void)
 	record_to(NULL);
 	caches_leave();
 	fork_parent();
-}
-
-static void fork_handlers_install(void)
-{
-	if (!library.has_fork_handlers)
-		library.has_fork_handlers = pthread_atfork(fork_prepare, fork_parent, fork_child) == 0;
 }
 
 /* ---- Questions: what happened to a block? ---------------------------------------------------- */
@@ -5226,7 +5215,8 @@ static void heap_start(const size_t options[OPTIONS])
 	heap.look_due = (ptrdiff_t)(LOOK_BYTES >> heap.shift);
 	tables_describe(heap.tables);
 	reservation_take();
-	fork_handlers_install();
+	if (!library.has_fork_handlers)
+		library.has_fork_handlers = pthread_atfork(fork_prepare, fork_parent, fork_child) == 0;
 }
 
 /* Tells the journal of the blocks of an image, which no call took, and a memory checker of its
