@@ -223,9 +223,7 @@ static _Noreturn void assertion_fail(const char *condition, const char *sentence
 /* ---- Constants, types and state -------------------------------------------------------------- */
 
 enum {
-	DEFAULT_ALIGNMENT = 8,
 	MAX_ALIGNMENT = 64,
-	DEFAULT_START = 1000,
 	SMALLEST_PAGE = 4096,
 	LARGEST_PAGE = 2 << 20,
 	GROWTH_DIVISOR = 8,     /* a new node has at least this fraction of the pages mapped so far */
@@ -293,7 +291,6 @@ enum {
 	SWEEP_GROUPS = 16       /* which it finds out where there are no more groups for each */
 };
 
-#define MAX_START ((size_t)1 << 31)
 /* Sizes and positions are stored in 32 bits. */
 #define MAX_GRANULES ((size_t)(UINT32_MAX - 4095))
 /* A slot that holds at least this is a link between chunks: no granule is as high. */
@@ -1427,8 +1424,8 @@ static const struct option_rule {
 	bool is_power_of_two;
 } option_rules[OPTIONS] = {
 	[MEMS_POLICY] = { "policy", MEMS_FIRST_FIT, MEMS_QUICK_FIT, MEMS_FIRST_FIT, false },
-	[MEMS_ALIGNMENT] = { "alignment", 1, MAX_ALIGNMENT, DEFAULT_ALIGNMENT, true },
-	[MEMS_START_ADDRESS] = { "start", 1, MAX_START, DEFAULT_START, false },
+	[MEMS_ALIGNMENT] = { "alignment", 1, MAX_ALIGNMENT, 8, true },
+	[MEMS_START_ADDRESS] = { "start", 1, (size_t)1 << 31, 1000, false },
 	[MEMS_PAGE_SIZE] = { "page-size", SMALLEST_PAGE, LARGEST_PAGE, SMALLEST_PAGE, true },
 	[MEMS_LIMIT] = { "limit", 0, SIZE_MAX, 0, false },
 	[MEMS_HISTORY] = { "history", 0, MAX_EVENTS, 0, false },
@@ -3132,7 +3129,7 @@ static ALWAYS_INLINE size_t bin_of(size_t size)
 		return size - 1;
 	if (size > (size_t)CACHED_BYTES >> heap.shift)
 		return NONE;
-	const uint32_t scattered = (uint32_t)size * UINT32_C(0x9E3779B1);
+	const uint32_t scattered = (uint32_t)size * HASH_FACTOR;
 	return DIRECT_BINS + scattered / (UINT32_MAX / SHARED_BINS + 1);
 }
 
