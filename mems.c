@@ -4647,6 +4647,15 @@ static NOINLINE void misuse_describe(struct misuse_report *report, const char *f
 	record_mistake(function, v_ptr);
 }
 
+static NOINLINE void misuse_tell(const char *function, const void *v_ptr)
+{
+	struct misuse_report report;
+	lock_take();
+	misuse_describe(&report, function, v_ptr);
+	lock_give();
+	report_tell(&report);
+}
+
 int mems_explain(const void *address, FILE *out)
 {
 	const int error = errno;
@@ -6029,7 +6038,6 @@ static NOINLINE void *realloc_general(void *v_ptr, size_t size, const void *call
 	return report.error != 0 ? NULL : block_result(to, error);
 }
 
-static void misuse_tell(const char *function, const void *v_ptr);
 static void free_general(void *v_ptr, const void *caller);
 
 /* Other threads may be at work: a small block that grows, and not in place, moves through the caches
@@ -6091,15 +6099,6 @@ void *mems_aligned_alloc(size_t alignment, size_t size)
 	if (UNLIKELY(error == EPERM))
 		no_heap_tell(EPERM, NULL, "mems_aligned_alloc(%zu, %zu)", alignment, size);
 	return block_result(granule, error);
-}
-
-static NOINLINE void misuse_tell(const char *function, const void *v_ptr)
-{
-	struct misuse_report report;
-	lock_take();
-	misuse_describe(&report, function, v_ptr);
-	lock_give();
-	report_tell(&report);
 }
 
 static NOINLINE void free_general(void *v_ptr, const void *caller)
