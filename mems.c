@@ -1185,12 +1185,6 @@ static void mapping_free(struct mapping *mapping)
 	*mapping = (struct mapping){ 0 };
 }
 
-/* Address space without memory; NULL where there is none. */
-static char *os_reserve(size_t bytes)
-{
-	return os_mmap(NULL, bytes, PROT_NONE, 0);
-}
-
 /* Page faults of this thread so far; 0 where the OS does not tell. */
 static long os_faults(void)
 {
@@ -1210,7 +1204,7 @@ static bool os_reservations_are_expensive(void)
 	if (getauxval(AT_RSEQ_FEATURE_SIZE) != 0)
 		return false;
 	const long before = os_faults();
-	char *trial = os_reserve(TRIAL_BYTES);
+	void *trial = os_mmap(NULL, TRIAL_BYTES, PROT_NONE, 0);
 	if (trial != NULL)
 		os_unmap(trial, TRIAL_BYTES);
 	return os_faults() - before >= TRIAL_FAULTS;
@@ -5146,7 +5140,7 @@ static bool reservation_try(size_t heap_bytes, size_t page_bytes, bool may_be_sc
 	if (bytes < heap_bytes || bytes > SIZE_MAX / 2)
 		return false;
 	const bool is_twice = may_be_scarce || os_address_space_is_scarce(bytes);
-	heap.reservation = os_reserve(is_twice ? 2 * bytes : bytes);
+	heap.reservation = os_mmap(NULL, is_twice ? 2 * bytes : bytes, PROT_NONE, 0);
 	if (heap.reservation == NULL)
 		return false;
 	const bool is_kept = is_twice && !os_unmap(heap.reservation + bytes, bytes);
