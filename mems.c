@@ -5974,8 +5974,7 @@ static size_t block_move(size_t granule, size_t kept, size_t size, bool may_ask_
 	else
 		given_end = contents_move(to, granule, kept);
 	block_release(granule);
-	if (given_end > os_page_from(granule))
-		pages_forget(os_page_from(granule), given_end);
+	pages_forget(os_page_from(granule), given_end);
 	return to;
 }
 
@@ -6233,12 +6232,11 @@ size_t mems_trim(void)
 	size_t pages = 0;
 	lock_take();
 	const int error = heap.is_started ? change_error() : EPERM;
-	if (error == 0 && heap.top != 0) {
+	if (error == 0) {
 		bins_flush();
 		pages = pages_purge_all();
-	}
-	if (error == 0)
 		journal_note(&(struct call){ .kind = 'g' });
+	}
 	lock_give();
 	if (error != 0)
 		errno = error == EPERM ? EPERM : EBUSY;
@@ -6577,8 +6575,6 @@ int mems_fprint_json(FILE *out)
 
 int mems_walk(mems_visitor *visit, void *context)
 {
-	if (!heap.is_started)
-		return 0;
 	printer_enter(NULL);
 	const int result = segments_walk(visit, context);
 	printer_leave(NULL);
