@@ -2843,7 +2843,7 @@ static NOINLINE void pages_coalesce(size_t first, size_t end)
 	heap.look_due -= (ptrdiff_t)(idle << heap.os_page_log2);
 }
 
-/* First fit: the granules from start to stop, of a PROCESS, are part of a HOLE from `from` to `to` now. */
+/* First fit: a PROCESS from start to stop is part of a HOLE from `from` to `to` now. */
 static ALWAYS_INLINE void pages_coalesce_in(size_t start, size_t stop, size_t from, size_t to)
 {
 	if (LIKELY(to - from < os_page_granules()))
