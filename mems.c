@@ -582,6 +582,7 @@ static struct heap {
 
 	struct journal journal;
 
+	size_t left_group;           /* that of the leaf whose entry was made exact at once last */
 	size_t stale_next;           /* leaves that have ever become stale */
 	uint32_t stale[MOST_STALE];  /* those that are, plus 1, in a ring; 0 for none */
 } heap;
@@ -2278,18 +2279,22 @@ static inline bool is_stale(size_t leaf)
 
 /* A HOLE of so many granules that started in the leaf is smaller now, or gone; NONE where that is not
  * known, or more of it will be taken. While the ring has room the leaf becomes stale, and always where
- * the HOLE is large, of which one block is taken after another. Else the entries are made exact at once,
- * that of the group if the HOLE was the largest there: in a large heap a leaf is seldom taken from again
- * before its place in the ring is needed, and searches would look there in vain meanwhile. */
+ * one block after another is taken from the HOLE: it is as large as a group, or large and in the group
+ * that was left last. Else the entries are made exact at once, that of the group if the HOLE was the
+ * largest there: in a large heap a leaf is seldom taken from again before its place in the ring is
+ * needed, and searches would look there in vain meanwhile. */
 static NOINLINE void hole_leave_far(size_t leaf, size_t size)
 {
-	if (heap.stale_next < MOST_STALE || size >= GROUP_GRANULES) {
+	const size_t group = leaf / GROUP_LEAVES;
+	const bool is_again = size >= LARGE && group == heap.left_group;
+	if (heap.stale_next < MOST_STALE || size >= GROUP_GRANULES || is_again) {
 		stale_add(leaf);
 		return;
 	}
+	heap.left_group = group;
 	leaf_refresh(leaf);
-	if (tree(0)[leaf / GROUP_LEAVES] <= tree_entry_of(size))
-		group_refresh(leaf / GROUP_LEAVES);
+	if (tree(0)[group] <= tree_entry_of(size))
+		group_refresh(group);
 }
 
 /* Call when all bits and entries of other leaves say so. */
