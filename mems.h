@@ -254,9 +254,9 @@ enum mems_load_flags {
  * path, synced to the disk, and renamed to path; then the folder is synced, unless it cannot be
  * opened for reading. So whatever fails, and after a crash at any moment, path is what it was, or
  * the new image, whole. A save that fails leaves no file behind; one that is killed may leave its
- * own, whose name begins with ".mems-". What is at path is replaced, even a symbolic link, a pipe or a
- * device. Calls of other threads that change the heap wait while it is written, not while it is synced. The caller has to see to
- * it that nobody writes into blocks meanwhile.
+ * own, whose name begins with ".mems-". What is at path is replaced, even a symbolic link, a pipe or
+ * a device. Calls of other threads that change the heap wait while it is written, not while it is
+ * synced. The caller has to see to it that nobody writes into blocks meanwhile.
  * Returns 0, or -1: EPERM no heap, EBUSY in a visitor, or the errno of the OS.
  * Cost: linear in the contents. */
 int mems_save(const char *path);
