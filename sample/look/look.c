@@ -146,7 +146,10 @@ static bool extent_check(struct look *look)
 static size_t table_used(unsigned name)
 {
 	const struct table *table = &heap.tables[name];
-	return min_size(table_bytes(table, heap.top), table->committed_bytes);
+	const size_t bytes = name == CHUNKS ? heap.chunk_count * CHUNK_SLOTS * sizeof(uint32_t)
+	                     : name == THREAD_CACHES ? heap.cache_count * sizeof(struct thread_cache)
+	                                             : table_bytes(table, heap.top);
+	return min_size(bytes, table->committed_bytes);
 }
 
 /* Copies a part of a table, but no pages of zeros, which are there already. */

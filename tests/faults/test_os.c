@@ -856,14 +856,14 @@ static void a_reservation_is_half_of_what_can_be_had(void **state)
 	    __real_getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur != RLIM_INFINITY)
 		skip();
 	const size_t plain = bytes_reserved() - trial;
-	const struct rlimit high = {(rlim_t)1 << 50, limit.rlim_max};
+	const struct rlimit high = {(rlim_t)(UINT64_C(1) << 50), limit.rlim_max};
 	assert_int_equal(setrlimit(RLIMIT_AS, &high), 0);
 	const size_t limited = bytes_reserved() - trial;
 	assert_int_equal(setrlimit(RLIMIT_AS, &limit), 0);
 	assert_true(limited == 2 * plain);
 	mems_finish();
 	assert_int_equal(mems_option(MEMS_ALIGNMENT, 64), 0); /* for more than 2^37 bytes */
-	assert_true(bytes_reserved() - trial > (size_t)1 << 39);
+	assert_true(bytes_reserved() - trial > (size_t)(UINT64_C(1) << 39));
 	assert_sound();
 }
 

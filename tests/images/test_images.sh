@@ -1,6 +1,6 @@
 #!/bin/sh
 # Images and what happens around them: a full disk, limits, folders without rights, kill -9 at any
-# moment, a program of the other width. And README.md shows the programs that lie in sample/examples.
+# moment, a program of the other width. And docs/images.md shows the programs that lie in sample/examples.
 # shellcheck disable=SC2317 # the functions are called by check
 set -u
 
@@ -116,11 +116,11 @@ other_width_is_refused()
 		truncate -s 3G "$work/image" && fails_with 'not supported' "$other" check "$work/image"
 }
 
-# The block of README.md that begins as the file does.
+# The block of docs/images.md that begins as the file does.
 page_shows()
 {
 	awk -v first="$(head -n 1 "$1")" '/^```/ { inside = 0 } $0 == first { inside = 1 } inside' \
-		README.md | diff - "$1"
+		docs/images.md | diff - "$1"
 }
 
 dictionary_is_built_and_loaded()
@@ -150,6 +150,6 @@ esac
 [ ! -x "$other" ] || check "an image of another width is refused" other_width_is_refused
 check "a dictionary is built by one program and loaded by another" dictionary_is_built_and_loaded
 for file in dictionary_build dictionary; do
-	check "README.md shows $file.c" page_shows sample/examples/$file.c
+	check "docs/images.md shows $file.c" page_shows sample/examples/$file.c
 done
 exit $status
