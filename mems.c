@@ -1291,22 +1291,20 @@ static uint64_t os_file_bytes(int file)
 	return bytes < 0 ? 0 : (uint64_t)bytes;
 }
 
-/* Reads or writes all these bytes of a file. Returns 0 or an error number: EBADMSG where the file
- * ends before. */
-static int os_transfer(int file, void *memory, size_t bytes, uint64_t offset, bool is_write)
+/* Reads all these bytes of a file. Returns 0 or an error number: EBADMSG where the file ends before. */
+static int os_read(int file, void *memory, size_t bytes, uint64_t offset)
 {
 	const int before = os_begin();
 	char *next = memory;
 	int error = 0;
 	while (bytes != 0 && error == 0) {
-		const ssize_t done = is_write ? pwrite(file, next, bytes, (off_t)offset)
-		                              : pread(file, next, bytes, (off_t)offset);
+		const ssize_t done = pread(file, next, bytes, (off_t)offset);
 		if (done > 0) {
 			next += done;
 			bytes -= (size_t)done;
 			offset += (size_t)done;
 		} else if (done == 0 || errno != EINTR) {
-			error = done < 0 ? errno : is_write ? EIO : EBADMSG;
+			error = done < 0 ? errno : EBADMSG;
 		}
 	}
 	os_end(before);
@@ -1315,7 +1313,7 @@ static int os_transfer(int file, void *memory, size_t bytes, uint64_t offset, bo
 
 /* Writes these parts of memory one after the other, and has the OS bring them to the disk at once: so
  * there is less to wait for at the end. Changes the parts. Returns 0 or an error number. */
-static int os_write_through(int file, struct iovec *parts, size_t count, uint64_t offset)
+static int os_write(int file, struct iovec *parts, size_t count, uint64_t offset)
 {
 	const int before = os_begin();
 	const uint64_t first = offset;
@@ -5461,7 +5459,7 @@ static int contents_write(struct image *image, char *buffer)
 		for (size_t i = 0; i < count; i++)
 			*sum = checksum_add(*sum, parts[i].iov_base, parts[i].iov_len);
 		image->header.stored_pages += page_of(run.to - run.from);
-		error = os_write_through(image->file, parts, count, offset);
+		error = os_write(image->file, parts, count, offset);
 		offset += bytes;
 	}
 	return error;
@@ -5487,12 +5485,11 @@ static int image_write(struct image *image)
 	int error = contents_write(image, (char *)image->memory.memory + buffer_at);
 	const size_t bytes = (size_t)contents_offset(header) - HEADER_BYTES;
 	header->tables_sum = checksum_add(no_sum, image->borders, bytes);
-	if (error == 0)
-		error = os_transfer(image->file, image->borders, bytes, HEADER_BYTES, true);
 	words_swap(&header->magic, HEADER_BYTES / sizeof(uint64_t));
 	const struct checksum sum = checksum_add(no_sum, header, SUMMED_BYTES);
 	header->header_sum = (struct checksum){ htole64(sum.sum), htole64(sum.sums) };
-	return error != 0 ? error : os_transfer(image->file, header, HEADER_BYTES, 0, true);
+	struct iovec parts[] = { { header, HEADER_BYTES }, { image->borders, bytes } };
+	return error != 0 ? error : os_write(image->file, parts, 2, 0);
 }
 
 int mems_save(const char *path)
@@ -5543,7 +5540,7 @@ static int header_check(const struct image_header *header, uint64_t file_bytes)
 static int header_read(struct image *image)
 {
 	struct image_header *header = &image->header;
-	const int error = os_transfer(image->file, header, HEADER_BYTES, 0, false);
+	const int error = os_read(image->file, header, HEADER_BYTES, 0);
 	const struct checksum sum = checksum_add(no_sum, header, SUMMED_BYTES);
 	words_swap(&header->magic, HEADER_BYTES / sizeof(uint64_t));
 	if (error != 0)
@@ -5612,7 +5609,7 @@ static int tables_load(const struct image *image)
 	const uint64_t end = contents_offset(header);
 	uint64_t words = header->chain_words; /* that are left */
 	size_t leaf = 0, process = NONE;
-	int error = os_transfer(image->file, image->borders, maps, HEADER_BYTES, false);
+	int error = os_read(image->file, image->borders, maps, HEADER_BYTES);
 	struct checksum sum = checksum_add(no_sum, image->borders, maps);
 	for (size_t page = 0, next; page < pages; page = next) {
 		next = bits_find(image->borders, page + 1, pages, true);
@@ -5620,7 +5617,7 @@ static int tables_load(const struct image *image)
 	}
 	for (uint64_t offset = HEADER_BYTES + maps; error == 0 && offset < end; offset += IMAGE_BYTES) {
 		const size_t bytes = (size_t)min_u64(end - offset, IMAGE_BYTES);
-		error = os_transfer(image->file, image->chains, bytes, offset, false);
+		error = os_read(image->file, image->chains, bytes, offset);
 		sum = checksum_add(sum, image->chains, bytes);
 		for (size_t i = 0; i < bytes / sizeof(uint64_t) && words != 0; i += 2, words -= 2) {
 			const struct leaf_bits bits = { image->chains[i], image->chains[i + 1] };
@@ -5654,7 +5651,7 @@ static int contents_load(const struct image *image, bool is_mapped)
 			heap.file_pages = os_page_of(run.to);
 			error = os_map_file(block_physical(run.from), bytes, image->file, offset);
 		} else {
-			error = os_transfer(image->file, block_physical(run.from), bytes, offset, false);
+			error = os_read(image->file, block_physical(run.from), bytes, offset);
 			sum = checksum_add(sum, block_physical(run.from), bytes);
 		}
 		offset += bytes;
