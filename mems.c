@@ -3020,23 +3020,13 @@ static ALWAYS_INLINE bool leaf_coalesce(size_t granule, struct leaf_bits bits, b
 	return true;
 }
 
-/* Makes a PROCESS a coalesced HOLE. */
-static ALWAYS_INLINE void block_coalesce(size_t granule, bool is_quick)
+/* First fit: makes a PROCESS a HOLE. */
+static NOINLINE void block_coalesce(size_t granule)
 {
 	const size_t next = segment_next(granule);
 	count_freed(next - granule);
-	policy_live_change(granule, next - granule, false, is_quick);
-	coalesce_inline(granule, next, is_quick);
-}
-
-static NOINLINE void block_coalesce_first(size_t granule)
-{
-	block_coalesce(granule, false);
-}
-
-static NOINLINE void block_coalesce_quick(size_t granule)
-{
-	block_coalesce(granule, true);
+	policy_live_change(granule, next - granule, false, false);
+	coalesce_inline(granule, next, false);
 }
 
 /* ---- Quick fit: bins of cached blocks -------------------------------------------------------- */
@@ -3930,12 +3920,11 @@ static size_t block_take(size_t size, enum purpose purpose)
 /* Quick fit: makes a PROCESS of so many granules a HOLE, cached where it can be. */
 static ALWAYS_INLINE void block_cache(size_t granule, size_t size)
 {
-	if (UNLIKELY(!cache_put(granule, size))) {
-		block_coalesce_quick(granule);
-		return;
-	}
+	const bool is_cached = cache_put(granule, size);
 	policy_live_change(granule, size, false, true);
 	count_freed(size);
+	if (UNLIKELY(!is_cached))
+		coalesce(granule, granule + size);
 	leaf_assert(leaf_of(granule));
 }
 
@@ -3946,7 +3935,7 @@ static NOINLINE void block_release(size_t granule)
 	if (heap.is_quick)
 		block_cache(granule, segment_size(granule));
 	else if (!is_inner(granule, bits) || !leaf_coalesce(granule, bits, true))
-		block_coalesce_first(granule);
+		block_coalesce(granule);
 }
 
 /* [ this ---------- ][ hole? ]  =>  [ this ][ ---- hole ---- ] */
@@ -6176,7 +6165,7 @@ static NOINLINE void free_first(size_t granule, void *v_ptr, const void *caller)
 		return;
 	}
 	if (!is_inner(granule, bits))
-		block_coalesce_first(granule);
+		block_coalesce(granule);
 	else if (!leaf_coalesce(granule, bits, false))
 		block_release(granule);
 }
