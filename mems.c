@@ -848,25 +848,17 @@ static inline unsigned sizes_find(const int32_t line[FANOUT], unsigned from, int
 #endif
 }
 
-/* Without vectors among its arguments, which not every machine passes in the same way. */
-static ALWAYS_INLINE void sizes_raise(i32x4 *most, const i32x4 *others)
-{
-	const i32x4 is_more = *others > *most;
-	*most = (*others & is_more) | (*most & ~is_more);
-}
-
 static inline int32_t sizes_max(const int32_t line[FANOUT])
 {
 	const i32x4_unaligned *sizes = (const i32x4_unaligned *)(const void *)line;
 	i32x4 most = sizes[0];
 	UNROLL for (unsigned i = 1; i < FANOUT / 4; i++) {
-		const i32x4 others = sizes[i];
-		sizes_raise(&most, &others);
+		const i32x4 is_more = sizes[i] > most;
+		most = (sizes[i] & is_more) | (most & ~is_more);
 	}
-	const u64x2 halves = (u64x2)most;
-	const i32x4 others = (i32x4)(u64x2){ halves[1], halves[1] };
-	sizes_raise(&most, &others);
-	return most[0] > most[1] ? most[0] : most[1];
+	const int32_t low = most[0] > most[1] ? most[0] : most[1];
+	const int32_t high = most[2] > most[3] ? most[2] : most[3];
+	return low > high ? low : high;
 }
 
 static bool bytes_are_zero(const char *bytes, size_t count)
