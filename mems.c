@@ -4602,6 +4602,7 @@ static void address_describe(char text[MESSAGE_BYTES], const char *function, con
 	text_add(text, function != NULL ? "): " : ": ");
 	if (!segment_find((const void *)address, &segment)) {
 		text_add(text, heap.is_started ? "outside the heap" : "there is no heap");
+		text_add(text, heap.is_started || function == NULL ? "" : ", mems_init is missing");
 		return;
 	}
 	const bool is_free = segment.type == MEMS_HOLE;
@@ -4615,21 +4616,21 @@ static void address_describe(char text[MESSAGE_BYTES], const char *function, con
 }
 
 /* Says what is at v_ptr instead of a block. The lock is held. */
-static NOINLINE void misuse_describe(struct misuse_report *report, const char *function,
+static NOINLINE void misuse_describe(struct misuse_report *report, int error, const char *function,
                                      const void *v_ptr)
 {
-	report->error = EINVAL;
+	report->error = error;
 	report->v_ptr = v_ptr;
 	caches_close();
 	address_describe(report->message, function, v_ptr);
 	record_mistake(function, v_ptr);
 }
 
-static NOINLINE void misuse_tell(const char *function, const void *v_ptr)
+static NOINLINE void misuse_tell(int error, const char *function, const void *v_ptr)
 {
 	struct misuse_report report;
 	lock_take();
-	misuse_describe(&report, function, v_ptr);
+	misuse_describe(&report, error, function, v_ptr);
 	lock_give();
 	report_tell(&report);
 }
@@ -4648,16 +4649,23 @@ int mems_explain(const void *address, FILE *out)
 	return 0;
 }
 
-/* There is no heap: says so. call: the function and its arguments. */
-static NOINLINE void no_heap_tell(int error, const void *v_ptr, const char *call, ...)
+/* There is no heap from which to take a block. call: the function and its arguments. */
+static NOINLINE void *no_heap_tell(const char *call, ...)
 {
-	struct misuse_report report = { .error = error, .v_ptr = v_ptr };
+	struct misuse_report report = { .error = EPERM };
 	va_list arguments;
 	va_start(arguments, call);
 	vsnprintf(report.message, sizeof(report.message), call, arguments);
 	va_end(arguments);
 	text_add(report.message, ": there is no heap, mems_init is missing");
 	report_tell(&report);
+	return NULL;
+}
+
+/* What a call with the address of no block fails with, but for mems_free and mems_set_root. */
+static int misuse_error(void)
+{
+	return heap.is_started ? EINVAL : EPERM;
 }
 
 /* Why the heap must not be changed now; 0 if it may be. The lock is held. */
@@ -5685,18 +5693,108 @@ int mems_load(const char *path, unsigned flags)
 
 /* ---- Allocation: for each call a fast path, without the lock, and the general one ------------- */
 
-static NOINLINE void *malloc_general(size_t size, const void *caller)
+static inline void granules_zero(struct range range)
 {
+	if (range.from < range.to)
+		memset(block_physical(range.from), 0, (range.to - range.from) << heap.shift);
+}
+
+/* Zeroes granules of a block whose pages are not in memory, but may be swapped out or in a file: they
+ * are given back where they are whole, else written. */
+static void absent_pages_zero(struct range range, bool are_zero)
+{
+	const size_t first = os_page_from(range.from);
+	const size_t end = os_page_of(range.to);
+	if (are_zero)
+		return;
+	if (first < end && are_pages_zeroed(first, end) && pages_release(first, end)) {
+		granules_zero((struct range){ range.from, first << heap.os_page_log2 });
+		range.from = end << heap.os_page_log2;
+	}
+	granules_zero(range);
+}
+
+/* Zeroes granules of a block, and brings no page into memory for that: in pieces of AT_ONCE pages,
+ * each run of pages that are in memory, or are not: those that are not may be known to be zero. */
+static void sparse_zero(struct range range, bool are_zero)
+{
+	enum { AT_ONCE = 1024 };
+	unsigned char resident[AT_ONCE];
+	while (range.from < range.to) {
+		const size_t page = os_page_of(range.from);
+		const size_t count = min_size(os_page_from(range.to) - page, AT_ONCE);
+		os_residency(os_page_address(page), os_pages_bytes(count), resident);
+		for (size_t i = 0, end; i < count; i = end) {
+			const bool is_in = (resident[i] & 1) != 0;
+			for (end = i + 1; end < count && is_in == ((resident[end] & 1) != 0);)
+				end++;
+			const size_t until = min_size((page + end) << heap.os_page_log2, range.to);
+			if (is_in)
+				granules_zero((struct range){ range.from, until });
+			else
+				absent_pages_zero((struct range){ range.from, until }, are_zero);
+			range.from = until;
+		}
+	}
+}
+
+/* Makes a block zero that was taken for mems_calloc, and notes its pages as touched; no block had
+ * been in the pages from high_page on. Others that are not touched are zero, but for some that were
+ * given back to an image. Returns what of it is left to be zeroed, which needs no lock.
+ * The lock is held. */
+static struct range calloc_prepare(size_t start, size_t stop, size_t high_page)
+{
+	const uint64_t *touched = table_bits(TOUCHED);
+	const struct range used = { start, clamp(high_page << heap.os_page_log2, start, stop) };
+	const size_t end = os_page_from(used.to);
+	size_t page = os_page_of(start);
+	struct range rest = used;
+	if (used.to - start >= (size_t)SPARSE_BYTES >> heap.shift ||
+	    bits_find(touched, page, end, false) != end) {
+		for (size_t until; page < end && rest.from < used.to; page = until) {
+			const bool is_set = bit_is_set(touched, page);
+			until = bits_find(touched, page, end, !is_set);
+			rest.to = min_size(until << heap.os_page_log2, used.to);
+			sparse_zero(rest, !is_set && are_pages_zeroed(page, page + 1));
+			rest.from = rest.to;
+		}
+	}
+	pages_touch(start, stop);
+	return rest;
+}
+
+/* Takes the block that a call asks for; its size is SIZE_MAX where it overflows, and 0 where another
+ * argument is bad. */
+static NOINLINE void *block_allocate(struct call call)
+{
+	const bool is_calloc = call.kind == 'c';
+	const size_t granules = granules_of(call.size);
+	const size_t alignment = call.alignment >> heap.shift;
+	struct range rest = { 0 };
 	size_t granule = NONE;
 	lock_take();
-	const int error = request_error(size);
+	const int error = request_error(call.size);
+	const size_t high_page = heap.high_page;
 	if (error == 0)
-		granule = block_take(granules_of(size), FOR_MALLOC);
-	journal_note(&(struct call){ 'a', .to = granule, .size = size, .caller = caller });
-	lock_give_after(granules_of(size));
-	if (UNLIKELY(error == EPERM))
-		no_heap_tell(EPERM, NULL, "mems_malloc(%zu)", size);
+		granule = alignment > 1 ? block_take_aligned(granules, alignment)
+		                        : block_take(granules, is_calloc ? FOR_CALLOC : FOR_MALLOC);
+	if (is_calloc && granule != NONE)
+		rest = calloc_prepare(granule, granule + granules, high_page);
+	call.to = granule;
+	journal_note(&call);
+	lock_give_after(granules);
+	if (is_calloc && granule != NONE) {
+		granules_zero(rest);
+		mem_mark_defined(granule, granules);
+	}
 	return block_result(granule, error);
+}
+
+static NOINLINE void *malloc_general(size_t size, const void *caller)
+{
+	if (UNLIKELY(!heap.is_started))
+		return no_heap_tell("mems_malloc(%zu)", size);
+	return block_allocate((struct call){ 'a', .size = size, .caller = caller });
 }
 
 /* Where there is more to do than on the fast paths, but not for the OS. */
@@ -5786,100 +5884,6 @@ void *mems_malloc(size_t size)
 	return block_virtual(granule);
 }
 
-static inline void granules_zero(struct range range)
-{
-	if (range.from < range.to)
-		memset(block_physical(range.from), 0, (range.to - range.from) << heap.shift);
-}
-
-/* Zeroes granules of a block whose pages are not in memory, but may be swapped out or in a file: they
- * are given back where they are whole, else written. */
-static void absent_pages_zero(struct range range, bool are_zero)
-{
-	const size_t first = os_page_from(range.from);
-	const size_t end = os_page_of(range.to);
-	if (are_zero)
-		return;
-	if (first < end && are_pages_zeroed(first, end) && pages_release(first, end)) {
-		granules_zero((struct range){ range.from, first << heap.os_page_log2 });
-		range.from = end << heap.os_page_log2;
-	}
-	granules_zero(range);
-}
-
-/* Zeroes granules of a block, and brings no page into memory for that: in pieces of AT_ONCE pages,
- * each run of pages that are in memory, or are not: those that are not may be known to be zero. */
-static void sparse_zero(struct range range, bool are_zero)
-{
-	enum { AT_ONCE = 1024 };
-	unsigned char resident[AT_ONCE];
-	while (range.from < range.to) {
-		const size_t page = os_page_of(range.from);
-		const size_t count = min_size(os_page_from(range.to) - page, AT_ONCE);
-		os_residency(os_page_address(page), os_pages_bytes(count), resident);
-		for (size_t i = 0, end; i < count; i = end) {
-			const bool is_in = (resident[i] & 1) != 0;
-			for (end = i + 1; end < count && is_in == ((resident[end] & 1) != 0);)
-				end++;
-			const size_t until = min_size((page + end) << heap.os_page_log2, range.to);
-			if (is_in)
-				granules_zero((struct range){ range.from, until });
-			else
-				absent_pages_zero((struct range){ range.from, until }, are_zero);
-			range.from = until;
-		}
-	}
-}
-
-/* Makes a block zero that was taken for mems_calloc, and notes its pages as touched; no block had
- * been in the pages from high_page on. Others that are not touched are zero, but for some that were
- * given back to an image. Returns what of it is left to be zeroed, which needs no lock.
- * The lock is held. */
-static struct range calloc_prepare(size_t start, size_t stop, size_t high_page)
-{
-	const uint64_t *touched = table_bits(TOUCHED);
-	const struct range used = { start, clamp(high_page << heap.os_page_log2, start, stop) };
-	const size_t end = os_page_from(used.to);
-	size_t page = os_page_of(start);
-	struct range rest = used;
-	if (used.to - start >= (size_t)SPARSE_BYTES >> heap.shift ||
-	    bits_find(touched, page, end, false) != end) {
-		for (size_t until; page < end && rest.from < used.to; page = until) {
-			const bool is_set = bit_is_set(touched, page);
-			until = bits_find(touched, page, end, !is_set);
-			rest.to = min_size(until << heap.os_page_log2, used.to);
-			sparse_zero(rest, !is_set && are_pages_zeroed(page, page + 1));
-			rest.from = rest.to;
-		}
-	}
-	pages_touch(start, stop);
-	return rest;
-}
-
-static NOINLINE void *calloc_general(size_t count, size_t size, const void *caller)
-{
-	size_t bytes, granule = NONE;
-	struct range rest = { 0 };
-	const bool overflows = __builtin_mul_overflow(count, size, &bytes);
-	lock_take();
-	const int error = request_error(overflows ? SIZE_MAX : bytes);
-	const size_t high_page = heap.high_page;
-	const size_t granules = granules_of(bytes);
-	if (error == 0 && !overflows)
-		granule = block_take(granules, FOR_CALLOC);
-	if (granule != NONE)
-		rest = calloc_prepare(granule, granule + granules, high_page);
-	journal_note(&(struct call){ 'c', .to = granule, .size = bytes, .caller = caller });
-	lock_give_after(granules);
-	if (UNLIKELY(error == EPERM))
-		no_heap_tell(EPERM, NULL, "mems_calloc(%zu, %zu)", count, size);
-	if (granule != NONE) {
-		granules_zero(rest);
-		mem_mark_defined(granule, granules);
-	}
-	return block_result(granule, error);
-}
-
 /* Without asking the OS; NONE where no HOLE is large enough. */
 static size_t calloc_existing(size_t size)
 {
@@ -5911,13 +5915,17 @@ static NOINLINE size_t calloc_shared(size_t bytes)
 void *mems_calloc(size_t count, size_t size)
 {
 	size_t bytes, granule = NONE;
-	if (!__builtin_mul_overflow(count, size, &bytes) && bytes != 0) {
-		if (UNLIKELY(!is_alone()))
-			granule = calloc_shared(bytes);
-		else if (LIKELY(heap.fast_top != 0))
-			granule = calloc_existing(granules_of(bytes));
-	}
-	return LIKELY(granule != NONE) ? block_virtual(granule) : calloc_general(count, size, CALLER);
+	if (UNLIKELY(__builtin_mul_overflow(count, size, &bytes)))
+		bytes = SIZE_MAX;
+	if (UNLIKELY(!is_alone()))
+		granule = calloc_shared(bytes);
+	else if (LIKELY(heap.fast_top != 0 && bytes != 0))
+		granule = calloc_existing(granules_of(bytes));
+	if (LIKELY(granule != NONE))
+		return block_virtual(granule);
+	if (UNLIKELY(!heap.is_started))
+		return no_heap_tell("mems_calloc(%zu, %zu)", count, size);
+	return block_allocate((struct call){ 'c', .size = bytes, .caller = CALLER });
 }
 
 /* Copies a large block, piece by piece, to one that was not in memory, and gives the whole pages of
@@ -5998,7 +6006,7 @@ static NOINLINE void *realloc_general(void *v_ptr, size_t size, const void *call
 	if (granule != NONE)
 		error = size_error(size); /* the journal has an entry for the block */
 	if (error == 0 && (granule = block_claim(granule)) == NONE)
-		misuse_describe(&report, "mems_realloc", v_ptr);
+		misuse_describe(&report, misuse_error(), "mems_realloc", v_ptr);
 	if (granule != NONE && error == 0) {
 		const size_t before = segment_size(granule);
 		to = block_resize(granule, granules_of(size), true);
@@ -6033,7 +6041,7 @@ static NOINLINE void *realloc_shared(void *v_ptr, size_t size, const void *calle
 		break;
 	case REFUSED:
 		free_general(block_virtual(to), caller);
-		misuse_tell("mems_realloc", v_ptr);
+		misuse_tell(EINVAL, "mems_realloc", v_ptr);
 		return NULL;
 	case NOT_CACHED:
 		free_general(v_ptr, caller);
@@ -6045,13 +6053,8 @@ void *mems_realloc(void *v_ptr, size_t size)
 {
 	if (v_ptr == NULL && heap.is_started)
 		return heap.journal.is_on ? malloc_general(size, CALLER) : mems_malloc(size);
-	if (UNLIKELY(!heap.is_started)) {
-		if (v_ptr == NULL)
-			no_heap_tell(EPERM, NULL, "mems_realloc(0, %zu)", size);
-		else
-			no_heap_tell(EPERM, v_ptr, "mems_realloc(%" PRIuPTR ")", (uintptr_t)v_ptr);
-		return NULL;
-	}
+	if (v_ptr == NULL)
+		return no_heap_tell("mems_realloc(0, %zu)", size);
 	const bool may_try = size != 0 && is_alone() && heap.fast_top != 0 && heap.look_due >= 0;
 	const size_t granule = may_try ? block_of(v_ptr) : NONE;
 	const bool is_other = granule == NONE || granule == heap.root;
@@ -6063,18 +6066,10 @@ void *mems_aligned_alloc(size_t alignment, size_t size)
 {
 	const bool is_valid = is_power_of_two(alignment) &&
 	                      alignment <= page_granules() << heap.shift;
-	const size_t multiple = alignment >> heap.shift;
-	size_t granule = NONE;
-	lock_take();
-	const int error = request_error(is_valid ? size : 0);
-	if (error == 0)
-		granule = multiple <= 1 ? block_take(granules_of(size), FOR_MALLOC)
-		                        : block_take_aligned(granules_of(size), multiple);
-	journal_note(&(struct call){ 'm', 0, granule, size, alignment, CALLER, 0 });
-	lock_give();
-	if (UNLIKELY(error == EPERM))
-		no_heap_tell(EPERM, NULL, "mems_aligned_alloc(%zu, %zu)", alignment, size);
-	return block_result(granule, error);
+	if (UNLIKELY(!heap.is_started))
+		return no_heap_tell("mems_aligned_alloc(%zu, %zu)", alignment, size);
+	return block_allocate((struct call){
+		'm', .size = is_valid ? size : 0, .alignment = alignment, .caller = CALLER });
 }
 
 static NOINLINE void free_general(void *v_ptr, const void *caller)
@@ -6083,17 +6078,13 @@ static NOINLINE void free_general(void *v_ptr, const void *caller)
 	int error = 0;
 	if (v_ptr == NULL)
 		return;
-	if (!heap.is_started) {
-		no_heap_tell(EINVAL, v_ptr, "mems_free(%" PRIuPTR ")", (uintptr_t)v_ptr);
-		return;
-	}
 	lock_take();
 	size_t granule = block_of(v_ptr);
 	size_t next = granule;
 	if (granule != NONE && change_error() != 0) {
 		error = EBUSY;
 	} else if ((granule = block_claim(granule)) == NONE) {
-		misuse_describe(&report, "mems_free", v_ptr);
+		misuse_describe(&report, EINVAL, "mems_free", v_ptr);
 	} else {
 		next = segment_next(granule);
 		if (granule == heap.root)
@@ -6117,7 +6108,7 @@ static NOINLINE void free_shared(void *v_ptr, const void *caller)
 	case GIVEN:
 		break;
 	case REFUSED:
-		misuse_tell("mems_free", v_ptr);
+		misuse_tell(EINVAL, "mems_free", v_ptr);
 		break;
 	case NOT_CACHED:
 		free_general(v_ptr, caller);
@@ -6202,11 +6193,9 @@ size_t mems_usable_size(const void *v_ptr)
 	if (LIKELY(granule != NONE))
 		return segment_size(granule) << heap.shift;
 	if (v_ptr == NULL)
-		errno = heap.is_started ? EINVAL : EPERM;
-	else if (!heap.is_started)
-		no_heap_tell(EPERM, v_ptr, "mems_usable_size(%" PRIuPTR ")", (uintptr_t)v_ptr);
+		errno = misuse_error();
 	else
-		misuse_tell("mems_usable_size", v_ptr);
+		misuse_tell(misuse_error(), "mems_usable_size", v_ptr);
 	return 0;
 }
 
@@ -6236,10 +6225,8 @@ int mems_set_root(void *v_ptr)
 	if (error == 0 && heap.is_started)
 		root_set(granule);
 	lock_give();
-	if (is_misuse && !heap.is_started)
-		no_heap_tell(EINVAL, v_ptr, "mems_set_root(%" PRIuPTR ")", (uintptr_t)v_ptr);
-	else if (is_misuse)
-		misuse_tell("mems_set_root", v_ptr);
+	if (is_misuse)
+		misuse_tell(EINVAL, "mems_set_root", v_ptr);
 	return result_of(error);
 }
 
