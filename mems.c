@@ -28,10 +28,10 @@
  *   live     1111111111111100000000000000000000000000000000
  *
  *  reservation (address space only)                          metadata (made writable as needed)
- *  +--------+--------+----------------+- - - - - - -+        starts     1 bit a granule      1.6 %
- *  | node 0 | node 1 |     node 2     |  not mapped |        live       1 bit a granule      1.6 %
- *  +--------+--------+----------------+- - - - - - -+        hole tree  1 byte a leaf        0.2 %
- *  ^ base                             ^ top                  the rest                      < 0.1 %
+ *  +--------+--------+----------------+- - - - - - -+        leaves     2 bits a granule     3.1 %
+ *  | node 0 | node 1 |     node 2     |  not mapped |        hole tree  1 byte a leaf        0.2 %
+ *  +--------+--------+----------------+- - - - - - -+        the rest                      < 0.1 %
+ *  ^ base                             ^ top
  *  virtual address = MEMS_START_ADDRESS + (physical address - base)
  *
  * Words
@@ -328,6 +328,11 @@ struct leaf_bits {
 	uint64_t starts, live;
 };
 
+/* These words: side by side, so that one line of the cache has both. */
+struct leaf_words {
+	atomic_word starts, live;
+};
+
 /* One mmap request. Lives in the table NODES from its creation to mems_finish. */
 struct main_node {
 	struct main_node *previous; /* NULL for the first */
@@ -366,8 +371,7 @@ enum table_name {
 	START_SUMMARY,
 	LIVE_REGIONS = START_SUMMARY + SUMMARY_LEVELS, /* bit i: region i lies in the middle of a PROCESS */
 	LIVE_LEAVES,    /* bit i: leaf i does */
-	STARTS,
-	LIVE,
+	LEAVES,
 	COALESCED,      /* quick fit only: bit i of a leaf's word: a coalesced HOLE starts there */
 	MOVABLE_TABLES,
 	TOUCHED = MOVABLE_TABLES, /* bit i: OS page i may be in memory */
@@ -1481,8 +1485,7 @@ static void tables_describe(struct table tables[TABLES])
 		table_describe(&tables[START_SUMMARY + level], sizeof(uint64_t), GROUP_LOG2 + 6 * level);
 	table_describe(&tables[LIVE_REGIONS], sizeof(uint64_t), REGION_LOG2 + 6);
 	table_describe(&tables[LIVE_LEAVES], sizeof(uint64_t), GROUP_LOG2);
-	table_describe(&tables[STARTS], sizeof(uint64_t), LEAF_LOG2);
-	table_describe(&tables[LIVE], sizeof(uint64_t), LEAF_LOG2);
+	table_describe(&tables[LEAVES], sizeof(struct leaf_words), LEAF_LOG2);
 	table_describe(&tables[COALESCED], quick * sizeof(uint64_t), LEAF_LOG2);
 	table_describe(&tables[TOUCHED], sizeof(uint64_t), heap.os_page_log2 + 6);
 	table_describe(&tables[IDLE], sizeof(uint64_t), heap.os_page_log2 + 6);
@@ -1693,7 +1696,7 @@ static bool tables_commit(size_t granules)
 /* Brings the tables into memory that have most to hold for a heap of so many granules. */
 static void tables_populate(size_t granules)
 {
-	for (unsigned i = LIVE; i <= COALESCED; i++)
+	for (unsigned i = LEAVES; i <= COALESCED; i++)
 		table_populate(&heap.tables[i], table_bytes(&heap.tables[i], granules));
 }
 
@@ -1725,14 +1728,19 @@ static inline uint64_t *table_bits(unsigned name)
 }
 
 /* There is an empty leaf before the first. */
+static inline struct leaf_words *leaf_at(size_t leaf)
+{
+	return &((struct leaf_words *)(void *)heap.tables[LEAVES].memory + 1)[leaf];
+}
+
 static inline atomic_word *starts_at(size_t leaf)
 {
-	return table_words(STARTS) + (leaf + 1);
+	return &leaf_at(leaf)->starts;
 }
 
 static inline atomic_word *live_at(size_t leaf)
 {
-	return table_words(LIVE) + (leaf + 1);
+	return &leaf_at(leaf)->live;
 }
 
 static inline uint64_t leaf_starts(size_t leaf)
@@ -1942,10 +1950,10 @@ static ALWAYS_INLINE struct live_bits live_bits_of(size_t granule, size_t size)
 static ALWAYS_INLINE void live_flip(size_t granule, size_t size, uint64_t live)
 {
 	ASSERT(!heap.is_shared, "nobody else changes live bits");
-	atomic_word *word = live_at(leaf_of(granule));
+	struct leaf_words *words = leaf_at(leaf_of(granule));
 	const struct live_bits bits = live_bits_of(granule, size);
-	word_store(word, live ^ bits.low);
-	word_flip(word + 1, bits.high);
+	word_store(&words[0].live, live ^ bits.low);
+	word_flip(&words[1].live, bits.high);
 }
 
 /* The granules become live, or do no more: all of them change. */
@@ -3482,10 +3490,10 @@ static ALWAYS_INLINE size_t own_take(size_t index)
 	if (LIKELY(stack->count != 0)) {
 		granule = stack->blocks[--stack->count];
 		const struct live_bits bits = live_bits_of(granule, index + 1);
-		atomic_word *live = live_at(leaf_of(granule));
+		const size_t leaf = leaf_of(granule);
 		if (bits.high != 0)
-			atomic_fetch_or_explicit(live + 1, bits.high, memory_order_release);
-		atomic_fetch_or_explicit(live, bits.low, memory_order_release);
+			atomic_fetch_or_explicit(live_at(leaf + 1), bits.high, memory_order_release);
+		atomic_fetch_or_explicit(live_at(leaf), bits.low, memory_order_release);
 	}
 	own_leave();
 	return granule;
@@ -3501,11 +3509,12 @@ enum given {
 static ALWAYS_INLINE enum given own_put(size_t granule)
 {
 	const uint64_t this = bit_of(granule);
-	atomic_word *live = live_at(leaf_of(granule));
-	if (UNLIKELY(!is_block(granule, leaf_read(leaf_of(granule)))) ||
+	const size_t leaf = leaf_of(granule);
+	atomic_word *live = live_at(leaf);
+	if (UNLIKELY(!is_block(granule, leaf_read(leaf))) ||
 	    UNLIKELY((atomic_fetch_and_explicit(live, ~this, memory_order_acq_rel) & this) == 0))
 		return REFUSED;
-	const uint64_t near = starts_after(granule, leaf_starts(leaf_of(granule)));
+	const uint64_t near = starts_after(granule, leaf_starts(leaf));
 	const size_t index = near != 0 ? lowest_bit(near) : 0;
 	struct own_stack *stack = &own.cache->stacks[index];
 	if (UNLIKELY(near == 0 || stack->count == OWN_BLOCKS || !is_start(granule))) {
@@ -3514,7 +3523,7 @@ static ALWAYS_INLINE enum given own_put(size_t granule)
 	}
 	const struct live_bits bits = live_bits_of(granule, index + 1);
 	live_clear(live, bits.low & ~this);
-	live_clear(live + 1, bits.high);
+	live_clear(live_at(leaf + 1), bits.high);
 	stack->blocks[stack->count++] = (uint32_t)granule;
 	return GIVEN;
 }
