@@ -346,6 +346,7 @@ struct bins {
 	uint8_t misses[BINS];       /* requests that found the bin empty, up to RUN_BLOCKS */
 	uint32_t shared_sizes[SHARED_BINS]; /* granules of the blocks in each of the last bins */
 	uint32_t tops[BINS];        /* slot of the block on top; see "Quick fit" */
+	uint32_t chunks[MAX_CHUNKS * CHUNK_SLOTS];
 };
 
 /* What a thread caches for itself: see "Caches of threads". */
@@ -366,7 +367,6 @@ struct thread_cache {
  * and lie side by side. */
 enum table_name {
 	BIN_TABLE,      /* quick fit only */
-	CHUNKS,         /* likewise */
 	THREAD_CACHES,  /* likewise */
 	START_SUMMARY,
 	LIVE_REGIONS = START_SUMMARY + SUMMARY_LEVELS, /* bit i: region i lies in the middle of a PROCESS */
@@ -1479,7 +1479,6 @@ static void tables_describe(struct table tables[TABLES])
 {
 	const size_t quick = heap.is_quick; /* so many there are of what only quick fit has */
 	table_describe(&tables[BIN_TABLE], quick * sizeof(struct bins), ONE_ENTRY);
-	table_describe(&tables[CHUNKS], quick * MAX_CHUNKS * CHUNK_SLOTS * sizeof(uint32_t), ONE_ENTRY);
 	table_describe(&tables[THREAD_CACHES], quick * MOST_CACHES * sizeof(struct thread_cache), ONE_ENTRY);
 	for (unsigned level = 0; level < SUMMARY_LEVELS; level++)
 		table_describe(&tables[START_SUMMARY + level], sizeof(uint64_t), GROUP_LOG2 + 6 * level);
@@ -1600,6 +1599,17 @@ static inline struct main_node *nodes(void)
 	return (struct main_node *)(void *)heap.tables[NODES].memory;
 }
 
+static inline struct bins *bins(void)
+{
+	return (struct bins *)(void *)heap.tables[BIN_TABLE].memory;
+}
+
+/* From the last one of chunk 0 on. */
+static inline uint32_t *slots(void)
+{
+	return bins()->chunks + CHUNK_SLOTS - 1;
+}
+
 /* Links a node of the main chain, not the first, and the one before: they lie side by side. */
 static void node_join(size_t index)
 {
@@ -1668,7 +1678,7 @@ static void tables_touch(void)
 			*(volatile char *)heap.tables[i].memory = 0;
 	if (!heap.is_quick)
 		return;
-	((uint32_t *)(void *)heap.tables[CHUNKS].memory)[CHUNK_SLOTS - 1] = LINK; /* see "Quick fit" */
+	slots()[0] = LINK; /* see "Quick fit" */
 	heap.chunk_count = 1;
 }
 
@@ -3037,15 +3047,6 @@ static NOINLINE void block_coalesce(size_t granule)
  * the last slot of a chunk is a multiple of 64: so a full bin shows by its number, an empty one by
  * the link that it finds there, and 0, the last slot of chunk 0, which no bin uses, is both.
  */
-static inline struct bins *bins(void)
-{
-	return (struct bins *)(void *)heap.tables[BIN_TABLE].memory;
-}
-
-static inline uint32_t *slots(void)
-{
-	return (uint32_t *)(void *)heap.tables[CHUNKS].memory + CHUNK_SLOTS - 1;
-}
 
 static inline uint32_t *chunk_link(uint32_t chunk)
 {

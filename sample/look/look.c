@@ -146,9 +146,11 @@ static bool extent_check(struct look *look)
 static size_t table_used(unsigned name)
 {
 	const struct table *table = &heap.tables[name];
-	const size_t bytes = name == CHUNKS ? heap.chunk_count * CHUNK_SLOTS * sizeof(uint32_t)
-	                     : name == THREAD_CACHES ? heap.cache_count * sizeof(struct thread_cache)
-	                                             : table_bytes(table, heap.top);
+	const size_t chunk_bytes = CHUNK_SLOTS * sizeof(uint32_t);
+	const size_t bytes =
+		name == BIN_TABLE       ? offsetof(struct bins, chunks) + heap.chunk_count * chunk_bytes
+		: name == THREAD_CACHES ? heap.cache_count * sizeof(struct thread_cache)
+	                            : table_bytes(table, heap.top);
 	return min_size(bytes, table->committed_bytes);
 }
 

@@ -112,7 +112,7 @@ static size_t unnoticed;
 
 static bool is_table_of_bins(unsigned name)
 {
-	return name == BIN_TABLE || name == CHUNKS || name == THREAD_CACHES;
+	return name == BIN_TABLE || name == THREAD_CACHES;
 }
 
 /* What a heap of this size reads of a table. */
@@ -122,9 +122,9 @@ static size_t used_bytes(unsigned name)
 	const size_t chunk_bytes = CHUNK_SLOTS * sizeof(uint32_t);
 	if (!is_table_of_bins(name))
 		return table_bytes(table, saved.heap.top);
-	const size_t bytes = name == CHUNKS      ? saved.heap.chunk_count * chunk_bytes
-	                     : name == BIN_TABLE ? sizeof(struct bins) : 0; /* of threads: no caches */
-	return min_size(bytes, table->committed_bytes);
+	return name == THREAD_CACHES || !saved.heap.is_quick
+	               ? 0 /* there are no caches */
+	               : offsetof(struct bins, chunks) + saved.heap.chunk_count * chunk_bytes;
 }
 
 static void tables_save(void)
