@@ -476,7 +476,6 @@ struct journal {
 	uint32_t unused;         /* the first unused entry; entries where there is none */
 	unsigned bucket_shift;   /* 32 less log2 of entries */
 	uint32_t site_count;
-	uint32_t site_buckets[1 << SITE_BUCKETS_LOG2];
 };
 
 /* What a block is taken for. */
@@ -523,8 +522,10 @@ static struct {
 } library = { .handler = handler_default };
 
 /* One heap, from mems_init to mems_finish: all zero before and after. Those fields that translation
- * reads without the lock come first; they change with mems_init, and top when the heap grows. */
+ * reads without the lock come first; they change with mems_init, and top when the heap grows. What is
+ * long comes last, so that what a small program uses lies in one page. */
 static struct heap {
+	_Alignas(SMALLEST_PAGE)
 	uintptr_t start;             /* virtual address of granule 0 */
 	char *base;                  /* physical address of granule 0 */
 	_Atomic size_t top;          /* granules mapped */
@@ -589,7 +590,11 @@ static struct heap {
 	size_t left_group;           /* that of the leaf whose entry was made exact at once last */
 	size_t stale_next;           /* leaves that have ever become stale */
 	uint32_t stale[MOST_STALE];  /* those that are, plus 1, in a ring; 0 for none */
+
+	uint32_t site_buckets[1 << SITE_BUCKETS_LOG2]; /* of the journal */
 } heap;
+
+static_assert(offsetof(struct heap, stale) < SMALLEST_PAGE, "a small program uses one page of it");
 
 /* ---- Bits and arithmetic: pure functions ----------------------------------------------------- */
 
@@ -4207,7 +4212,7 @@ static ALWAYS_INLINE uint32_t *site_link(const void *caller)
 {
 	caller = asker.caller != NULL ? asker.caller : caller;
 	const uint32_t sum = (uint32_t)(uintptr_t)caller + (uint32_t)(uintptr_t)asker.label;
-	uint32_t *link = &heap.journal.site_buckets[sum * HASH_FACTOR >> (32 - SITE_BUCKETS_LOG2)];
+	uint32_t *link = &heap.site_buckets[sum * HASH_FACTOR >> (32 - SITE_BUCKETS_LOG2)];
 	while (*link != 0 && (site_at(*link)->caller != caller || site_at(*link)->label != asker.label))
 		link = &site_at(*link)->next;
 	return link;
