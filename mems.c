@@ -364,13 +364,15 @@ struct thread_cache {
 /* The arrays of the metadata, as they lie in memory. Each has one entry for every 2^granules_log2
  * granules of heap; those of the bins and of threads have ONE_ENTRY. So that a small heap
  * touches few pages, those that are read under the lock alone are movable: they are small at first,
- * and lie side by side. */
+ * and lie side by side. Of the others the long ones come last, so that their beginnings, which a
+ * small heap uses, are near each other, and their pages in few page tables of the OS. */
 enum table_name {
 	BIN_TABLE,      /* quick fit only */
-	THREAD_CACHES,  /* likewise */
-	START_SUMMARY,
-	LIVE_REGIONS = START_SUMMARY + SUMMARY_LEVELS, /* bit i: region i lies in the middle of a PROCESS */
-	LIVE_LEAVES,    /* bit i: leaf i does */
+	START_SUMMARIES, /* the last level comes first */
+	START_SUMMARY = START_SUMMARIES + SUMMARY_LEVELS - 1, /* level 0 */
+	LIVE_LEAVES,    /* bit i: leaf i lies in the middle of a PROCESS */
+	LIVE_REGIONS,   /* bit i: region i does */
+	THREAD_CACHES,  /* quick fit only */
 	LEAVES,
 	COALESCED,      /* quick fit only: bit i of a leaf's word: a coalesced HOLE starts there */
 	MOVABLE_TABLES,
@@ -1486,7 +1488,7 @@ static void tables_describe(struct table tables[TABLES])
 	table_describe(&tables[BIN_TABLE], quick * sizeof(struct bins), ONE_ENTRY);
 	table_describe(&tables[THREAD_CACHES], quick * MOST_CACHES * sizeof(struct thread_cache), ONE_ENTRY);
 	for (unsigned level = 0; level < SUMMARY_LEVELS; level++)
-		table_describe(&tables[START_SUMMARY + level], sizeof(uint64_t), GROUP_LOG2 + 6 * level);
+		table_describe(&tables[START_SUMMARY - level], sizeof(uint64_t), GROUP_LOG2 + 6 * level);
 	table_describe(&tables[LIVE_REGIONS], sizeof(uint64_t), REGION_LOG2 + 6);
 	table_describe(&tables[LIVE_LEAVES], sizeof(uint64_t), GROUP_LOG2);
 	table_describe(&tables[LEAVES], sizeof(struct leaf_words), LEAF_LOG2);
@@ -1799,7 +1801,7 @@ static inline uint64_t leaf_holes(size_t leaf)
 
 static inline atomic_word *summary(unsigned level)
 {
-	return table_words(START_SUMMARY + level);
+	return table_words(START_SUMMARY - level);
 }
 
 /* The leaf has its first start, or has lost its last one. */

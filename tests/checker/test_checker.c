@@ -1395,13 +1395,13 @@ static void every_level_is_checked(void **state)
 	tables_save();
 	for (unsigned level = 0; level < SUMMARY_LEVELS; level++) {
 		const size_t leaf = leaf_of(heap.top) >> (6 * level);
-		bit_flip(START_SUMMARY + level, 0);
+		bit_flip(START_SUMMARY - level, 0);
 		expect_noticed("the first bit of a level of start_summary", 9);
-		bit_flip(START_SUMMARY + level, 0);
-		bit_flip(START_SUMMARY + level, leaf);
+		bit_flip(START_SUMMARY - level, 0);
+		bit_flip(START_SUMMARY - level, leaf);
 		expect_noticed("the last bit of a level of start_summary", 9);
-		bit_flip(START_SUMMARY + level, leaf);
-		bit_flip(START_SUMMARY + level, leaf + 1);
+		bit_flip(START_SUMMARY - level, leaf);
+		bit_flip(START_SUMMARY - level, leaf + 1);
 		if ((leaf + 1) % 64 != 0)
 			expect_noticed("the bit after a level of start_summary", 9);
 		tables_restore();
@@ -1573,9 +1573,9 @@ static void the_highest_levels_are_checked(void **state)
 	assert_true(mems_check(NULL) == 1);
 	tree(TREE_LEVELS - 1)[0]--;
 	tree(TREE_LEVELS - 1)[15]++;
-	bit_flip(START_SUMMARY + SUMMARY_LEVELS - 1, 1);
+	bit_flip(START_SUMMARIES, 1);
 	assert_true(mems_check(NULL) == 2);
-	bit_flip(START_SUMMARY + SUMMARY_LEVELS - 1, 1);
+	bit_flip(START_SUMMARIES, 1);
 	tree(TREE_LEVELS - 1)[15]--;
 }
 
@@ -1604,7 +1604,7 @@ static void a_search_whose_way_is_cut_off_stays_inside(void **state)
 		expect_inside(granule);
 		word_store(&summary(level)[before >> (6 * level) >> 6], 0);
 		expect_inside(granule);
-		memset(table_bits(START_SUMMARY + level), 0, used_bytes(START_SUMMARY + level));
+		memset(table_bits(START_SUMMARY - level), 0, used_bytes(START_SUMMARY - level));
 		expect_inside(granule);
 	}
 	word_store(starts_at(after), 0);
