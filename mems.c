@@ -374,7 +374,6 @@ enum table_name {
 	LIVE_REGIONS,   /* bit i: region i does */
 	THREAD_CACHES,  /* quick fit only */
 	LEAVES,
-	COALESCED,      /* quick fit only: bit i of a leaf's word: a coalesced HOLE starts there */
 	MOVABLE_TABLES,
 	TOUCHED = MOVABLE_TABLES, /* bit i: OS page i may be in memory */
 	IDLE,           /* first fit only: bit i: OS page i is touched, and may be free */
@@ -383,6 +382,7 @@ enum table_name {
 	TREE,
 	LEAF_MAX = TREE + TREE_LEVELS,
 	NODES,
+	COALESCED,      /* quick fit only: bit i of a leaf's word: a coalesced HOLE starts there */
 	TABLES
 };
 
@@ -1492,7 +1492,6 @@ static void tables_describe(struct table tables[TABLES])
 	table_describe(&tables[LIVE_REGIONS], sizeof(uint64_t), REGION_LOG2 + 6);
 	table_describe(&tables[LIVE_LEAVES], sizeof(uint64_t), GROUP_LOG2);
 	table_describe(&tables[LEAVES], sizeof(struct leaf_words), LEAF_LOG2);
-	table_describe(&tables[COALESCED], quick * sizeof(uint64_t), LEAF_LOG2);
 	table_describe(&tables[TOUCHED], sizeof(uint64_t), heap.os_page_log2 + 6);
 	table_describe(&tables[IDLE], sizeof(uint64_t), heap.os_page_log2 + 6);
 	table_describe(&tables[BORDERS], sizeof(uint64_t), heap.page_log2 + 6);
@@ -1501,6 +1500,7 @@ static void tables_describe(struct table tables[TABLES])
 		table_describe(&tables[TREE + level], sizeof(int32_t), GROUP_LOG2 + FANOUT_LOG2 * level);
 	table_describe(&tables[LEAF_MAX], sizeof(uint8_t), LEAF_LOG2);
 	table_describe(&tables[NODES], sizeof(struct main_node), heap.page_log2);
+	table_describe(&tables[COALESCED], quick * sizeof(uint64_t), LEAF_LOG2);
 }
 
 /* Bytes that a table needs for a heap of so many granules: with room for the entry of top, for a
@@ -1713,8 +1713,8 @@ static bool tables_commit(size_t granules)
 /* Brings the tables into memory that have most to hold for a heap of so many granules. */
 static void tables_populate(size_t granules)
 {
-	for (unsigned i = LEAVES; i <= COALESCED; i++)
-		table_populate(&heap.tables[i], table_bytes(&heap.tables[i], granules));
+	table_populate(&heap.tables[LEAVES], table_bytes(&heap.tables[LEAVES], granules));
+	table_populate(&heap.tables[COALESCED], table_bytes(&heap.tables[COALESCED], granules));
 }
 
 /* ---- Leaves: the bits of segments ------------------------------------------------------------ */
@@ -3512,6 +3512,16 @@ enum given {
 	NOT_CACHED, /* it has to be freed under the lock */
 	REFUSED     /* it is no live block */
 };
+
+/* Whether a block that ends here may grow in place, as far as one can tell without the lock. */
+static bool own_may_grow(size_t end)
+{
+	if (!own_enter())
+		return true;
+	const bool may_grow = is_coalesced(end);
+	own_leave();
+	return may_grow;
+}
 
 /* Frees the block at granule to the cache, in which this thread is. */
 static ALWAYS_INLINE enum given own_put(size_t granule)
@@ -6048,7 +6058,7 @@ static NOINLINE void *realloc_shared(void *v_ptr, size_t size, const void *calle
 	const size_t granule = !is_alone() && heap.is_quick ? block_of(v_ptr) : NONE;
 	const size_t before = granule == NONE ? 0 : segment_size(granule);
 	const bool is_moved = granule != NONE && before <= OWN_SIZES && granules_of(size) > before &&
-	                      granule != root_load() && !is_coalesced(granule + before);
+	                      granule != root_load() && !own_may_grow(granule + before);
 	const size_t to = is_moved ? own_take((size - 1) >> heap.shift) : NONE;
 	if (to == NONE)
 		return realloc_general(v_ptr, size, caller);
