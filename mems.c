@@ -5864,15 +5864,21 @@ static NOINLINE void *malloc_purged(size_t granule, size_t size)
 	return block_virtual(granule);
 }
 
-/* Quick fit: as mems_malloc, for more than 64 granules. */
-static NOINLINE void *malloc_large(size_t size, size_t index)
+/* Quick fit: the block on top of the bin. is_near: of at most FAST_BINS granules. */
+static ALWAYS_INLINE void *malloc_cached(size_t size, size_t index, bool is_near)
 {
-	const size_t granule = heap.is_quick && index < DIRECT_BINS ? fast_bin_pop(index + 1, false) : NONE;
+	const size_t granule = fast_bin_pop(index + 1, is_near);
 	if (UNLIKELY(granule == NONE))
 		return malloc_beyond(size);
 	if (UNLIKELY(heap.purged_end != 0))
 		return malloc_purged(granule, index + 1);
 	return block_virtual(granule);
+}
+
+static NOINLINE void *malloc_large(size_t size, size_t index)
+{
+	return heap.is_quick && index < DIRECT_BINS ? malloc_cached(size, index, false)
+	                                            : malloc_beyond(size);
 }
 
 /* First fit: from the leaf where the class of the size begins to look. */
@@ -5903,12 +5909,7 @@ void *mems_malloc(size_t size)
 	const size_t index = (size - 1) >> heap.shift; /* of a size of 0 it is as large as can be */
 	if (index >= heap.quick_bins)
 		return malloc_first(size, index, CALLER);
-	const size_t granule = fast_bin_pop(index + 1, true);
-	if (UNLIKELY(granule == NONE))
-		return malloc_beyond(size);
-	if (UNLIKELY(heap.purged_end != 0))
-		return malloc_purged(granule, index + 1);
-	return block_virtual(granule);
+	return malloc_cached(size, index, true);
 }
 
 /* Without asking the OS; NONE where no HOLE is large enough. */
@@ -6131,27 +6132,26 @@ static NOINLINE void free_general(void *v_ptr, const void *caller)
 /* Other threads may be at work: to the cache of this one. */
 static NOINLINE void free_shared(void *v_ptr, const void *caller)
 {
-	switch (own_give(granule_of(v_ptr))) {
-	case GIVEN:
-		break;
-	case REFUSED:
-		misuse_tell(EINVAL, "mems_free", v_ptr);
-		break;
-	case NOT_CACHED:
+	if (own_give(granule_of(v_ptr)) != GIVEN)
 		free_general(v_ptr, caller);
-	}
+}
+
+/* Whether a block starts at granule that one of the fast paths may free; then, the bits of its leaf.
+ * top: that of the path. */
+static ALWAYS_INLINE bool may_free(size_t granule, size_t top, struct leaf_bits *bits)
+{
+	if (UNLIKELY(granule >= top || heap.look_due < 0 || granule == heap.root))
+		return false;
+	*bits = leaf_read(leaf_of(granule));
+	return LIKELY(is_block(granule, *bits));
 }
 
 /* With history on, and one thread: as mems_free, and noted. */
 static NOINLINE void free_noted(size_t granule, void *v_ptr, const void *caller)
 {
-	if (UNLIKELY(granule >= heap.noted_top || heap.look_due < 0 || granule == heap.root)) {
-		free_general(v_ptr, caller);
-		return;
-	}
-	const struct leaf_bits bits = leaf_read(leaf_of(granule));
-	const uint32_t site = *site_link(caller);
-	if (UNLIKELY(!is_block(granule, bits) || site == 0)) {
+	struct leaf_bits bits;
+	const uint32_t site = may_free(granule, heap.noted_top, &bits) ? *site_link(caller) : 0;
+	if (UNLIKELY(site == 0)) {
 		free_general(v_ptr, caller);
 		return;
 	}
@@ -6165,16 +6165,10 @@ static NOINLINE void free_noted(size_t granule, void *v_ptr, const void *caller)
 /* First fit: where the HOLE that comes to be lies within a leaf. */
 static NOINLINE void free_first(size_t granule, void *v_ptr, const void *caller)
 {
-	if (UNLIKELY(granule >= heap.fast_top || heap.look_due < 0 || granule == heap.root)) {
+	struct leaf_bits bits;
+	if (UNLIKELY(!may_free(granule, heap.fast_top, &bits)))
 		free_noted(granule, v_ptr, caller);
-		return;
-	}
-	const struct leaf_bits bits = leaf_read(leaf_of(granule));
-	if (UNLIKELY(!is_block(granule, bits))) {
-		free_general(v_ptr, caller);
-		return;
-	}
-	if (!is_inner(granule, bits))
+	else if (!is_inner(granule, bits))
 		block_coalesce(granule);
 	else if (!leaf_coalesce(granule, bits, false))
 		block_release(granule);
@@ -6196,7 +6190,7 @@ void mems_free(void *v_ptr)
 		free_shared(v_ptr, CALLER);
 		return;
 	}
-	if (granule >= heap.quick_top) {
+	if (!may_free(granule, heap.quick_top, &bits)) {
 		free_first(granule, v_ptr, CALLER);
 		return;
 	}
