@@ -6064,17 +6064,14 @@ static NOINLINE void *realloc_shared(void *v_ptr, size_t size, const void *calle
 	if (to == NONE)
 		return realloc_general(v_ptr, size, caller);
 	memcpy(block_physical(to), block_physical(granule), before << heap.shift);
-	switch (own_give(granule)) {
-	case GIVEN:
-		break;
-	case REFUSED:
-		free_general(block_virtual(to), caller);
-		misuse_tell(EINVAL, "mems_realloc", v_ptr);
-		return NULL;
-	case NOT_CACHED:
+	const enum given given = own_give(granule);
+	if (given == NOT_CACHED)
 		free_general(v_ptr, caller);
-	}
-	return block_virtual(to);
+	if (given != REFUSED)
+		return block_virtual(to);
+	free_general(block_virtual(to), caller);
+	misuse_tell(EINVAL, "mems_realloc", v_ptr);
+	return NULL;
 }
 
 void *mems_realloc(void *v_ptr, size_t size)
