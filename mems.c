@@ -5772,22 +5772,20 @@ static void sparse_zero(struct range range, bool are_zero)
 static struct range calloc_prepare(size_t start, size_t stop, size_t high_page)
 {
 	const uint64_t *touched = table_bits(TOUCHED);
-	const struct range used = { start, clamp(high_page << heap.os_page_log2, start, stop) };
-	const size_t end = os_page_from(used.to);
+	const size_t used = clamp(high_page << heap.os_page_log2, start, stop);
+	const size_t end = os_page_from(used);
 	size_t page = os_page_of(start);
-	struct range rest = used;
-	if (used.to - start >= (size_t)SPARSE_BYTES >> heap.shift ||
-	    bits_find(touched, page, end, false) != end) {
-		for (size_t until; page < end && rest.from < used.to; page = until) {
-			const bool is_set = bit_is_set(touched, page);
-			until = bits_find(touched, page, end, !is_set);
-			rest.to = min_size(until << heap.os_page_log2, used.to);
-			sparse_zero(rest, !is_set && are_pages_zeroed(page, page + 1));
-			rest.from = rest.to;
-		}
+	const bool is_dense = used - start < (size_t)SPARSE_BYTES >> heap.shift &&
+	                      bits_find(touched, page, end, false) == end;
+	for (size_t from = start, to; from < used && !is_dense; from = to) {
+		const bool is_set = bit_is_set(touched, page);
+		const bool are_zero = !is_set && are_pages_zeroed(page, page + 1);
+		page = bits_find(touched, page, end, !is_set);
+		to = min_size(page << heap.os_page_log2, used);
+		sparse_zero((struct range){ from, to }, are_zero);
 	}
 	pages_touch(start, stop);
-	return rest;
+	return is_dense ? (struct range){ start, used } : (struct range){ 0 };
 }
 
 /* Takes the block that a call asks for; its size is SIZE_MAX where it overflows, and 0 where another
@@ -6424,17 +6422,16 @@ static size_t resident_bytes(char *address, size_t bytes)
 static size_t tables_resident_bytes(void)
 {
 	const uintptr_t page = os_page_bytes();
-	uintptr_t counted[2] = { 0, 0 };
+	uintptr_t end = 0; /* of those that are counted */
 	size_t bytes = 0;
 	for (unsigned i = 0; i < TABLES; i++) {
 		const uintptr_t memory = (uintptr_t)heap.tables[i].memory;
-		uintptr_t *const end = &counted[is_small_table(i)];
-		const uintptr_t from = max_size(round_down(memory, page), *end);
-		const uintptr_t to = round_up(memory + heap.tables[i].committed_bytes, page);
-		if (heap.tables[i].committed_bytes == 0 || to <= from)
+		const uintptr_t first = round_down(memory, page);
+		const uintptr_t from = first + page == end ? end : first;
+		if (heap.tables[i].committed_bytes == 0)
 			continue;
-		bytes += resident_bytes((char *)from, to - from);
-		*end = to;
+		end = round_up(memory + heap.tables[i].committed_bytes, page);
+		bytes += resident_bytes((char *)from, end - from);
 	}
 	return bytes;
 }
