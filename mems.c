@@ -2902,29 +2902,22 @@ static ALWAYS_INLINE size_t leaf_split(size_t leaf, struct leaf_bits bits, uint6
 	return leaf * 64 + lowest_bit(fits);
 }
 
-/* The first granules of a HOLE were taken, and the bits say so: what is left begins at rest. */
-static ALWAYS_INLINE void hole_shrink(struct hole hole, size_t rest, bool is_quick)
-{
-	const size_t leaf = leaf_of(hole.start);
-	const size_t rest_leaf = leaf_of(rest);
-	if (rest_leaf != leaf) {
-		leaf_lower(leaf, policy_holes(leaf, is_quick) == 0 ? 0 : 63); /* all others end in it */
-		if (rest != hole.start + hole.size)
-			hole_enter(rest, hole.start + hole.size - rest);
-	}
-	hole_leave(leaf, hole.size);
-}
-
 /* [ ------- hole ------- ]  =>  [ taken ][ hole? ]
  * Up to rest, where there is a start already; what is to be live is. */
 static ALWAYS_INLINE void hole_cut(struct hole hole, size_t rest, enum purpose purpose, bool is_quick)
 {
+	const size_t leaf = leaf_of(hole.start);
 	const size_t taken = rest - hole.start;
 	ASSERT(taken <= hole.size, "no more is taken than there is");
 	coalesced_mark(hole.start, false, is_quick);
 	if (hole.size > taken)
 		coalesced_mark(rest, true, is_quick);
-	hole_shrink(hole, rest, is_quick);
+	if (leaf_of(rest) != leaf) {
+		leaf_lower(leaf, policy_holes(leaf, is_quick) == 0 ? 0 : 63); /* all others end in it */
+		if (hole.size > taken)
+			hole_enter(rest, hole.size - taken);
+	}
+	hole_leave(leaf, hole.size);
 	if (purpose != FOR_CALLOC)
 		pages_touch_in_hole(hole, rest, is_quick);
 	if (is_quick)
@@ -3065,21 +3058,15 @@ static uint32_t chunk_of(uint32_t slot)
 	return (slot + CHUNK_SLOTS - 1) / CHUNK_SLOTS;
 }
 
-/* A chunk that no bin uses; 0 where there is none. */
-static uint32_t chunk_take(void)
-{
-	const uint32_t chunk = heap.spare_chunk;
-	if (chunk == 0)
-		return heap.chunk_count < MAX_CHUNKS ? heap.chunk_count++ : 0;
-	heap.spare_chunk = *chunk_link(chunk) - LINK;
-	return chunk;
-}
-
 /* Puts an empty chunk on top of a bin. False where there is none. */
 static NOINLINE bool bin_extend(size_t bin)
 {
-	const uint32_t chunk = chunk_take();
-	if (chunk == 0)
+	uint32_t chunk = heap.spare_chunk;
+	if (chunk != 0)
+		heap.spare_chunk = *chunk_link(chunk) - LINK;
+	else if (heap.chunk_count < MAX_CHUNKS)
+		chunk = heap.chunk_count++;
+	else
 		return false;
 	*chunk_link(chunk) = LINK | chunk_of(bins()->tops[bin]);
 	bins()->tops[bin] = chunk * CHUNK_SLOTS - (CHUNK_SLOTS - 1);
@@ -3260,33 +3247,20 @@ static size_t cached_blocks(void)
 	return blocks;
 }
 
-/* Whether a sweep over the leaves that have a start is cheaper than block after block. */
-static bool is_sweep_cheaper(void)
-{
-	const size_t blocks = cached_blocks();
-	return blocks >= (group_of(heap.top) + 1) / SWEEP_GROUPS &&
-	       blocks >= leaves_with_starts() / SWEEP_LEAVES;
-}
-
-/* Coalesces all that is cached. */
+/* Coalesces all that is cached, in the way that is cheaper. */
 static NOINLINE void bins_flush(void)
 {
 	caches_close();
 	heap.purged_end = 0;
 	if (cached_granules() == 0)
 		return;
-	if (is_sweep_cheaper())
+	const size_t blocks = cached_blocks();
+	if (blocks >= (group_of(heap.top) + 1) / SWEEP_GROUPS &&
+	    blocks >= leaves_with_starts() / SWEEP_LEAVES)
 		bins_sweep();
 	else
 		for (size_t bin = 0; bin < BINS; bin++)
 			bin_flush(bin);
-}
-
-/* Whether so much is cached that a flush is worth a try before the OS is asked. */
-static bool is_flush_due(void)
-{
-	const size_t least = ((size_t)FLUSH_BYTES >> heap.shift) << heap.flush_shift;
-	return cached_granules() >= max_size(least, heap.top / FLUSH_DIVISOR);
 }
 
 /* ---- Caches of threads: small blocks of quick fit without the lock --------------------------- */
@@ -3596,13 +3570,6 @@ static ALWAYS_INLINE void lock_give_after(size_t size)
  * for a second is forgotten by halves. Only what is resident depends on the clock, no address.
  */
 
-static size_t budget_pages(void)
-{
-	const size_t in_use = os_page_of(process_granules());
-	const size_t least = (size_t)BUDGET_BYTES >> heap.shift >> heap.os_page_log2;
-	return max_size(least, in_use / BUDGET_DIVISOR);
-}
-
 /* Pages that may be free and touched, and under quick fit parts of others. */
 static size_t surplus_pages(void)
 {
@@ -3725,9 +3692,10 @@ static void purged_end_lower(void)
 static NOINLINE void purge_look(size_t granule, size_t next)
 {
 	ASSERT(library.lock != LOCK_FREE, "who asks the OS holds the lock");
+	const size_t least = os_page_of((size_t)BUDGET_BYTES >> heap.shift);
+	const size_t budget = max_size(least, os_page_of(process_granules()) / BUDGET_DIVISOR);
 	size_t step = (size_t)LOOK_BYTES >> heap.shift;
 	kept_forget();
-	const size_t budget = budget_pages();
 	const size_t goal = budget / 2 + heap.kept_pages;
 	if (heap.sweep == 0 && surplus_pages() > budget + heap.kept_pages) {
 		block_purge(granule, next, surplus_pages() - goal);
@@ -3768,7 +3736,8 @@ static NOINLINE struct hole hole_obtain(size_t size, size_t alignment, enum purp
 {
 	ASSERT(library.lock != LOCK_FREE, "who asks the OS holds the lock");
 	const size_t top = heap.top;
-	const bool is_due = is_flush_due();
+	const size_t least = ((size_t)FLUSH_BYTES >> heap.shift) << heap.flush_shift;
+	const bool is_due = cached_granules() >= max_size(least, top / FLUSH_DIVISOR);
 	struct hole hole = no_hole;
 	if (size > heap.limit)
 		return no_hole;
@@ -5899,7 +5868,6 @@ static NOINLINE void *malloc_shared(size_t size, const void *caller)
 	return LIKELY(granule != NONE) ? block_virtual(granule) : malloc_general(size, caller);
 }
 
-/* Quick fit: the block on top of the bin. */
 void *mems_malloc(size_t size)
 {
 	if (UNLIKELY(!is_alone()))
@@ -6181,17 +6149,13 @@ static NOINLINE void free_large(size_t granule)
 void mems_free(void *v_ptr)
 {
 	const size_t granule = granule_of(v_ptr);
+	struct leaf_bits bits;
 	if (UNLIKELY(!is_alone())) {
 		free_shared(v_ptr, CALLER);
 		return;
 	}
 	if (!may_free(granule, heap.quick_top, &bits)) {
 		free_first(granule, v_ptr, CALLER);
-		return;
-	}
-	const struct leaf_bits bits = leaf_read(leaf_of(granule));
-	if (UNLIKELY(heap.look_due < 0 || granule == heap.root || !is_block(granule, bits))) {
-		free_general(v_ptr, CALLER);
 		return;
 	}
 	const uint64_t near = starts_after(granule, bits.starts);
