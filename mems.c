@@ -1882,7 +1882,7 @@ static ALWAYS_INLINE void live_middle_flip(size_t from, size_t end)
 
 /* More than 64 granules, of which all are live, or none: the segment has become a PROCESS, or is
  * none any more. */
-static ALWAYS_INLINE void live_flip_far(size_t granule, size_t size)
+static NOINLINE void live_flip_far(size_t granule, size_t size)
 {
 	ASSERT(!heap.is_shared && size > 64, "nobody else changes live bits");
 	const size_t last = granule + size - 1;
@@ -1893,11 +1893,6 @@ static ALWAYS_INLINE void live_flip_far(size_t granule, size_t size)
 		word_flip(live_at(leaf_of(granule) + 1), -(uint64_t)middle);
 	else
 		live_middle_flip(leaf_of(granule) + 1, leaf_of(last));
-}
-
-static NOINLINE void live_change_far(size_t granule, size_t size)
-{
-	live_flip_far(granule, size);
 }
 
 /* Clears bits that are set, or will be at once: see 4. */
@@ -1981,7 +1976,7 @@ static ALWAYS_INLINE void policy_live_change(size_t granule, size_t size, bool v
 	else if (size <= 64)
 		live_flip(granule, size, leaf_live(leaf_of(granule)));
 	else
-		live_change_far(granule, size);
+		live_flip_far(granule, size);
 }
 
 static inline void live_change(size_t granule, size_t size, bool value)
@@ -2927,7 +2922,7 @@ static ALWAYS_INLINE void hole_cut(struct hole hole, size_t rest, enum purpose p
 
 /* Takes so many granules, of which the first become live: only when the starts are where they belong,
  * for a thread that finds a live start may free the block. */
-static ALWAYS_INLINE void hole_split_inline(struct hole hole, size_t taken, size_t live,
+static ALWAYS_INLINE void hole_split(struct hole hole, size_t taken, size_t live,
                                             enum purpose purpose, bool is_quick)
 {
 	ASSERT(live <= taken, "no more is live than is taken");
@@ -2936,15 +2931,10 @@ static ALWAYS_INLINE void hole_split_inline(struct hole hole, size_t taken, size
 	hole_cut(hole, hole.start + taken, purpose, is_quick);
 }
 
-static NOINLINE void hole_split(struct hole hole, size_t taken, size_t live, enum purpose purpose)
-{
-	hole_split_inline(hole, taken, live, purpose, heap.is_quick);
-}
-
 /* First fit: takes a block from the first HOLE that is large enough. */
 static NOINLINE size_t block_take_from(struct hole hole, size_t size, enum purpose purpose)
 {
-	hole_split_inline(hole, size, size, purpose, false);
+	hole_split(hole, size, size, purpose, false);
 	search_start_raise(size, leaf_of(hole.start + size));
 	count_taken(size);
 	leaf_assert(leaf_of(hole.start));
@@ -3862,7 +3852,7 @@ static NOINLINE size_t block_take_run(struct hole hole, size_t size, enum purpos
 	const size_t end = hole.start + size * run_length(size, hole.size);
 	for (size_t rest = hole.start + size; rest != end; rest += size)
 		start_mark(rest, true);
-	hole_split(hole, end - hole.start, size, purpose);
+	hole_split(hole, end - hole.start, size, purpose, true);
 	search_start_raise(size, leaf_of(end));
 	if (purpose == FOR_CALLOC && end != hole.start + size)
 		pages_touch(hole.start + size, end);
@@ -3946,7 +3936,7 @@ static bool block_grow(size_t granule, size_t next, size_t size)
 	if (hole.size < more)
 		return false;
 	start_mark(next, false);
-	hole_split(hole, more, 0, FOR_MALLOC);
+	hole_split(hole, more, 0, FOR_MALLOC, heap.is_quick);
 	count_taken(more);
 	live_resize(granule, next - granule, size);
 	leaf_assert(leaf_of(granule));
@@ -5798,13 +5788,6 @@ static NOINLINE void *malloc_beyond(size_t size)
 	return granule != NONE ? block_virtual(granule) : malloc_general(size, NULL);
 }
 
-/* First fit: from a leaf after the one where the class of the size begins to look. */
-static NOINLINE void *malloc_farther(size_t granules, size_t leaf)
-{
-	const size_t granule = block_take_beyond(granules, leaf, FOR_MALLOC);
-	return granule != NONE ? block_virtual(granule) : malloc_general(granules << heap.shift, NULL);
-}
-
 /* With history on, and one thread: as mems_malloc, and noted, but not where the OS is to be asked. */
 static NOINLINE void *malloc_noted(size_t size, size_t index, const void *caller)
 {
@@ -5854,8 +5837,10 @@ static NOINLINE void *malloc_first(size_t size, size_t index, const void *caller
 	if (UNLIKELY(index >= heap.fast_sizes))
 		return heap.fast_top != 0 ? malloc_large(size, index) : malloc_noted(size, index, caller);
 	const struct fit fit = small_fit(index + 1);
-	if (fit.holes == 0)
-		return malloc_farther(index + 1, fit.leaf);
+	if (fit.holes == 0) {
+		const size_t granule = block_take_beyond(index + 1, fit.leaf, FOR_MALLOC);
+		return granule != NONE ? block_virtual(granule) : malloc_general(size, NULL);
+	}
 	if (UNLIKELY(!is_stale(fit.leaf) || is_first_touch(fit.leaf, fit.holes)))
 		return malloc_beyond(size);
 	return block_virtual(fit_take(fit, index + 1));
@@ -5897,24 +5882,18 @@ static size_t calloc_existing(size_t size)
 	return granule;
 }
 
-/* Other threads may be at work: from the cache of this one. */
-static NOINLINE size_t calloc_shared(size_t bytes)
-{
-	const size_t granule = own_take((bytes - 1) >> heap.shift);
-	if (granule != NONE)
-		granules_zero((struct range){ granule, granule + granules_of(bytes) });
-	return granule;
-}
-
 void *mems_calloc(size_t count, size_t size)
 {
 	size_t bytes, granule = NONE;
 	if (UNLIKELY(__builtin_mul_overflow(count, size, &bytes)))
 		bytes = SIZE_MAX;
-	if (UNLIKELY(!is_alone()))
-		granule = calloc_shared(bytes);
-	else if (LIKELY(heap.fast_top != 0 && bytes != 0))
+	if (UNLIKELY(!is_alone())) {
+		granule = own_take((bytes - 1) >> heap.shift);
+		if (granule != NONE)
+			granules_zero((struct range){ granule, granule + granules_of(bytes) });
+	} else if (LIKELY(heap.fast_top != 0 && bytes != 0)) {
 		granule = calloc_existing(granules_of(bytes));
+	}
 	if (LIKELY(granule != NONE))
 		return block_virtual(granule);
 	if (UNLIKELY(!heap.is_started))
