@@ -1780,6 +1780,18 @@ static void pages_before_a_run_stay_as_they_are(void **state)
 	assert_sound();
 }
 
+/* Those of a small heap lie side by side, and share pages. */
+static void each_page_of_the_tables_is_counted_once(void **state)
+{
+	(void)state;
+	take(PAGE);
+	assert_int_equal(heap.movable_granules, small_granules());
+	assert_int_equal(tables_resident_bytes(), resident_bytes(tables_memory(), tables_share()));
+	take(32 * MIB);
+	assert_int_equal(heap.movable_granules, heap.limit);
+	assert_int_equal(tables_resident_bytes(), resident_bytes(tables_memory(), tables_share()));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -1801,6 +1813,7 @@ int main(void)
 		heap_test(pages_of_small_blocks_are_noted),
 		heap_test(pages_of_one_leaf_are_noted),
 		quick_fit_test(pages_before_a_run_stay_as_they_are),
+		heap_test(each_page_of_the_tables_is_counted_once),
 	};
 	return run_heap_tests("checker", tests);
 }
