@@ -533,7 +533,6 @@ static struct heap {
 	_Atomic size_t top;          /* granules mapped */
 	size_t fast_top;             /* top while the fast paths may be used, else 0 */
 	size_t noted_top;            /* top while those of history may, else 0 */
-	size_t noted_bins;           /* DIRECT_BINS while they may, of quick fit, else 0 */
 	size_t fast_sizes;           /* SMALL_SIZES while that of first fit may, else 0 */
 	size_t quick_top;            /* top while those of quick fit may, else 0, */
 	size_t quick_bins;           /* and FAST_BINS */
@@ -704,12 +703,11 @@ static inline size_t bits_in(uint64_t word)
 static size_t bits_set(uint64_t *words, size_t from, size_t end, bool value)
 {
 	size_t count = 0;
-	while (from < end) {
-		const size_t until = min_size(end, round_down(from, 64) + 64);
+	for (size_t until; from < end; from = until) {
 		uint64_t *word = &words[from / 64];
+		until = min_size(end, round_down(from, 64) + 64);
 		const uint64_t others = bits_from_to(from, until - 1) & (value ? ~*word : *word);
 		*word ^= others;
-		from = until;
 		if (others != 0)
 			count += bits_in(others);
 	}
@@ -720,11 +718,9 @@ static size_t bits_set(uint64_t *words, size_t from, size_t end, bool value)
 static size_t bits_count(const uint64_t *words, size_t from, size_t end)
 {
 	size_t count = 0;
-	while (from < end) {
-		const size_t until = min_size(end, round_down(from, 64) + 64);
-		const uint64_t mask = bits_from_to(from, until - 1);
-		count += bits_in(words[from / 64] & mask);
-		from = until;
+	for (size_t until; from < end; from = until) {
+		until = min_size(end, round_down(from, 64) + 64);
+		count += bits_in(words[from / 64] & bits_from_to(from, until - 1));
 	}
 	return count;
 }
@@ -1051,7 +1047,6 @@ static void fast_top_update(void)
 	                      !heap.is_watched;
 	heap.fast_top = is_plain && !heap.journal.is_on ? heap.top : 0;
 	heap.noted_top = is_plain && heap.journal.is_on && heap.journal.record == NULL ? heap.top : 0;
-	heap.noted_bins = heap.noted_top != 0 && heap.is_quick ? DIRECT_BINS : 0;
 	heap.fast_sizes = heap.fast_top != 0 && !heap.is_quick ? SMALL_SIZES : 0;
 	heap.quick_top = heap.is_quick ? heap.fast_top : 0;
 	heap.quick_bins = heap.quick_top != 0 ? FAST_BINS : 0;
@@ -1855,8 +1850,8 @@ static ALWAYS_INLINE void bits_flip(atomic_word *words, size_t from, size_t end)
 	word_flip(words + end / 64, bit_of(end) - 1);
 }
 
-/* As live_middle_flip. */
-static NOINLINE void live_leaves_flip(size_t from, size_t end)
+/* Several leaves, from `from` to before end, lie in the middle of one PROCESS, or do no more. */
+static void live_middle_flip(size_t from, size_t end)
 {
 	atomic_word *leaves = table_words(LIVE_LEAVES);
 	const size_t region = round_up(from, REGION_LEAVES) / REGION_LEAVES;
@@ -1868,16 +1863,6 @@ static NOINLINE void live_leaves_flip(size_t from, size_t end)
 	bits_flip(leaves, from, region * REGION_LEAVES);
 	bits_flip(table_words(LIVE_REGIONS), region, region_end);
 	bits_flip(leaves, region_end * REGION_LEAVES, end);
-}
-
-/* Several leaves, from `from` to before end, lie in the middle of one PROCESS, or do no more. Most
- * often they have one word. */
-static ALWAYS_INLINE void live_middle_flip(size_t from, size_t end)
-{
-	if (LIKELY(from / 64 == end / 64))
-		bits_flip(table_words(LIVE_LEAVES), from, end);
-	else
-		live_leaves_flip(from, end);
 }
 
 /* More than 64 granules, of which all are live, or none: the segment has become a PROCESS, or is
@@ -5794,7 +5779,7 @@ static NOINLINE void *malloc_noted(size_t size, size_t index, const void *caller
 	const bool has_room = heap.noted_top != 0 && heap.journal.unused < heap.journal.entries;
 	const uint32_t site = LIKELY(has_room) && size != 0 ? *site_link(caller) : 0;
 	size_t granule = NONE;
-	if (LIKELY(site != 0 && index < heap.noted_bins))
+	if (LIKELY(site != 0 && index < DIRECT_BINS) && heap.is_quick)
 		granule = fast_bin_pop(index + 1, index < FAST_BINS);
 	if (UNLIKELY(granule == NONE)) {
 		granule = site != 0 ? block_take_existing(index + 1, FOR_MALLOC) : NONE;
@@ -6100,7 +6085,7 @@ static NOINLINE void free_noted(size_t granule, void *v_ptr, const void *caller)
 	const uint64_t near = starts_after(granule, bits.starts);
 	const size_t size = LIKELY(near != 0) ? lowest_bit(near) + 1 : segment_size(granule);
 	call_note(MEMS_FREED, granule, granule, size, 0, site);
-	if (UNLIKELY(size > heap.noted_bins) || !fast_bin_push(granule, size, bits.live, near != 0))
+	if (!heap.is_quick || size > DIRECT_BINS || !fast_bin_push(granule, size, bits.live, near != 0))
 		block_release(granule);
 }
 
