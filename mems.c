@@ -1867,7 +1867,7 @@ static void live_middle_flip(size_t from, size_t end)
 
 /* More than 64 granules, of which all are live, or none: the segment has become a PROCESS, or is
  * none any more. */
-static NOINLINE void live_flip_far(size_t granule, size_t size)
+static ALWAYS_INLINE void live_flip_far(size_t granule, size_t size)
 {
 	ASSERT(!heap.is_shared && size > 64, "nobody else changes live bits");
 	const size_t last = granule + size - 1;
@@ -1878,6 +1878,11 @@ static NOINLINE void live_flip_far(size_t granule, size_t size)
 		word_flip(live_at(leaf_of(granule) + 1), -(uint64_t)middle);
 	else
 		live_middle_flip(leaf_of(granule) + 1, leaf_of(last));
+}
+
+static NOINLINE void live_change_far(size_t granule, size_t size)
+{
+	live_flip_far(granule, size);
 }
 
 /* Clears bits that are set, or will be at once: see 4. */
@@ -1961,7 +1966,7 @@ static ALWAYS_INLINE void policy_live_change(size_t granule, size_t size, bool v
 	else if (size <= 64)
 		live_flip(granule, size, leaf_live(leaf_of(granule)));
 	else
-		live_flip_far(granule, size);
+		live_change_far(granule, size);
 }
 
 static inline void live_change(size_t granule, size_t size, bool value)
