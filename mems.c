@@ -714,7 +714,6 @@ static size_t bits_set(uint64_t *words, size_t from, size_t end, bool value)
 	return count;
 }
 
-/* How many of the bits are set. */
 static size_t bits_count(const uint64_t *words, size_t from, size_t end)
 {
 	size_t count = 0;
@@ -742,8 +741,8 @@ static ALWAYS_INLINE void word_change(atomic_word *word, uint64_t mask, bool val
 	word_store(word, value ? before | mask : before & ~mask);
 }
 
-/* The granules of these segments of one leaf, as far as they lie in it. The addition carries
- * through each segment to the start that follows it, or out of the word. */
+/* The granules of these segments as far as they lie in their leaf. The addition carries through each
+ * segment to the start that follows it, or out of the word. */
 static inline uint64_t segments_fill(uint64_t starts, uint64_t segments)
 {
 	const uint64_t ends = (~starts + (segments << 1)) & starts;
@@ -761,9 +760,8 @@ static inline uint64_t runs_of(uint64_t bits, unsigned size)
 	return bits;
 }
 
-/* Where a run of size bits of free begins, for at most SMALL_SIZES. What has to be known before the
- * next step can begin takes more time than all else here, so there are as few steps as the size
- * needs. used: the bits that are not free. */
+/* Where a run of size bits begins that are not used, for at most SMALL_SIZES. Each step waits for the
+ * one before, so there are no more than the size needs. */
 static inline uint64_t room_for(uint64_t used, size_t size)
 {
 	ASSERT(size >= 1 && size <= SMALL_SIZES, "only small sizes are sought without a loop");
@@ -817,8 +815,7 @@ static inline uint64_t bytes_at_least(const uint8_t line[64], unsigned value)
 	return found;
 }
 
-/* The first of the 64 bytes at line, from index on, up to 64, that is at least value; 64 if there
- * is none. */
+/* The first of the 64 bytes at line, from an index on, that is at least value; 64 if there is none. */
 static inline unsigned bytes_find(const uint8_t line[64], unsigned from, unsigned value)
 {
 	const uint64_t found = from < 64 ? bytes_at_least(line, value) & UINT64_MAX << from : 0;
@@ -834,7 +831,7 @@ static inline unsigned bytes_max(const uint8_t line[64])
 	return largest;
 }
 
-/* The first of the 16 sizes at line, from index on, that is at least value; 16 if there is none. */
+/* Likewise of 16 sizes. */
 static inline unsigned sizes_find(const int32_t line[FANOUT], unsigned from, int32_t value)
 {
 #ifdef __SSE2__
@@ -933,8 +930,8 @@ static struct checksum checksum_add(struct checksum sum, const void *memory, siz
 
 /* ---- The lock, calling out, fork ------------------------------------------------------------- */
 
-/* Whether the process has one thread only, as far as the C library tells. Nothing in here makes
- * another one, but what is called out to may: so the lock says that it is held in any case. */
+/* Whether the process has one thread only, as far as the C library tells. What is called out to may
+ * make another one: so the lock says in any case that it is held. */
 static inline bool is_alone(void)
 {
 #ifdef HAS_SINGLE_THREADED
@@ -951,8 +948,7 @@ static inline bool is_calling_out(void)
 	return UNLIKELY(caller != 0) && caller == (uintptr_t)pthread_self();
 }
 
-/* Wakes as many threads as value says, or sleeps while the lock has that value. May wake for no
- * reason. */
+/* Wakes so many threads, or sleeps while the lock has that value; may wake for no reason. */
 static NOINLINE void lock_futex(int operation, unsigned value)
 {
 	const int error = errno;
@@ -981,9 +977,8 @@ static inline void pause_briefly(unsigned pauses)
 	}
 }
 
-/* Most often the lock is given back before a thread could fall asleep. Each look takes the line of
- * the lock away from its holder, and a lock that changes hands moves the lines of the heap too: so
- * looks become rarer. */
+/* Most often the lock is given back before a thread could fall asleep. Looks become rarer, as each
+ * takes the line of the lock away from its holder. */
 static NOINLINE void lock_wait(void)
 {
 	unsigned pauses = 1;
@@ -1039,8 +1034,7 @@ static void callout_end(void)
 
 static void caches_close(void);
 
-/* Call after each change of what it depends on: the fast paths are for a heap where nothing but
- * the bits has to be changed. */
+/* To be called after each change of what it depends on. Fast paths change nothing but bits. */
 static void fast_top_update(void)
 {
 	const bool is_plain = heap.is_started && library.visitors == 0 && library.os_requests == 0 &&
@@ -1147,7 +1141,7 @@ static void *os_mmap(void *address, size_t bytes, int protection, int flags)
 	return memory == MAP_FAILED ? NULL : memory;
 }
 
-/* The same memory in more pages, perhaps elsewhere; NULL where that is refused. */
+/* mremap, likewise. */
 static void *os_remap(void *address, size_t bytes, size_t more_bytes)
 {
 	const int error = os_begin();
@@ -1194,9 +1188,8 @@ static long os_faults(void)
 	return usage.ru_minflt;
 }
 
-/* Does each page of a reservation cost memory? It costs the kernel none, but an emulator may keep
- * notes on each page, which it must bring into memory for that. Emulators have no restartable
- * sequences: who has is not asked for longer. */
+/* Whether each page of a reservation costs memory: the kernel's none, but an emulator may keep notes on
+ * it. Emulators have no restartable sequences, so most machines need no trial. */
 static bool os_reservations_are_expensive(void)
 {
 	enum { TRIAL_BYTES = 256 << 20, TRIAL_FAULTS = 256 };
@@ -1209,8 +1202,7 @@ static bool os_reservations_are_expensive(void)
 	return os_faults() - before >= TRIAL_FAULTS;
 }
 
-/* Whether so much may be more than half of the address space that this process can have. The smallest
- * of 64-bit machines have 38 bits of it. */
+/* Whether so much may be more than half of the address space. The smallest 64-bit ones have 38 bits. */
 static bool os_address_space_is_scarce(size_t bytes)
 {
 	const int error = errno;
@@ -1252,8 +1244,7 @@ static bool os_advise(char *address, size_t bytes, int advice)
 	return is_done;
 }
 
-/* Tells for each page of a page-aligned range whether it is in memory: bit 0 of a byte. All are where
- * the OS does not tell. */
+/* mincore: all pages are in memory where the OS does not tell. */
 static void os_residency(char *address, size_t bytes, unsigned char *pages)
 {
 	const int error = os_begin();
@@ -1382,8 +1373,8 @@ static int os_publish(int file, int error, char temporary[PATH_MAX], const char 
 	return error;
 }
 
-/* Has all threads of the process that run pass a barrier, or prepares for that. False where it cannot
- * be had, or the C library does not tell whether there are other threads. */
+/* Has all running threads of the process pass a barrier, or prepares for that. False where that cannot
+ * be had, or the C library does not tell of other threads. */
 static bool os_fence(bool is_preparation)
 {
 	bool is_done = false;
@@ -1476,7 +1467,6 @@ static void table_describe(struct table *table, size_t entry_bytes, unsigned gra
 	*table = (struct table){ .entry_bytes = entry_bytes, .granules_log2 = granules_log2 };
 }
 
-/* What their entries are. */
 static void tables_describe(struct table tables[TABLES])
 {
 	const size_t quick = heap.is_quick; /* so many there are of what only quick fit has */
@@ -1521,7 +1511,7 @@ static size_t table_share(const struct table *table, size_t granules)
 	return bytes < page ? bytes : round_up(bytes, page) + shift;
 }
 
-/* So many granules the movable tables are for at first. */
+/* The movable tables are for so many granules at first. */
 static size_t small_granules(void)
 {
 	return min_size((size_t)SMALL_HEAP_BYTES >> heap.shift, heap.limit);
@@ -1619,8 +1609,8 @@ static void node_join(size_t index)
 	nodes()[index - 1].next = &nodes()[index];
 }
 
-/* Makes what lies side by side writable with one request, where it is granted: the movable tables,
- * which are small, those after them that are small as well, and the beginning of the next one. */
+/* Makes with one request, where it is granted, all small tables writable, which lie side by side, and
+ * the beginning of the next one. */
 static void small_tables_commit(void)
 {
 	unsigned count = 0;
@@ -1865,8 +1855,7 @@ static void live_middle_flip(size_t from, size_t end)
 	bits_flip(leaves, region_end * REGION_LEAVES, end);
 }
 
-/* More than 64 granules, of which all are live, or none: the segment has become a PROCESS, or is
- * none any more. */
+/* More than 64 granules, of which all are live, or none: those of a PROCESS. */
 static ALWAYS_INLINE void live_flip_far(size_t granule, size_t size)
 {
 	ASSERT(!heap.is_shared && size > 64, "nobody else changes live bits");
@@ -1895,8 +1884,7 @@ static ALWAYS_INLINE void live_clear(atomic_word *word, uint64_t bits)
 	}
 }
 
-/* live_change while caches are open. The bit of the start is the last one to be set; where it was
- * claimed, it is clear. */
+/* live_change while caches are open. The start is set last; where it was claimed, it is clear. */
 static COLD void live_change_shared(size_t granule, size_t size, bool value)
 {
 	const size_t end = granule + size - 1;
@@ -2383,8 +2371,7 @@ static inline void search_start_lower(size_t size, size_t leaf)
 
 static const struct hole no_hole = { NONE, 0 };
 
-/* The first group from this one on whose entry is at least least: up the levels, and down again.
- * NONE if there is none. */
+/* The first group from this one on with such an entry: up the levels, and down again. Or NONE. */
 static size_t group_from(size_t group, int32_t least)
 {
 	unsigned level = 0;
@@ -2404,8 +2391,7 @@ static size_t group_from(size_t group, int32_t least)
 	return index;
 }
 
-/* The first leaf from this one on whose entry is at least size, which is not large; NONE if there
- * is none. */
+/* The first leaf from this one on whose entry is at least size, which is not large; or NONE. */
 static inline size_t leaf_from(size_t leaf, unsigned size)
 {
 	ASSERT(size < LARGE, "the entries of leaves do not tell large HOLEs apart");
@@ -2482,7 +2468,6 @@ static struct hole hole_first_aligned(size_t size, size_t alignment)
 	return hole;
 }
 
-/* How many leaves have a start. */
 static size_t leaves_with_starts(void)
 {
 	return heap.top == 0 ? 0 : bits_count(table_bits(START_SUMMARY), 0, leaf_of(heap.top) + 1);
@@ -2668,8 +2653,7 @@ static void leaf_assert(size_t leaf)
 #define leaf_assert(leaf) ((void)0)
 #endif
 
-/* Adds a node to the main chain: one HOLE, from top on. Its pages and its entries in the tables are
- * there. */
+/* Adds a node to the main chain: one HOLE, from top on. Its pages are there, and its tables. */
 static void node_link(size_t granules)
 {
 	ASSERT(granules != 0 && granules % page_granules() == 0, "a node is of whole pages");
@@ -2861,8 +2845,8 @@ static ALWAYS_INLINE void pages_coalesce_in(size_t start, size_t stop, size_t fr
 
 /* ---- Placement: split and coalesce ----------------------------------------------------------- */
 
-/* Whether a HOLE that starts in this leaf begins with a page that may not be in memory. Such a page
- * lies in one HOLE, and a leaf in one page. */
+/* Whether a HOLE that starts in this leaf begins with a page that may not be in memory: that page lies
+ * in one HOLE, and the leaf in one page. */
 static inline bool is_first_touch(size_t leaf, uint64_t holes)
 {
 	return (holes & 1) != 0 && !is_touched(leaf * 64);
@@ -2970,8 +2954,7 @@ static NOINLINE void coalesce(size_t granule, size_t next)
 	coalesce_inline(granule, next, heap.is_quick);
 }
 
-/* Whether the segments before and after the one at granule start in its leaf too. Then they are in
- * its main node. */
+/* Whether the segments on both sides start in the same leaf, and so lie in the same main node. */
 static ALWAYS_INLINE bool is_inner(size_t granule, struct leaf_bits bits)
 {
 	const uint64_t this = bit_of(granule);
@@ -2979,8 +2962,8 @@ static ALWAYS_INLINE bool is_inner(size_t granule, struct leaf_bits bits)
 }
 
 /* [ hole? ][ this ][ hole? ]  =>  [ ------- hole ------- ]      this: an inner PROCESS of a leaf
- * False, with nothing changed, where the HOLE would end in another leaf and may not. Without a branch on which
- * of the neighbours are HOLEs, which the processor cannot predict. */
+ * False, with nothing changed, where the HOLE would end in another leaf and may not. Which neighbours are
+ * HOLEs the processor cannot predict, so there is no branch on that. */
 static ALWAYS_INLINE bool leaf_coalesce(size_t granule, struct leaf_bits bits, bool may_leave)
 {
 	const size_t leaf = leaf_of(granule);
@@ -3215,7 +3198,6 @@ static void bins_sweep(void)
 	tree_rebuild();
 }
 
-/* How many blocks are cached. */
 static size_t cached_blocks(void)
 {
 	size_t blocks = 0;
@@ -3330,8 +3312,7 @@ static void cache_await(struct thread_cache *cache)
 	}
 }
 
-/* Moves so many blocks of a stack to their bin, the lowest ones. The lock is held, and no other thread
- * is in the cache. */
+/* Moves so many blocks of a stack, the lowest, to their bin. No other thread is in the cache. */
 static void stack_spill(struct own_stack *stack, size_t size, unsigned blocks)
 {
 	for (unsigned i = 0; i < blocks; i++) {
@@ -3368,7 +3349,6 @@ static NOINLINE void caches_close(void)
 	errno = error;
 }
 
-/* The thread ends. */
 static void cache_end(void *cache)
 {
 	lock_take();
@@ -3397,8 +3377,7 @@ static struct thread_cache *cache_find(void)
 	return NULL;
 }
 
-/* Gives this thread a cache, once. The C library may allocate memory to note it: so the lock is not
- * held then. */
+/* Gives this thread a cache, once. The C library may allocate to note it, which is done without the lock. */
 static NOINLINE void cache_begin(void)
 {
 	if (is_calling_out())
@@ -3563,15 +3542,14 @@ static const uint64_t *surplus_bits(void)
 	return table_bits(heap.is_quick ? TOUCHED : IDLE);
 }
 
-/* The first page that the segment which holds the first granule of this page has as a whole; this page
- * where that is none before. */
+/* The first whole page of the segment in which this page begins; this page where none is before. */
 static size_t segment_first_page(size_t page)
 {
 	return min_size(os_page_from(segment_of(page << heap.os_page_log2)), page);
 }
 
-/* Where the free pages before end begin, of which the last is of the surplus, after so many looks
- * at most: one a page, or one a segment that has several. end if there are none. */
+/* Where the free pages before end begin, of which the last is of the surplus; end if there are none.
+ * Each page, or segment that has several, is a look. */
 static size_t free_pages_first(size_t end, size_t most, size_t *looks)
 {
 	if (!is_page_free(end - 1))
@@ -3619,9 +3597,8 @@ static size_t pages_sweep(size_t most)
 	return given;
 }
 
-/* The heap has grown by so many granules: gives as much back, so that its memory does not grow. What
- * is kept goes as well, for no more than is ever mapped goes back in this way. A heap that is within
- * the budget as a whole keeps its memory. */
+/* The heap has grown by so many granules: gives as much back, of what is kept too, so that its memory
+ * does not grow. A heap that is within the budget as a whole keeps its memory. */
 static void purge_for_growth(size_t granules)
 {
 	const size_t sweep = heap.sweep;
@@ -3750,8 +3727,7 @@ static inline bool ends_with_hole(struct leaf_bits bits)
 	return holes_of(bits) > (bits.starts & bits.live);
 }
 
-/* Takes a small block where none fits in the leaf where its class begins to look. NONE where no
- * HOLE is large enough. */
+/* Takes a small block that does not fit in the leaf where its class begins to look. Or NONE. */
 static NOINLINE size_t block_take_beyond(size_t size, size_t leaf, enum purpose purpose)
 {
 	for (;;) {
@@ -3787,8 +3763,7 @@ static NOINLINE size_t block_take_beyond(size_t size, size_t leaf, enum purpose 
 	}
 }
 
-/* Where a small block of first fit fits in the leaf where its class begins to look: where HOLEs
- * start that have the room, and the leaf. */
+/* Where a small block of first fit fits: HOLEs in the leaf where its class begins to look. */
 struct fit {
 	size_t leaf;
 	struct leaf_bits bits;
@@ -3810,7 +3785,7 @@ static ALWAYS_INLINE size_t fit_take(struct fit fit, size_t size)
 	return granule;
 }
 
-/* First fit: takes a small block. NONE where no HOLE is large enough. */
+/* First fit: takes a small block, or NONE. */
 static NOINLINE size_t block_take_small(size_t size, enum purpose purpose)
 {
 	const struct fit fit = small_fit(size);
@@ -3865,8 +3840,7 @@ static inline size_t block_take_in(struct hole hole, size_t size, enum purpose p
 	                     : block_take_from(hole, size, purpose);
 }
 
-/* Takes a block of so many granules without asking the OS, by the policy. NONE where no HOLE is
- * large enough. */
+/* Takes a block by the policy without asking the OS. NONE where no HOLE is large enough. */
 static NOINLINE size_t block_take_existing(size_t size, enum purpose purpose)
 {
 	ASSERT(heap.top != 0, "an empty heap has no tables to read");
@@ -3878,7 +3852,7 @@ static NOINLINE size_t block_take_existing(size_t size, enum purpose purpose)
 	return block_take_in(hole_first(size), size, purpose);
 }
 
-/* Takes a block of so many granules; NONE where no memory can be had. The lock is held. */
+/* Takes a block; NONE where no memory can be had. The lock is held. */
 static size_t block_take(size_t size, enum purpose purpose)
 {
 	const size_t granule = heap.top == 0 ? NONE : block_take_existing(size, purpose);
@@ -4066,8 +4040,7 @@ static size_t label_length(const char *label)
 	return length;
 }
 
-/* Adds a label, if there is one, in brackets or as a word: what must not be there as % and two
- * digits. */
+/* Adds a label, if there is one, in brackets or as a word, with % and two digits for odd bytes. */
 static void label_add(char text[MESSAGE_BYTES], const char *label, bool is_word)
 {
 	char escaped[3 * LABEL_BYTES + 1], *end = escaped;
@@ -4276,8 +4249,8 @@ static ALWAYS_INLINE struct live_block *call_note(enum mems_event_kind kind, siz
 	return block;
 }
 
-/* Writes to the recording. What the stream does at that moment must not change the heap; in a child
- * that it forks there is no recording any more. */
+/* What the stream does at that moment must not change the heap. In a child that it forks there is no
+ * recording any more. */
 static void record_write(const char *text)
 {
 	const int error = errno;
@@ -4416,8 +4389,7 @@ static struct mems_event event_describe(const struct event *event)
 		.size = ((size_t)event->granules << heap.shift) - event->slack };
 }
 
-/* The taking of the live block that holds a granule, with the size that it has now; its call is 0
- * where none is known. */
+/* The taking of the live block at a granule, with the size that it has now. Its call is 0 if unknown. */
 static struct mems_event taking_of(size_t granule)
 {
 	const bool has_history = heap.journal.event_slots != 0 && is_live(granule);
@@ -4564,8 +4536,7 @@ static void report_tell(const struct misuse_report *report)
 	errno = report->error;
 }
 
-/* Says what is at an address, in one line that begins with the function that was called, unless
- * that is NULL. The lock is held. */
+/* Says in one line what is at an address that a function was called with, or NULL. The lock is held. */
 static void address_describe(char text[MESSAGE_BYTES], const char *function, const void *v_ptr)
 {
 	const size_t offset = (uintptr_t)v_ptr - (uintptr_t)heap.base;
@@ -4881,8 +4852,7 @@ static void check_stale(struct findings *findings)
 	check(findings, 10, stale == bits_count(table_bits(STALE), 0, bits), stale);
 }
 
-/* I10 and I11 for entries that no leaf or group has, but that a search reads with the others; I11
- * above the groups. */
+/* I10 and I11 for entries beyond top, which a search reads with the others; I11 above the groups. */
 static void check_tree(struct findings *findings)
 {
 	const uint8_t *entries = leaf_max();
@@ -5737,8 +5707,7 @@ static struct range calloc_prepare(size_t start, size_t stop, size_t high_page)
 	return is_dense ? (struct range){ start, used } : (struct range){ 0 };
 }
 
-/* Takes the block that a call asks for; its size is SIZE_MAX where it overflows, and 0 where another
- * argument is bad. */
+/* Takes the block of a call, whose size is SIZE_MAX where it overflows, 0 where it is bad otherwise. */
 static NOINLINE void *block_allocate(struct call call)
 {
 	const bool is_calloc = call.kind == 'c';
@@ -5946,8 +5915,7 @@ static size_t block_enlarge(size_t granule, size_t before, size_t size, bool may
 	return block_grow(granule, next, size) ? granule : block_move(granule, before, size, may_ask_os);
 }
 
-/* Gives a block another size, in place where that is possible. Returns where it is then; NONE where
- * no memory can be had, or not without asking the OS. */
+/* Gives a block another size, in place where that is possible. Returns where it is then; or NONE. */
 static size_t block_resize(size_t granule, size_t size, bool may_ask_os)
 {
 	const size_t next = segment_next(granule);
@@ -5987,8 +5955,7 @@ static NOINLINE void *realloc_general(void *v_ptr, size_t size, const void *call
 
 static void free_general(void *v_ptr, const void *caller);
 
-/* Other threads may be at work: a small block that grows, and not in place, moves through the caches
- * of this one. */
+/* With other threads at work a small block that grows, and not in place, moves through the caches. */
 static NOINLINE void *realloc_shared(void *v_ptr, size_t size, const void *caller)
 {
 	const size_t granule = !is_alone() && heap.is_quick ? block_of(v_ptr) : NONE;
@@ -6068,8 +6035,7 @@ static NOINLINE void free_shared(void *v_ptr, const void *caller)
 		free_general(v_ptr, caller);
 }
 
-/* Whether a block starts at granule that one of the fast paths may free; then, the bits of its leaf.
- * top: that of the path. */
+/* Whether a fast path, with this top, may free a block that starts at granule; the bits of its leaf. */
 static ALWAYS_INLINE bool may_free(size_t granule, size_t top, struct leaf_bits *bits)
 {
 	if (UNLIKELY(granule >= top || heap.look_due < 0 || granule == heap.root))
@@ -6195,8 +6161,7 @@ static NOINLINE void *no_address(void)
 	return NULL;
 }
 
-/* Whether the byte lies in a PROCESS. A branch, because the processor goes on with the result
- * without waiting for the bit. */
+/* A branch, because the processor goes on with the result without waiting for the bit. */
 static ALWAYS_INLINE bool is_offset_live(size_t offset)
 {
 	const size_t granule = offset >> heap.shift;
@@ -6350,8 +6315,7 @@ static size_t resident_bytes(char *address, size_t bytes)
 	return resident;
 }
 
-/* The pages in memory of what is writable of the tables; a page that two tables share counts for the
- * first. */
+/* A page that two tables share is counted with the first. */
 static size_t tables_resident_bytes(void)
 {
 	const uintptr_t page = os_page_bytes();
