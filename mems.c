@@ -1188,8 +1188,8 @@ static long os_faults(void)
 	return usage.ru_minflt;
 }
 
-/* Whether each page of a reservation costs memory: the kernel's none, but an emulator may keep notes on
- * it. Emulators have no restartable sequences, so most machines need no trial. */
+/* Whether each page of a reservation costs memory. It costs the kernel none, but an emulator may keep
+ * notes on it. Emulators have no restartable sequences, so most machines need no trial. */
 static bool os_reservations_are_expensive(void)
 {
 	enum { TRIAL_BYTES = 256 << 20, TRIAL_FAULTS = 256 };
@@ -2405,13 +2405,6 @@ static inline size_t leaf_from(size_t leaf, unsigned size)
 	return group == NONE ? NONE : group * GROUP_LEAVES + entry;
 }
 
-/* The first HOLE of at least size granules that starts in the leaf; its last one where none is. */
-static inline struct hole leaf_find(size_t leaf, size_t size)
-{
-	const uint64_t runs = size <= 64 ? runs_of(leaf_free(leaf), (unsigned)size) : 0;
-	return hole_at(runs != 0 ? leaf * 64 + lowest_bit(runs) : leaf_last_hole(leaf));
-}
-
 /* The first HOLE of at least size granules in the leaves from this one to the end of its group.
  * Makes entries that turn out to be too large exact. */
 static inline struct hole group_find(size_t leaf, size_t size)
@@ -2419,11 +2412,14 @@ static inline struct hole group_find(size_t leaf, size_t size)
 	const size_t first = round_down(leaf, GROUP_LEAVES);
 	uint64_t leaves = bytes_at_least(leaf_max() + first, leaf_entry_of(size));
 	for (leaves &= UINT64_MAX << (leaf % GROUP_LEAVES); leaves != 0; leaves &= leaves - 1) {
-		const struct hole hole = leaf_find(first + lowest_bit(leaves), size);
+		const size_t this = first + lowest_bit(leaves);
+		const uint64_t runs = size <= 64 ? runs_of(leaf_free(this), (unsigned)size) : 0;
+		const struct hole hole = hole_at(runs != 0 ? this * 64 + lowest_bit(runs)
+		                                           : leaf_last_hole(this));
 		if (hole.size >= size)
 			return hole;
 		if (hole.size < leaf_entry_of(size))
-			leaf_refresh(first + lowest_bit(leaves));
+			leaf_refresh(this);
 	}
 	return no_hole;
 }
@@ -3669,17 +3665,6 @@ static NOINLINE void purge_look(size_t granule, size_t next)
 	heap.look_due = (ptrdiff_t)(heap.sweep == 0 ? step : (size_t)SWEEP_BYTES >> heap.shift);
 }
 
-/* Gives all free pages back. Returns how many. */
-static size_t pages_purge_all(void)
-{
-	size_t given = 0;
-	heap.kept_pages = 0;
-	heap.sweep = os_page_of(heap.top);
-	while (heap.sweep != 0)
-		given += pages_sweep(NONE);
-	return given;
-}
-
 /* ---- Blocks: what placement gives to the program --------------------------------------------- */
 
 static inline void journal_note(const struct call *call);
@@ -4275,15 +4260,6 @@ static NOINLINE void record_call(const struct call *call, uint32_t id)
 	record_write(text);
 }
 
-/* A misuse: a line that changes nothing in a replay. Not while the stream may be at work. */
-static void record_mistake(const char *function, const void *v_ptr)
-{
-	char text[MESSAGE_BYTES] = "";
-	text_add(text, "e %s %" PRIuPTR "\n", function + strlen("mems_"), (uintptr_t)v_ptr);
-	if (heap.journal.record != NULL && library.visitors == 0)
-		record_write(text);
-}
-
 static NOINLINE void journal_write(const struct call *call)
 {
 	struct journal *journal = &heap.journal;
@@ -4562,15 +4538,19 @@ static void address_describe(char text[MESSAGE_BYTES], const char *function, con
 	origin_add(text, (address - heap.start) >> heap.shift);
 }
 
-/* Says what is at v_ptr instead of a block. The lock is held. */
+/* Says what is at v_ptr instead of a block, in a recording too, where that changes nothing in a replay.
+ * The lock is held. */
 static NOINLINE void misuse_describe(struct misuse_report *report, int error, const char *function,
                                      const void *v_ptr)
 {
+	char line[MESSAGE_BYTES] = "";
 	report->error = error;
 	report->v_ptr = v_ptr;
 	caches_close();
 	address_describe(report->message, function, v_ptr);
-	record_mistake(function, v_ptr);
+	text_add(line, "e %s %" PRIuPTR "\n", function + strlen("mems_"), (uintptr_t)v_ptr);
+	if (heap.journal.record != NULL && library.visitors == 0) /* else the stream may be at work */
+		record_write(line);
 }
 
 static NOINLINE void misuse_tell(int error, const char *function, const void *v_ptr)
@@ -4683,7 +4663,6 @@ static bool check_extent(struct findings *findings)
 static bool check_tables(struct findings *findings)
 {
 	const size_t slack = option_value(MEMS_PAGE_SIZE) - os_page_bytes();
-	const bool is_moved = heap.movable_granules == heap.limit;
 	struct table expected[TABLES];
 	tables_describe(expected);
 	for (unsigned i = 0; i < TABLES; i++)
@@ -4700,14 +4679,15 @@ static bool check_tables(struct findings *findings)
 		check(findings, 16, heap.top == 0 ||
 		      table->committed_bytes >= table_bytes(table, heap.top), i);
 	}
-	check(findings, 16, is_moved || heap.movable_granules == small_granules(), 0);
+	check(findings, 16, heap.movable_granules == heap.limit ||
+	      heap.movable_granules == small_granules(), 0);
 	check(findings, 16, heap.top <= heap.movable_granules, heap.movable_granules);
 	const size_t bytes = (heap.limit << heap.shift) + slack + tables_share();
 	check(findings, 16, heap.reservation_bytes == bytes || heap.reservation_bytes == 2 * bytes, 0);
 	check(findings, 16, heap.chunk_count <= MAX_CHUNKS, heap.chunk_count);
 	check(findings, 16, heap.cache_count <= MOST_CACHES, heap.cache_count);
-	check(findings, 16, heap.chunk_count == 0 || heap.is_quick, heap.chunk_count);
-	check(findings, 16, heap.chunk_count != 0 || !heap.is_quick || heap.top == 0, 0);
+	check(findings, 16, heap.is_quick ? heap.chunk_count != 0 || heap.top == 0
+	                                  : heap.chunk_count == 0, heap.chunk_count);
 	return findings->count[16] == 0;
 }
 
@@ -5825,18 +5805,13 @@ void *mems_malloc(size_t size)
 /* Without asking the OS; NONE where no HOLE is large enough. */
 static size_t calloc_existing(size_t size)
 {
-	struct range rest;
 	const size_t high_page = heap.high_page;
-	size_t granule = heap.is_quick ? cache_get(size) : NONE;
-	if (granule != NONE) {
-		rest = (struct range){ granule, granule + size };
-	} else {
-		granule = block_take_existing(size, FOR_CALLOC);
-		if (granule == NONE)
-			return NONE;
-		rest = calloc_prepare(granule, granule + size, high_page);
-	}
-	granules_zero(rest);
+	const size_t cached = heap.is_quick ? cache_get(size) : NONE;
+	const size_t granule = cached != NONE ? cached : block_take_existing(size, FOR_CALLOC);
+	if (granule == NONE)
+		return NONE;
+	granules_zero(cached != NONE ? (struct range){ granule, granule + size }
+	                             : calloc_prepare(granule, granule + size, high_page));
 	mem_mark_defined(granule, size);
 	return granule;
 }
@@ -6121,7 +6096,9 @@ size_t mems_trim(void)
 	const int error = heap.is_started ? change_error() : EPERM;
 	if (error == 0) {
 		bins_flush();
-		pages = pages_purge_all();
+		heap.kept_pages = 0;
+		for (heap.sweep = os_page_of(heap.top); heap.sweep != 0;)
+			pages += pages_sweep(NONE);
 		journal_note(&(struct call){ .kind = 'g' });
 	}
 	lock_give();
@@ -6333,14 +6310,6 @@ static size_t tables_resident_bytes(void)
 	return bytes;
 }
 
-static size_t metadata_bytes(void)
-{
-	size_t bytes = sizeof(heap) + sizeof(library) + tables_resident_bytes();
-	for (unsigned i = 0; i < JOURNAL_ARRAYS; i++)
-		bytes += resident_bytes(heap.journal.arrays[i].memory, heap.journal.arrays[i].bytes);
-	return bytes;
-}
-
 void mems_get_stats(struct mems_stats *stats)
 {
 	*stats = (struct mems_stats){ 0 };
@@ -6355,7 +6324,10 @@ void mems_get_stats(struct mems_stats *stats)
 	stats->main_nodes = heap.node_count;
 	stats->peak_process_bytes = peak_granules() << heap.shift;
 	stats->peak_mapped_bytes = stats->mapped_bytes;
-	stats->metadata_bytes = metadata_bytes();
+	stats->metadata_bytes = sizeof(heap) + sizeof(library) + tables_resident_bytes();
+	for (unsigned i = 0; i < JOURNAL_ARRAYS; i++)
+		stats->metadata_bytes += resident_bytes(heap.journal.arrays[i].memory,
+		                                        heap.journal.arrays[i].bytes);
 	segments_walk(segment_tally, stats);
 	lock_give();
 }
@@ -6425,18 +6397,6 @@ static int segment_print_json(const struct mems_segment *segment, void *out)
 	return 0;
 }
 
-static void stats_print_json(const struct mems_stats *stats, FILE *out)
-{
-	fprintf(out, "\"stats\":{\"pages\":%zu,\"mapped_bytes\":%zu,\"process_bytes\":%zu,"
-	        "\"hole_bytes\":%zu,\"largest_hole\":%zu,\"main_nodes\":%zu,"
-	        "\"process_segments\":%zu,\"hole_segments\":%zu,\"peak_process_bytes\":%zu,"
-	        "\"peak_mapped_bytes\":%zu,\"metadata_bytes\":%zu,\"resident_hole_bytes\":%zu}",
-	        stats->pages, stats->mapped_bytes, stats->process_bytes, stats->hole_bytes,
-	        stats->largest_hole, stats->main_nodes, stats->process_segments,
-	        stats->hole_segments, stats->peak_process_bytes, stats->peak_mapped_bytes,
-	        stats->metadata_bytes, stats->resident_hole_bytes);
-}
-
 int mems_fprint_json(FILE *out)
 {
 	enum { SCHEMA = 1 };
@@ -6449,9 +6409,14 @@ int mems_fprint_json(FILE *out)
 	        option_value(MEMS_ALIGNMENT), option_value(MEMS_START_ADDRESS),
 	        policy_name(option_value(MEMS_POLICY)));
 	segments_walk(segment_print_json, out);
-	fputs("],\n", out);
-	stats_print_json(&stats, out);
-	fputs("}\n", out);
+	fprintf(out, "],\n\"stats\":{\"pages\":%zu,\"mapped_bytes\":%zu,\"process_bytes\":%zu,"
+	        "\"hole_bytes\":%zu,\"largest_hole\":%zu,\"main_nodes\":%zu,"
+	        "\"process_segments\":%zu,\"hole_segments\":%zu,\"peak_process_bytes\":%zu,"
+	        "\"peak_mapped_bytes\":%zu,\"metadata_bytes\":%zu,\"resident_hole_bytes\":%zu}}\n",
+	        stats.pages, stats.mapped_bytes, stats.process_bytes, stats.hole_bytes,
+	        stats.largest_hole, stats.main_nodes, stats.process_segments, stats.hole_segments,
+	        stats.peak_process_bytes, stats.peak_mapped_bytes, stats.metadata_bytes,
+	        stats.resident_hole_bytes);
 	return printer_end(out, error);
 }
 
