@@ -375,14 +375,14 @@ enum table_name {
 	THREAD_CACHES,  /* quick fit only */
 	LEAVES,
 	MOVABLE_TABLES,
-	TOUCHED = MOVABLE_TABLES, /* bit i: OS page i may be in memory */
+	COALESCED = MOVABLE_TABLES, /* quick fit only: bit i of a leaf's word: a coalesced HOLE starts there */
+	NODES,
+	TOUCHED,        /* bit i: OS page i may be in memory */
 	IDLE,           /* first fit only: bit i: OS page i is touched, and may be free */
 	BORDERS,        /* bit i: page i is the first of a main node */
 	STALE,          /* bit i: the entry of leaf i may be too large, and so that of its group */
 	TREE,
 	LEAF_MAX = TREE + TREE_LEVELS,
-	NODES,
-	COALESCED,      /* quick fit only: bit i of a leaf's word: a coalesced HOLE starts there */
 	TABLES
 };
 
@@ -1477,6 +1477,8 @@ static void tables_describe(struct table tables[TABLES])
 	table_describe(&tables[LIVE_REGIONS], sizeof(uint64_t), REGION_LOG2 + 6);
 	table_describe(&tables[LIVE_LEAVES], sizeof(uint64_t), GROUP_LOG2);
 	table_describe(&tables[LEAVES], sizeof(struct leaf_words), LEAF_LOG2);
+	table_describe(&tables[COALESCED], quick * sizeof(uint64_t), LEAF_LOG2);
+	table_describe(&tables[NODES], sizeof(struct main_node), heap.page_log2);
 	table_describe(&tables[TOUCHED], sizeof(uint64_t), heap.os_page_log2 + 6);
 	table_describe(&tables[IDLE], sizeof(uint64_t), heap.os_page_log2 + 6);
 	table_describe(&tables[BORDERS], sizeof(uint64_t), heap.page_log2 + 6);
@@ -1484,8 +1486,6 @@ static void tables_describe(struct table tables[TABLES])
 	for (unsigned level = 0; level < TREE_LEVELS; level++)
 		table_describe(&tables[TREE + level], sizeof(int32_t), GROUP_LOG2 + FANOUT_LOG2 * level);
 	table_describe(&tables[LEAF_MAX], sizeof(uint8_t), LEAF_LOG2);
-	table_describe(&tables[NODES], sizeof(struct main_node), heap.page_log2);
-	table_describe(&tables[COALESCED], quick * sizeof(uint64_t), LEAF_LOG2);
 }
 
 /* Bytes that a table needs for a heap of so many granules: with room for the entry of top, for a
