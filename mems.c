@@ -1558,12 +1558,6 @@ static void tables_place(struct table tables[TABLES], size_t movable)
 	}
 }
 
-/* Whether the table is one of the small ones that lie before the others. */
-static bool is_small_table(unsigned name)
-{
-	return name >= MOVABLE_TABLES && heap.movable_granules == small_granules();
-}
-
 /* Makes what lies between these two addresses writable: whole OS pages. */
 static bool tables_commit_range(char *from, char *to)
 {
@@ -1621,7 +1615,7 @@ static void small_tables_commit(void)
 	if (!tables_commit_range(tables_memory(), end + more))
 		return;
 	for (unsigned i = 0; i < TABLES; i++)
-		if (i < count || is_small_table(i))
+		if (i < count || (i >= MOVABLE_TABLES && heap.movable_granules == small_granules()))
 			heap.tables[i].committed_bytes = heap.tables[i].reserved_bytes;
 	if (more != 0)
 		heap.tables[count].committed_bytes = more;
@@ -4431,9 +4425,8 @@ size_t mems_history(const void *v_ptr, struct mems_event *events, size_t count)
 {
 	lock_take();
 	const size_t offset = offset_of(v_ptr);
-	size_t found = 0;
-	if (offset != NONE)
-		found = granule_history(offset >> heap.shift, events, count, NONE);
+	const size_t found = offset == NONE ? 0
+	                                    : granule_history(offset >> heap.shift, events, count, NONE);
 	lock_give();
 	return found;
 }
@@ -4631,13 +4624,6 @@ static int change_error(void)
 static int size_error(size_t size)
 {
 	return !heap.is_started ? EPERM : size == 0 ? EINVAL : change_error();
-}
-
-/* Why a request of so many bytes for a new block cannot go on; 0 if it can. */
-static int request_error(size_t size)
-{
-	const int error = size_error(size);
-	return error == 0 && heap.journal.is_on && !journal_has_room() ? ENOMEM : error;
 }
 
 /* What an allocation gives to its caller; sets errno where it failed. */
@@ -5119,10 +5105,7 @@ static void reservation_take(void)
 /* Whether a heap may be started or ended now: no code runs that is called from inside. */
 static bool life_may_change(void)
 {
-	if (library.visitors == 0 && library.os_requests == 0)
-		return true;
-	errno = EBUSY;
-	return false;
+	return result_of(change_error() != 0 ? EBUSY : 0) == 0;
 }
 
 /* A number for the structures that mems-look reads from the memory of another process. */
@@ -5722,7 +5705,9 @@ static NOINLINE void *block_allocate(struct call call)
 	struct range rest = { 0 };
 	size_t granule = NONE;
 	lock_take();
-	const int error = request_error(call.size);
+	int error = size_error(call.size);
+	if (error == 0 && heap.journal.is_on && !journal_has_room())
+		error = ENOMEM;
 	const size_t high_page = heap.high_page;
 	if (error == 0)
 		granule = alignment > 1 ? block_take_aligned(granules, alignment)
@@ -6025,8 +6010,7 @@ static NOINLINE void free_general(void *v_ptr, const void *caller)
 	}
 	lock_give_after(next - granule);
 	report_tell(&report);
-	if (error != 0)
-		errno = error;
+	result_of(error);
 }
 
 /* Other threads may be at work: to the cache of this one. */
@@ -6119,7 +6103,7 @@ size_t mems_trim(void)
 {
 	size_t pages = 0;
 	lock_take();
-	const int error = heap.is_started ? change_error() : EPERM;
+	const int error = !heap.is_started ? EPERM : change_error() != 0 ? EBUSY : 0;
 	if (error == 0) {
 		bins_flush();
 		heap.kept_pages = 0;
@@ -6128,8 +6112,7 @@ size_t mems_trim(void)
 		journal_note(&(struct call){ .kind = 'g' });
 	}
 	lock_give();
-	if (error != 0)
-		errno = error == EPERM ? EPERM : EBUSY;
+	result_of(error);
 	return os_pages_bytes(pages);
 }
 
