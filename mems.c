@@ -831,7 +831,7 @@ static inline unsigned bytes_max(const uint8_t line[64])
 	return largest;
 }
 
-/* Likewise of 16 sizes. */
+/* The first of the 16 sizes at line, from an index on, that is at least value; 16 if there is none. */
 static inline unsigned sizes_find(const int32_t line[FANOUT], unsigned from, int32_t value)
 {
 #ifdef __SSE2__
@@ -1141,7 +1141,7 @@ static void *os_mmap(void *address, size_t bytes, int protection, int flags)
 	return memory == MAP_FAILED ? NULL : memory;
 }
 
-/* mremap, likewise. */
+/* mremap, perhaps to another place; NULL where it is refused. */
 static void *os_remap(void *address, size_t bytes, size_t more_bytes)
 {
 	const int error = os_begin();
@@ -4531,7 +4531,7 @@ static void report_tell(const struct misuse_report *report)
 	errno = report->error;
 }
 
-/* Says in one line what is at an address that a function was called with, or NULL. The lock is held. */
+/* Says in one line what is at the address that a function, or NULL, was called with. The lock is held. */
 static void address_describe(char text[MESSAGE_BYTES], const char *function, const void *v_ptr)
 {
 	const size_t offset = (uintptr_t)v_ptr - (uintptr_t)heap.base;

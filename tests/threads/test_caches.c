@@ -6,7 +6,29 @@
 #ifndef MEMS_ASSERTIONS
 #define MEMS_ASSERTIONS
 #endif
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+
+#include <stddef.h>
+#include <string.h>
+
+/* What the library copies, and what is done then, once, as by another thread. */
+static void (*while_copying)(void);
+
+static void *copy(void *destination, const void *source, size_t size)
+{
+	void (*const action)(void) = while_copying;
+	if (action != NULL) {
+		while_copying = NULL;
+		action();
+	}
+	return memcpy(destination, source, size);
+}
+
+#define memcpy copy
 #include "mems.c" /* NOLINT(bugprone-suspicious-include): see above */
+#undef memcpy
 
 #include "churn.h"
 #include "support.h"
@@ -524,6 +546,30 @@ static void test_calloc_and_realloc_use_the_cache(void **state)
 	assert_int_equal(stats_now().process_bytes, 0);
 }
 
+static uintptr_t moving;
+
+static void free_what_is_moving(void)
+{
+	give_back(moving);
+}
+
+static void test_a_block_that_is_freed_while_it_moves_is_a_misuse(void **state)
+{
+	(void)state;
+	become_many();
+	if (!has_caches())
+		skip();
+	use_cache(NULL);
+	moving = take(SIZE);
+	const uintptr_t wall = take(SIZE); /* so that it has to move */
+	while_copying = free_what_is_moving;
+	assert_fails(EINVAL, mems_realloc(at(moving), 2 * SIZE) == NULL);
+	assert_true(while_copying == NULL);
+	give_back(wall);
+	assert_int_equal(stats_now().process_bytes, 0);
+	assert_sound();
+}
+
 /* ---- Processes ---------------------------------------------------------------------------- */
 
 static int use_heap_in_child(void *context)
@@ -602,6 +648,7 @@ int main(void)
 		quick_fit_test(test_root_freed_by_a_thread),
 		quick_fit_test(test_caches_are_emptied_for_want_of_memory),
 		quick_fit_test(test_calloc_and_realloc_use_the_cache),
+		quick_fit_test(test_a_block_that_is_freed_while_it_moves_is_a_misuse),
 		quick_fit_test(test_fork_inside),
 		quick_fit_test(test_vfork_inside),
 	};
