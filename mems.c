@@ -252,7 +252,7 @@ enum {
 	COMMIT_STEP = 64 << 10, /* bytes of a table that are made writable at once */
 	TABLE_SHIFT = 9 * CACHE_LINE, /* bytes that a long table is farther in a page than the one before */
 	WHOLE_TABLE_BYTES = 9 << 20, /* a table that reserves no more is made writable as a whole */
-	SMALL_HEAP_BYTES = 4 << 20, /* for so much heap the movable tables share a few pages */
+	SMALL_HEAP_BYTES = 8 << 20, /* for so much heap the movable tables share a few pages */
 
 	BUDGET_BYTES = (4 << 20) - (64 << 10), /* so much may be resident and not in use, or */
 	BUDGET_DIVISOR = 4,     /* this fraction of what is in use, whichever is more */
@@ -375,14 +375,14 @@ enum table_name {
 	THREAD_CACHES,  /* quick fit only */
 	LEAVES,
 	MOVABLE_TABLES,
-	COALESCED = MOVABLE_TABLES, /* quick fit only: bit i of a leaf's word: a coalesced HOLE starts there */
+	TREE = MOVABLE_TABLES,
+	STALE = TREE + TREE_LEVELS, /* bit i: the entry of leaf i may be too large, and so that of its group */
 	NODES,
+	COALESCED,      /* quick fit only: bit i of a leaf's word: a coalesced HOLE starts there */
 	TOUCHED,        /* bit i: OS page i may be in memory */
 	IDLE,           /* first fit only: bit i: OS page i is touched, and may be free */
 	BORDERS,        /* bit i: page i is the first of a main node */
-	STALE,          /* bit i: the entry of leaf i may be too large, and so that of its group */
-	TREE,
-	LEAF_MAX = TREE + TREE_LEVELS,
+	LEAF_MAX,
 	TABLES
 };
 
@@ -1477,14 +1477,14 @@ static void tables_describe(struct table tables[TABLES])
 	table_describe(&tables[LIVE_REGIONS], sizeof(uint64_t), REGION_LOG2 + 6);
 	table_describe(&tables[LIVE_LEAVES], sizeof(uint64_t), GROUP_LOG2);
 	table_describe(&tables[LEAVES], sizeof(struct leaf_words), LEAF_LOG2);
-	table_describe(&tables[COALESCED], quick * sizeof(uint64_t), LEAF_LOG2);
+	for (unsigned level = 0; level < TREE_LEVELS; level++)
+		table_describe(&tables[TREE + level], sizeof(int32_t), GROUP_LOG2 + FANOUT_LOG2 * level);
+	table_describe(&tables[STALE], sizeof(uint64_t), GROUP_LOG2);
 	table_describe(&tables[NODES], sizeof(struct main_node), heap.page_log2);
+	table_describe(&tables[COALESCED], quick * sizeof(uint64_t), LEAF_LOG2);
 	table_describe(&tables[TOUCHED], sizeof(uint64_t), heap.os_page_log2 + 6);
 	table_describe(&tables[IDLE], sizeof(uint64_t), heap.os_page_log2 + 6);
 	table_describe(&tables[BORDERS], sizeof(uint64_t), heap.page_log2 + 6);
-	table_describe(&tables[STALE], sizeof(uint64_t), GROUP_LOG2);
-	for (unsigned level = 0; level < TREE_LEVELS; level++)
-		table_describe(&tables[TREE + level], sizeof(int32_t), GROUP_LOG2 + FANOUT_LOG2 * level);
 	table_describe(&tables[LEAF_MAX], sizeof(uint8_t), LEAF_LOG2);
 }
 
