@@ -714,6 +714,12 @@ static size_t bits_set(uint64_t *words, size_t from, size_t end, bool value)
 	return count;
 }
 
+/* How many words so many bits take. */
+static size_t bit_words(uint64_t bits)
+{
+	return (size_t)((bits + 63) / 64);
+}
+
 static size_t bits_count(const uint64_t *words, size_t from, size_t end)
 {
 	size_t count = 0;
@@ -863,11 +869,6 @@ static inline int32_t sizes_max(const int32_t line[FANOUT])
 	const int32_t low = most[0] > most[1] ? most[0] : most[1];
 	const int32_t high = most[2] > most[3] ? most[2] : most[3];
 	return low > high ? low : high;
-}
-
-static bool bytes_are_zero(const char *bytes, size_t count)
-{
-	return bytes[0] == 0 && memcmp(bytes, bytes + 1, count - 1) == 0;
 }
 
 /* Adds to a text what there is room for. */
@@ -1726,7 +1727,7 @@ static inline uint64_t *table_bits(unsigned name)
 /* There is an empty leaf before the first. */
 static inline struct leaf_words *leaf_at(size_t leaf)
 {
-	return &((struct leaf_words *)(void *)heap.tables[LEAVES].memory + 1)[leaf];
+	return (struct leaf_words *)(void *)heap.tables[LEAVES].memory + 1 + (ptrdiff_t)leaf;
 }
 
 static inline atomic_word *starts_at(size_t leaf)
@@ -2137,15 +2138,16 @@ static inline size_t leaf_with_start(size_t leaf, size_t end)
 /* The end of the PROCESS segments, or of the HOLEs, among which granule lies; at most stop. */
 static size_t stretch_end(size_t granule, size_t stop)
 {
-	const bool is_process = is_live(granule);
+	const uint64_t process = is_live(granule) ? UINT64_MAX : 0;
 	const size_t end = leaf_of(stop - 1) + 1;
 	uint64_t later = UINT64_MAX << (granule % 64) << 1; /* in the first leaf */
-	for (size_t leaf = leaf_of(granule); leaf < end; leaf = leaf_with_start(leaf + 1, end)) {
-		const struct leaf_bits bits = leaf_read(leaf);
-		const uint64_t others = bits.starts & (is_process ? ~bits.live : bits.live) & later;
+	for (size_t leaf = leaf_of(granule); leaf < end;) {
+		const uint64_t others = leaf_starts(leaf) & (leaf_live(leaf) ^ process) & later;
 		if (others != 0)
 			return min_size(leaf * 64 + lowest_bit(others), stop);
 		later = UINT64_MAX;
+		if (leaf_starts(++leaf) == 0)
+			leaf = leaf_with_start(leaf, end);
 	}
 	return stop;
 }
@@ -2792,6 +2794,29 @@ static bool is_page_free(size_t page)
 		if (leaf_live(leaf) != 0)
 			return false;
 	return !is_live_middle(first); /* of a PROCESS that has neither end here */
+}
+
+/* Sets the bits of the pages, of so many granules, in which a PROCESS lies. Returns how many were clear. */
+static size_t live_pages_set(uint64_t *map, unsigned granules_log2)
+{
+	size_t count = 0;
+	for (size_t from = 0, to; from < heap.top; from = to) {
+		to = stretch_end(from, heap.top);
+		if (is_live(from))
+			count += bits_set(map, from >> granules_log2, ((to - 1) >> granules_log2) + 1, true);
+	}
+	return count;
+}
+
+/* Notes pages that may be in memory: those in which no PROCESS lies are idle. */
+static void pages_hold(size_t first, size_t end)
+{
+	for (size_t page = first; page < end; page++) {
+		const size_t is_new = bits_set(table_bits(TOUCHED), page, page + 1, true);
+		heap.touched_pages += is_new;
+		if (is_new != 0 && !heap.is_quick)
+			heap.idle_pages += bits_set(table_bits(IDLE), page, page + 1, true);
+	}
 }
 
 /* Whether the page, which is free, lies in one coalesced HOLE. */
@@ -5238,76 +5263,81 @@ mems_error_handler *mems_set_error_handler(mems_error_handler *handler)
  *              1 for the lowest byte first, 2 for the highest; 40-47 the bytes in a pointer; else 0
  *        2-6   options: policy (0 first fit, 1 quick fit), alignment, start, page size, limit
  *        7     root: a virtual address; 0 for none
- *        8-10  pages in the heap, words of chains, pages of contents
- *        11-16 checksums: of all between header and contents; of the contents; of the words before
- *   borders    bit i of the first word is set where a main node begins with page i, and so on
- *   stored     likewise: the page is among the contents. Another one is zero
- *   chains     two words for each leaf with a start, in ascending order: bit i of the first is set
- *              where a segment starts at granule i, of the second where that is a PROCESS. In place
- *              of leaves without a start, a word that is 0 and one that says how many. None for top
+ *        8-9   pages in the heap, and those in which a PROCESS lies
+ *        10-11 words of chains, pages of contents
+ *        12-17 checksums: of all between header and contents; of the contents; of the words before
+ *   stored     a bit for each page in which a PROCESS lies, in ascending order: is it in the contents?
+ *   chains     for each leaf in which a PROCESS starts, in ascending order, two words: bit i of the
+ *              first is set where a HOLE starts at granule i, of the second where a PROCESS does; if a
+ *              main node begins with the leaf, the lowest bit of the second is set in both. In place
+ *              of other leaves, one word whose bits 62 and 63 are set: bits 8-61 say how many have no
+ *              start. If bit 7 is set, before these is one in which only a HOLE starts, at the granule
+ *              in bits 0-5, and with it a main node if bit 6 is set. None for top
  *   padding    0, up to a multiple of the page size
- *   contents   the stored pages in ascending order
+ *   contents   the stored pages in ascending order, all but stretches of zeros; HOLEs are 0
  *
  * In the words of the header the lowest byte is first. A leaf is 64 granules, of as many bytes as
- * the alignment. Stored are the pages in which a PROCESS lies, but for stretches that are zero.
- * What is in a HOLE is written as zero, and cached blocks as if they were coalesced. Checksums are
- * Fletcher's, see checksum_add. Magic, kind and the checksum of the header are the same in every
- * version. Each byte of header and tables is read once, and checked before it is believed.
+ * the alignment. Cached blocks are coalesced. Checksums are Fletcher's, as in checksum_add. Magic,
+ * kind and the checksum of the header are the same in every version. Each byte of header and tables is
+ * read once, and checked before it is believed. An int that is returned is 0 or an error number.
  */
 #define IMAGE_MAGIC UINT64_C(0x1A0A0D534D654D89)
-#define IMAGE_ORDER (BYTE_ORDER == LITTLE_ENDIAN ? 1 : 2)
-#define IMAGE_KIND (UINT64_C(1) | (uint64_t)IMAGE_ORDER << 32 | (uint64_t)sizeof(void *) << 40)
+#define IMAGE_KIND (1 | ((uint64_t)sizeof(void *) << 8 | (BYTE_ORDER == LITTLE_ENDIAN ? 1 : 2)) << 32)
 
 struct image_header {
 	uint64_t magic, kind;
 	uint64_t options[MEMS_LIMIT + 1];
-	uint64_t root, pages, chain_words, stored_pages;
+	uint64_t root, pages, used_pages, chain_words, stored_pages;
 	struct checksum tables_sum, contents_sum, header_sum;
 };
 
-enum { SUMMED_BYTES = 15 * 8, HEADER_BYTES = SUMMED_BYTES + sizeof(struct checksum) };
+enum { SUMMED_BYTES = 16 * 8, HEADER_BYTES = SUMMED_BYTES + sizeof(struct checksum) };
 static_assert(sizeof(struct image_header) == HEADER_BYTES, "the header is words, without a gap");
+static_assert(IMAGE_BYTES <= LARGEST_PAGE, "what is written at once has room where a page has");
+
+/* The first word of two is below: no two HOLEs of a leaf are neighbours. */
+#define RUN (UINT64_C(3) << 62)
+enum { RUN_NODE = 1 << 6, RUN_HOLE = 1 << 7, RUN_SHIFT = 8 };
 
 /* An image that is written or read. */
 struct image {
 	struct image_header header;
 	int file;
-	struct mapping memory; /* borders, stored, and chains and contents or a piece of them */
-	uint64_t *borders, *stored, *chains;
+	struct mapping memory; /* of what follows, and of contents that are written */
+	uint64_t *pages, *stored, *chains; /* pages: a bit for each of the heap, set if it has contents */
 };
 
-/* Bytes of borders, and as many of stored. */
-static size_t map_bytes(const struct image_header *header)
-{
-	return (size_t)((header->pages + 63) / 64) * sizeof(uint64_t);
-}
+/* How far chains have been read: the next leaf, and the PROCESS that reaches it, NONE for a HOLE. */
+struct chain_reader {
+	size_t leaf, process;
+};
 
 /* Where the contents begin in the file. */
 static uint64_t contents_offset(const struct image_header *header)
 {
 	const uint64_t page_bytes = header->options[MEMS_PAGE_SIZE];
-	const uint64_t bytes = HEADER_BYTES + 2 * (uint64_t)map_bytes(header) +
-	                       header->chain_words * sizeof(uint64_t);
+	const uint64_t bytes = HEADER_BYTES + 8 * (bit_words(header->used_pages) + header->chain_words);
 	return (bytes + page_bytes - 1) & ~(page_bytes - 1);
 }
 
-/* Makes room for so many bytes, all zero, which begin with the tables. */
+/* Makes room for two maps of pages and then so many bytes, all zero. */
 static bool image_fit(struct image *image, size_t bytes)
 {
-	const bool fits = mapping_fit(&image->memory, bytes);
-	image->borders = image->memory.memory;
-	image->stored = image->borders + map_bytes(&image->header) / sizeof(uint64_t);
-	image->chains = image->stored + map_bytes(&image->header) / sizeof(uint64_t);
+	const size_t words = bit_words(image->header.pages);
+	const bool fits = mapping_fit(&image->memory, 2 * words * sizeof(uint64_t) + bytes);
+	image->pages = image->memory.memory;
+	image->stored = image->pages + words;
+	image->chains = image->stored + bit_words(image->header.used_pages);
 	return fits;
 }
 
-/* Goes on to the next stored pages, in granules: of at most so many bytes, or one. False at the end. */
-static bool stored_next(const struct image *image, struct range *run, size_t most_bytes)
+/* Goes on to the next pages with contents, in granules: so many bytes at most, or one. False at the end. */
+static bool pages_next(const struct image *image, struct range *run, size_t most_bytes)
 {
 	const size_t pages = page_of(heap.top);
 	const size_t most = max_size(page_of(most_bytes >> heap.shift), 1);
-	const size_t from = bits_find(image->stored, page_of(run->to), pages, true);
-	const size_t to = bits_find(image->stored, from, min_size(from + most, pages), false);
+	const size_t from = bits_find(image->pages, page_of(run->to), pages, true);
+	const size_t to = bits_find(image->pages, from, min_size(from + most, pages), false);
 	*run = (struct range){ from << heap.page_log2, to << heap.page_log2 };
 	return from < to;
 }
@@ -5317,18 +5347,23 @@ static void chains_write(struct image *image)
 	const size_t end = leaf_of(heap.top);
 	uint64_t *next = image->chains;
 	size_t next_leaf = 0;
-	bool follows_hole = false;
+	bool follows_hole = false, is_run = false;
 	for (size_t leaf = 0; (leaf = leaf_with_start(leaf, end)) < end; leaf++) {
-		struct leaf_bits bits = leaf_read(leaf);
-		bits.starts &= ~holes_after_holes(bits, is_border(leaf * 64), &follows_hole);
-		if (bits.starts == 0)
+		const struct leaf_bits bits = leaf_read(leaf);
+		const bool is_node = is_border(leaf * 64);
+		const uint64_t processes = bits.starts & bits.live;
+		const uint64_t holes = holes_of(bits) & ~holes_after_holes(bits, is_node, &follows_hole);
+		if ((holes | processes) == 0)
 			continue;
-		if (leaf != next_leaf) {
-			*next++ = 0;
-			*next++ = leaf - next_leaf;
-		}
-		*next++ = bits.starts;
-		*next++ = bits.starts & bits.live;
+		if (leaf != next_leaf && !is_run)
+			*next++ = RUN;
+		if (leaf != next_leaf)
+			next[-1] += (uint64_t)(leaf - next_leaf) << RUN_SHIFT;
+		is_run = processes == 0;
+		*next++ = is_run ? RUN | RUN_HOLE | (is_node ? RUN_NODE : 0) | lowest_bit(holes)
+		                 : holes | (is_node ? processes & -processes : 0);
+		if (!is_run)
+			*next++ = processes;
 		next_leaf = leaf + 1;
 	}
 	image->header.chain_words = (uint64_t)(next - image->chains);
@@ -5342,92 +5377,78 @@ static struct iovec pages_contents(struct range pages, char *buffer)
 	const bool is_direct = whole > pages.from && !heap.is_watched;
 	const size_t to = is_direct ? whole : pages.from + page_granules();
 	const size_t bytes = (to - pages.from) << heap.shift;
+	memset(buffer, 0, is_direct ? 0 : bytes);
 	for (size_t next, granule = pages.from; granule < to && !is_direct; granule = next) {
 		next = stretch_end(granule, to);
-		char *part = buffer + ((granule - pages.from) << heap.shift);
 		if (is_live(granule))
-			memcpy(part, block_physical(granule), (next - granule) << heap.shift);
-		else
-			memset(part, 0, (next - granule) << heap.shift);
+			memcpy(buffer + ((granule - pages.from) << heap.shift), block_physical(granule),
+			       (next - granule) << heap.shift);
 	}
 	VALGRIND_MAKE_MEM_DEFINED(buffer, bytes);
 	return (struct iovec){ is_direct ? block_physical(pages.from) : buffer, bytes };
 }
 
-/* Writes the pages in which a PROCESS lies, without stretches of zeros, and notes which these are.
- * Returns 0 or an error number. */
+/* Writes the pages in which a PROCESS lies, without stretches of zeros, and notes which these are. */
 static int contents_write(struct image *image, char *buffer)
 {
-	struct checksum *sum = &image->header.contents_sum;
-	uint64_t offset = contents_offset(&image->header);
+	struct image_header *header = &image->header;
+	uint64_t offset = contents_offset(header);
+	size_t used = 0; /* pages */
 	int error = 0;
-	for (size_t from = 0, to; from < heap.top; from = to) {
-		to = stretch_end(from, heap.top);
-		if (is_live(from))
-			bits_set(image->stored, page_of(from), page_of(to - 1) + 1, true);
-	}
-	for (struct range run = { 0, 0 }; error == 0 && stored_next(image, &run, IMAGE_BYTES);) {
-		const size_t bytes = (run.to - run.from) << heap.shift;
+	for (struct range run = { 0, 0 }; error == 0 && pages_next(image, &run, IMAGE_BYTES);) {
+		const size_t pages = page_of(run.to - run.from), bytes = (run.to - run.from) << heap.shift;
 		struct iovec parts[IMAGE_BYTES / SMALLEST_PAGE];
+		struct checksum sum = header->contents_sum;
 		size_t count = 0;
-		bool is_zero = true;
 		for (size_t done = 0; done < bytes; done += parts[count++].iov_len) {
 			const struct range rest = { run.from + (done >> heap.shift), run.to };
 			parts[count] = pages_contents(rest, buffer + done);
-			is_zero = is_zero && bytes_are_zero(parts[count].iov_base, parts[count].iov_len);
+			sum = checksum_add(sum, parts[count].iov_base, parts[count].iov_len);
 		}
-		if (is_zero) {
-			bits_set(image->stored, page_of(run.from), page_of(run.to), false);
+		used += pages;
+		if (sum.sum == header->contents_sum.sum) /* all was 0 */
 			continue;
-		}
-		for (size_t i = 0; i < count; i++)
-			*sum = checksum_add(*sum, parts[i].iov_base, parts[i].iov_len);
-		image->header.stored_pages += page_of(run.to - run.from);
+		header->contents_sum = sum;
+		header->stored_pages += bits_set(image->stored, used - pages, used, true);
 		error = os_write(image->file, parts, count, offset);
 		offset += bytes;
 	}
 	return error;
 }
 
-/* Writes the image: the contents, then what comes before them. Returns 0 or an error number. */
+/* Writes the image: the contents, then what comes before them. */
 static int image_write(struct image *image)
 {
 	struct image_header *header = &image->header;
 	for (unsigned option = 0; option <= MEMS_LIMIT; option++)
 		header->options[option] = option_value(option);
-	header->magic = IMAGE_MAGIC;
-	header->kind = IMAGE_KIND;
 	header->root = heap.root == NONE ? 0 : (uintptr_t)block_virtual(heap.root);
 	header->pages = page_of(heap.top);
-	header->chain_words = 4 * leaves_with_starts(); /* at most */
-	const size_t buffer_at = (size_t)contents_offset(header);
-	if (!image_fit(image, buffer_at + max_size(IMAGE_BYTES, option_value(MEMS_PAGE_SIZE))))
+	const size_t most_bytes = 3 * leaves_with_starts() * sizeof(uint64_t) + LARGEST_PAGE; /* of chains */
+	if (!image_fit(image, most_bytes + LARGEST_PAGE))
 		return ENOMEM;
-	if (heap.top != 0)
-		memcpy(image->borders, table_bits(BORDERS), map_bytes(header));
+	header->used_pages = live_pages_set(image->pages, heap.page_log2);
+	image->chains = image->stored + bit_words(header->used_pages);
 	chains_write(image);
-	int error = contents_write(image, (char *)image->memory.memory + buffer_at);
+	int error = contents_write(image, (char *)image->chains + most_bytes);
 	const size_t bytes = (size_t)contents_offset(header) - HEADER_BYTES;
-	header->tables_sum = checksum_add(no_sum, image->borders, bytes);
+	header->tables_sum = checksum_add(no_sum, image->stored, bytes);
 	words_swap(&header->magic, HEADER_BYTES / sizeof(uint64_t));
 	const struct checksum sum = checksum_add(no_sum, header, SUMMED_BYTES);
 	header->header_sum = (struct checksum){ htole64(sum.sum), htole64(sum.sums) };
-	struct iovec parts[] = { { header, HEADER_BYTES }, { image->borders, bytes } };
+	struct iovec parts[] = { { header, HEADER_BYTES }, { image->stored, bytes } };
 	return error != 0 ? error : os_write(image->file, parts, 2, 0);
 }
 
 int mems_save(const char *path)
 {
 	char temporary[PATH_MAX];
-	struct image image = { .file = -1 };
-	const int before = errno;
-	int cancel_state;
+	struct image image = { .header = { .magic = IMAGE_MAGIC, .kind = IMAGE_KIND }, .file = -1 };
+	int cancel_state, before = errno;
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
 	lock_take();
 	int error = !heap.is_started ? EPERM : change_error() != 0 ? EBUSY : 0;
-	if (error == 0)
-		image.file = os_create_beside(path, temporary, &error);
-	if (error == 0)
+	if (error == 0 && (image.file = os_create_beside(path, temporary, &error)) >= 0)
 		error = image_write(&image);
 	mapping_free(&image.memory);
 	lock_give();
@@ -5438,13 +5459,19 @@ int mems_save(const char *path)
 	return result_of(error);
 }
 
-/* Why no machine can have a heap with this header, or this one cannot: an error number; else 0. */
-static int header_check(const struct image_header *header, uint64_t file_bytes)
+/* Reads the header. ENOTSUP where another machine may have such a heap, EBADMSG where none has. */
+static int header_read(struct image *image)
 {
+	struct image_header *header = &image->header;
 	const uint64_t *options = header->options;
+	const int error = os_read(image->file, header, HEADER_BYTES, 0);
+	const struct checksum sum = checksum_add(no_sum, header, SUMMED_BYTES);
+	words_swap(&header->magic, HEADER_BYTES / sizeof(uint64_t));
 	const uint64_t page_bytes = options[MEMS_PAGE_SIZE];
-	if (page_bytes >= SMALLEST_PAGE && page_bytes < os_page_bytes() &&
-	    is_power_of_two((size_t)page_bytes))
+	if (error != 0 || header->magic != IMAGE_MAGIC || !is_same_sum(sum, header->header_sum))
+		return error != 0 ? error : EBADMSG;
+	const bool is_page_small = page_bytes >= SMALLEST_PAGE && page_bytes < os_page_bytes();
+	if (header->kind != IMAGE_KIND || (is_page_small && is_power_of_two((size_t)page_bytes)))
 		return ENOTSUP;
 	for (unsigned i = 0; i <= MEMS_LIMIT; i++)
 		if (options[i] != (size_t)options[i] || !option_is_valid(i, (size_t)options[i]))
@@ -5454,122 +5481,125 @@ static int header_check(const struct image_header *header, uint64_t file_bytes)
 		header->pages <= MAX_GRANULES / granules &&
 		header->pages * page_bytes <= UINTPTR_MAX - options[MEMS_START_ADDRESS] &&
 		(options[MEMS_LIMIT] == 0 || header->pages <= options[MEMS_LIMIT] / page_bytes) &&
+		header->used_pages <= header->pages && header->stored_pages <= header->used_pages &&
 		header->chain_words <= 2 * (header->pages * granules / 64) &&
-		header->chain_words % 2 == 0 && header->stored_pages <= header->pages &&
-		file_bytes == contents_offset(header) + header->stored_pages * page_bytes;
+		os_file_bytes(image->file) == contents_offset(header) + header->stored_pages * page_bytes;
 	return is_sound ? 0 : EBADMSG;
 }
 
-/* Reads the header and checks it. Returns 0 or an error number. */
-static int header_read(struct image *image)
+/* Makes the next leaf; node is not 0 where a main node begins with it. False where no heap has it. */
+static ALWAYS_INLINE bool leaf_build(struct chain_reader *reader, struct leaf_bits bits, uint64_t node)
 {
-	struct image_header *header = &image->header;
-	const int error = os_read(image->file, header, HEADER_BYTES, 0);
-	const struct checksum sum = checksum_add(no_sum, header, SUMMED_BYTES);
-	words_swap(&header->magic, HEADER_BYTES / sizeof(uint64_t));
-	if (error != 0)
-		return error;
-	if (header->magic != IMAGE_MAGIC || !is_same_sum(sum, header->header_sum))
-		return EBADMSG;
-	return header->kind != IMAGE_KIND ? ENOTSUP : header_check(header, os_file_bytes(image->file));
-}
-
-/* Makes the next leaf in which segments start; bits.live tells which of these are PROCESS segments.
- * *process: where the one starts that reaches this leaf, and then that leaves it; NONE for a HOLE.
- * False where no sound heap has such a leaf. */
-static ALWAYS_INLINE bool leaf_build(size_t leaf, struct leaf_bits bits, size_t *process)
-{
+	const size_t leaf = reader->leaf++, page = page_of(leaf * 64);
+	if (bits.starts == 0 || (node != 0 && ((bits.starts & 1) == 0 || leaf * 64 % page_granules() != 0)))
+		return false;
 	const size_t first = leaf * 64 + lowest_bit(bits.starts);
 	const size_t last = leaf * 64 + highest_bit(bits.starts);
 	const uint64_t live = segments_fill(bits.starts, bits.live & ~bit_of(last));
-	bool follows_hole = *process == NONE;
-	heap.recent_peak += holes_of(bits) == 0 ? last - first : bits_in(live);
-	if (!follows_hole) {
-		heap.recent_peak += first - *process;
-		live_change(*process, first - *process, true);
-	}
+	bool follows_hole = reader->process == NONE;
+	if (node != 0)
+		bits_set(table_bits(BORDERS), page, page + 1, true);
+	const size_t before = follows_hole ? 0 : first - reader->process;
+	heap.recent_peak += before + (holes_of(bits) == 0 ? last - first : bits_in(live));
+	if (before != 0)
+		live_change(reader->process, before, true);
 	leaf_write(leaf, (struct leaf_bits){ bits.starts, leaf_live(leaf) | live });
 	if (word_load(&summary(0)[leaf / 64]) == 0)
 		summary_update(leaf, true);
 	word_change(&summary(0)[leaf / 64], bit_of(leaf), true);
 	if (heap.is_quick)
 		word_store(table_words(COALESCED) + leaf, holes_of(bits));
-	const uint64_t wrong = holes_after_holes(bits, is_border(leaf * 64), &follows_hole);
-	*process = follows_hole ? NONE : last;
-	return (wrong | (bits.live & ~bits.starts)) == 0;
+	const uint64_t wrong = holes_after_holes(bits, node != 0, &follows_hole);
+	reader->process = follows_hole ? NONE : last;
+	return wrong == 0;
 }
 
-/* Makes the rest of a heap that has its nodes and leaves. False where no sound heap has these. */
+/* Makes what these words say, without the first of two alone. Returns how many it read; NONE for no heap. */
+static size_t chains_read(struct chain_reader *reader, const uint64_t *words, size_t count)
+{
+	size_t i = 0;
+	for (bool is_sound = true; i < count && i + (words[i] < RUN) < count; i++) {
+		const uint64_t word = words[i], second = word < RUN ? words[++i] : 0;
+		if (word < RUN)
+			is_sound = leaf_build(reader, (struct leaf_bits){ word | second, second }, word & second);
+		else if ((word & RUN_HOLE) != 0)
+			is_sound = leaf_build(reader, (struct leaf_bits){ bit_of((size_t)word), 0 }, word & RUN_NODE);
+		if (word >= RUN)
+			reader->leaf += (size_t)min_u64((word & ~RUN) >> RUN_SHIFT, leaf_of(heap.top));
+		if (!is_sound || reader->leaf > leaf_of(heap.top))
+			return NONE;
+	}
+	return i;
+}
+
+/* Makes the rest of a heap that has its leaves and borders. False where no sound heap has these. */
 static bool heap_derive(const struct image *image)
 {
 	const size_t pages = page_of(heap.top), os_pages = os_page_of(heap.top);
-	for (size_t page = 0; page < os_pages; page++) {
-		const size_t granule = page << heap.os_page_log2;
-		if (is_border(granule) && !is_start(granule))
-			return false;
-		const bool is_free = is_page_free(page);
-		if (!is_free || bit_is_set(image->stored, page_of(granule)))
-			heap.touched_pages += bits_set(table_bits(TOUCHED), page, page + 1, true);
-		if (is_free && is_touched(granule) && !heap.is_quick)
-			heap.idle_pages += bits_set(table_bits(IDLE), page, page + 1, true);
+	const size_t used = live_pages_set(image->pages, heap.page_log2);
+	const bool begins_with_node = pages == 0 || is_border(0);
+	heap.touched_pages = live_pages_set(table_bits(TOUCHED), heap.os_page_log2);
+	for (size_t page = 0, i = 0; (page = bits_find(image->pages, page, pages, true)) < pages; page++)
+		if (bit_is_set(image->stored, i++))
+			pages_hold(os_page_of(page << heap.page_log2), os_page_of((page + 1) << heap.page_log2));
+		else
+			bits_set(image->pages, page, page + 1, false);
+	for (size_t page = 0, next; page < pages; page = next) {
+		next = bits_find(table_bits(BORDERS), page + 1, pages, true);
+		node_add(page << heap.page_log2, (next - page) << heap.page_log2);
 	}
 	heap.high_page = bits_find_last(table_bits(TOUCHED), 0, os_pages, true);
 	if (pages != 0)
 		tree_rebuild();
 	heap.coalesced_granules = heap.top - process_granules();
 	heap.root = block_of((const void *)(uintptr_t)image->header.root);
-	return (heap.root == NONE) == (image->header.root == 0) &&
-	       bits_count(image->borders, 0, pages) == heap.node_count &&
-	       bits_count(image->stored, 0, pages) == image->header.stored_pages;
+	return begins_with_node && used == image->header.used_pages &&
+	       (heap.root == NONE) == (image->header.root == 0) &&
+	       bits_count(image->pages, 0, pages) == image->header.stored_pages;
 }
 
-/* Reads the tables, of the chains a piece at a time, and makes a heap of them. Returns 0 or an
- * error number. */
+/* Reads the tables, of the chains a piece at a time, and makes a heap of them. */
 static int tables_load(const struct image *image)
 {
 	const struct image_header *header = &image->header;
-	const size_t pages = page_of(heap.top), leaves = leaf_of(heap.top);
-	const size_t maps = 2 * map_bytes(header);
+	const size_t map_bytes = bit_words(header->used_pages) * sizeof(uint64_t);
 	const uint64_t end = contents_offset(header);
-	uint64_t words = header->chain_words; /* that are left */
-	size_t leaf = 0, process = NONE;
-	int error = os_read(image->file, image->borders, maps, HEADER_BYTES);
-	struct checksum sum = checksum_add(no_sum, image->borders, maps);
-	for (size_t page = 0, next; page < pages; page = next) {
-		next = bits_find(image->borders, page + 1, pages, true);
-		node_add(page << heap.page_log2, (next - page) << heap.page_log2);
-	}
-	for (uint64_t offset = HEADER_BYTES + maps; error == 0 && offset < end; offset += IMAGE_BYTES) {
+	uint64_t left = header->chain_words;
+	size_t kept = 0; /* words of a piece that are read with the next one: none or one */
+	struct chain_reader reader = { 0, NONE };
+	int error = os_read(image->file, image->stored, map_bytes, HEADER_BYTES);
+	struct checksum sum = checksum_add(no_sum, image->stored, map_bytes);
+	for (uint64_t offset = HEADER_BYTES + map_bytes; error == 0 && offset < end; offset += IMAGE_BYTES) {
 		const size_t bytes = (size_t)min_u64(end - offset, IMAGE_BYTES);
-		error = os_read(image->file, image->chains, bytes, offset);
-		sum = checksum_add(sum, image->chains, bytes);
-		for (size_t i = 0; i < bytes / sizeof(uint64_t) && words != 0; i += 2, words -= 2) {
-			const struct leaf_bits bits = { image->chains[i], image->chains[i + 1] };
-			if (bits.starts == 0 && bits.live < leaves - leaf)
-				leaf += (size_t)bits.live;
-			else if (bits.starts == 0 || leaf == leaves || !leaf_build(leaf++, bits, &process))
-				return error != 0 ? error : EBADMSG;
-		}
+		const size_t count = (size_t)min_u64(kept + bytes / sizeof(uint64_t), left);
+		error = os_read(image->file, image->chains + kept, bytes, offset);
+		sum = checksum_add(sum, image->chains + kept, bytes);
+		const size_t done = chains_read(&reader, image->chains, count);
+		if (done == NONE)
+			return error != 0 ? error : EBADMSG;
+		left -= done;
+		kept = count - done;
+		image->chains[0] = image->chains[done];
 	}
-	if (leaves != 0 && leaf_build(leaves, (struct leaf_bits){ 1, 1 }, &process))
+	const bool is_whole = left == 0 && is_same_sum(sum, header->tables_sum);
+	reader.leaf = leaf_of(heap.top);
+	if (is_whole && heap.top != 0 && leaf_build(&reader, (struct leaf_bits){ 1, 1 }, 0))
 		live_change(heap.top, 1, true);
-	const bool is_sound = is_same_sum(sum, header->tables_sum) && heap_derive(image);
-	return error != 0 ? error : is_sound ? 0 : EBADMSG;
+	return error != 0 ? error : is_whole && heap_derive(image) ? 0 : EBADMSG;
 }
 
-/* Maps the contents where that takes few requests, or copies and verifies them. Returns 0 or an
- * error number. */
+/* Maps the contents where that takes few requests, or copies and verifies them. */
 static int contents_load(const struct image *image, bool is_mapped)
 {
 	uint64_t offset = contents_offset(&image->header);
 	struct checksum sum = no_sum;
 	size_t runs = 0;
 	int error = 0;
-	for (struct range run = { 0, 0 }; stored_next(image, &run, SIZE_MAX);)
+	for (struct range run = { 0, 0 }; pages_next(image, &run, SIZE_MAX);)
 		runs++;
 	is_mapped = is_mapped && runs <= MOST_MAPPINGS;
 	for (struct range run = { 0, 0 };
-	     error == 0 && stored_next(image, &run, is_mapped ? SIZE_MAX : IMAGE_BYTES);) {
+	     error == 0 && pages_next(image, &run, is_mapped ? SIZE_MAX : IMAGE_BYTES);) {
 		const size_t bytes = (run.to - run.from) << heap.shift;
 		if (is_mapped) {
 			heap.file_pages = os_page_of(run.to);
@@ -5584,19 +5614,18 @@ static int contents_load(const struct image *image, bool is_mapped)
 	return error != 0 ? error : is_sound ? 0 : EBADMSG;
 }
 
-/* Starts the heap of an image. Returns 0 or an error number. */
+/* Starts the heap of an image. */
 static int image_start(struct image *image, bool is_mapped)
 {
-	const size_t limit = library.options[MEMS_LIMIT];
 	size_t options[OPTIONS];
 	memcpy(options, library.options, sizeof(options));
-	for (unsigned option = 0; option <= MEMS_LIMIT; option++)
+	for (unsigned option = 0; option < MEMS_LIMIT; option++)
 		options[option] = (size_t)image->header.options[option];
+	const size_t limit = (size_t)image->header.options[MEMS_LIMIT];
 	options[MEMS_LIMIT] = min_size(options[MEMS_LIMIT] - 1, limit - 1) + 1; /* 0 is the most */
 	heap_start(options);
 	const size_t top = (size_t)image->header.pages << heap.page_log2;
-	if ((top != 0 && (top > heap.limit || !tables_commit(top))) ||
-	    !image_fit(image, 2 * map_bytes(&image->header) + IMAGE_BYTES))
+	if ((top != 0 && (top > heap.limit || !tables_commit(top))) || !image_fit(image, 2 * IMAGE_BYTES))
 		return ENOMEM;
 	if (image->header.chain_words >= leaf_of(top))
 		tables_populate(top); /* most leaves have a start */
@@ -5614,9 +5643,7 @@ int mems_load(const char *path, unsigned flags)
 	struct image image = { .file = -1 };
 	int error = (flags & ~(unsigned)MEMS_MAP) != 0 ? EINVAL
 	            : heap.is_started || change_error() != 0 ? EBUSY : 0;
-	if (error == 0)
-		image.file = os_open(path, O_RDONLY | O_NONBLOCK, &error);
-	if (error == 0)
+	if (error == 0 && (image.file = os_open(path, O_RDONLY | O_NONBLOCK, &error)) >= 0)
 		error = header_read(&image);
 	if (error == 0 && (error = image_start(&image, (flags & MEMS_MAP) != 0)) != 0)
 		heap_end();

@@ -45,11 +45,11 @@ void image_name(uint8_t *image)
 size_t image_contents(const uint8_t *image, size_t most)
 {
 	const uint64_t page = image_word(image, IMAGE_PAGE_SIZE);
-	const uint64_t pages = image_word(image, IMAGE_PAGES);
+	const uint64_t used = image_word(image, IMAGE_USED_PAGES);
 	const uint64_t words = image_word(image, IMAGE_CHAIN_WORDS);
-	if (page == 0 || (page & (page - 1)) != 0 || page >= most || pages >= most || words >= most)
+	if (page == 0 || (page & (page - 1)) != 0 || page >= most || used >= most || words >= most)
 		return 0;
-	const uint64_t bytes = IMAGE_HEADER_BYTES + 16 * ((pages + 63) / 64) + 8 * words;
+	const uint64_t bytes = IMAGE_HEADER_BYTES + 8 * ((used + 63) / 64) + 8 * words;
 	const uint64_t contents = (bytes + page - 1) / page * page;
 	return contents < most ? (size_t)contents : 0;
 }

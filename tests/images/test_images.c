@@ -266,6 +266,29 @@ static void large_blocks_come_back(void **state)
 	free(again);
 }
 
+/* Chains of several pieces, so that some piece ends with the first of two words. */
+static void long_chains_come_back(void **state)
+{
+	(void)state;
+	for (size_t gaps = 0; gaps < 2; gaps++) {
+		mems_finish();
+		mems_init();
+		for (size_t i = 0; i < gaps; i++)
+			take(2 * PAGE);
+		for (size_t i = 0; i < 200000; i++)
+			take(24 + i % 100);
+		char *text = printed_text();
+		assert_int_equal(mems_save(path), 0);
+		mems_finish();
+		assert_int_equal(mems_load(path, MEMS_MAP), 0);
+		assert_sound();
+		char *again = printed_text();
+		assert_string_equal(again, text);
+		free(text);
+		free(again);
+	}
+}
+
 /* A heap that is loaded and saved gives the same file, and what was freed is not in it. */
 static void the_same_heap_gives_the_same_file(void **state)
 {
@@ -330,16 +353,36 @@ static void a_heap_without_room_for_a_page_is_kept_too(void **state)
 
 /* ---- The format, by the letter of mems-image(5) ------------------------------------------ */
 
+/* Where in the chains the next segment is looked for. */
 struct decoded {
 	const uint8_t *image;
-	size_t map_words, leaf, left, word; /* where in the chains the next start is looked for */
-	uint64_t starts;
+	size_t first_word; /* of the chains */
+	size_t leaf, word; /* the next ones */
+	uint64_t holes, processes; /* of the leaf before: starts that were not met yet */
+	bool begins_node;          /* the first of them does */
 	size_t segments;
 };
 
-static bool decoded_bit(const uint8_t *image, size_t first_word, size_t bit)
+/* Takes the next word, or two, apart. */
+static void chains_decode(struct decoded *decoded)
 {
-	return (image_word(image, first_word + bit / 64) >> (bit % 64) & 1) != 0;
+	const uint64_t word = image_word(decoded->image, decoded->first_word + decoded->word++);
+	if (word >> 62 == 3) {
+		decoded->leaf += (size_t)(word << 2 >> 10);
+		if ((word >> 7 & 1) == 0)
+			return;
+		decoded->leaf++;
+		decoded->holes = UINT64_C(1) << (word & 63);
+		decoded->begins_node = (word >> 6 & 1) != 0;
+		return;
+	}
+	decoded->processes = image_word(decoded->image, decoded->first_word + decoded->word++);
+	assert_true(decoded->processes != 0);
+	decoded->holes = word & ~decoded->processes;
+	decoded->begins_node = (word & decoded->processes) != 0;
+	if (decoded->begins_node)
+		assert_true((word & decoded->processes) == (decoded->processes & -decoded->processes));
+	decoded->leaf++;
 }
 
 /* The next start in the chains is that of this segment. */
@@ -348,27 +391,71 @@ static int segment_is_decoded(const struct mems_segment *segment, void *context)
 	struct decoded *decoded = context;
 	const uint8_t *image = decoded->image;
 	const size_t alignment = (size_t)image_word(image, IMAGE_ALIGNMENT);
-	const size_t first = IMAGE_HEADER_WORDS + 2 * decoded->map_words;
-	while (decoded->starts == 0) {
-		decoded->starts = image_word(image, first + decoded->word);
-		if (decoded->starts == 0)
-			decoded->leaf += (size_t)image_word(image, first + decoded->word + 1);
-		decoded->word += 2;
-	}
-	const unsigned bit = (unsigned)__builtin_ctzll(decoded->starts);
-	const uint64_t types = image_word(image, first + decoded->word - 1);
-	const size_t granule = decoded->leaf * 64 + bit;
-	assert_int_equal(segment->start, image_word(image, IMAGE_START) + granule * alignment);
-	assert_int_equal(types >> bit & 1, segment->type == MEMS_PROCESS);
-	const size_t offset = segment->start - (size_t)image_word(image, IMAGE_START);
-	const size_t page = (size_t)image_word(image, IMAGE_PAGE_SIZE);
-	if (offset % page == 0)
-		assert_int_equal(decoded_bit(image, IMAGE_HEADER_WORDS, offset / page),
-		                 segment->start == segment->node_start);
-	decoded->starts &= decoded->starts - 1;
-	decoded->leaf += decoded->starts == 0;
+	const size_t start = (size_t)image_word(image, IMAGE_START);
+	size_t leaf = decoded->leaf - 1;
+	if ((decoded->holes | decoded->processes) == 0)
+		do {
+			leaf = decoded->leaf;
+			chains_decode(decoded);
+		} while ((decoded->holes | decoded->processes) == 0);
+	const uint64_t starts = decoded->holes | decoded->processes;
+	const uint64_t bit = starts & -starts;
+	const size_t granule = leaf * 64 + (size_t)__builtin_ctzll(bit);
+	assert_int_equal(segment->start, start + granule * alignment);
+	assert_int_equal((decoded->processes & bit) != 0, segment->type == MEMS_PROCESS);
+	assert_int_equal(decoded->begins_node, segment->start == segment->node_start);
+	decoded->begins_node = false;
+	decoded->holes &= ~bit;
+	decoded->processes &= ~bit;
 	decoded->segments++;
 	return 0;
+}
+
+enum { MOST_PAGES = 1024 };
+
+static bool used_pages[MOST_PAGES];
+
+/* Where the segment lies is used, if it is a PROCESS. */
+static int note_used_pages(const struct mems_segment *segment, void *context)
+{
+	(void)context;
+	if (segment->start == 1000)
+		memset(used_pages, 0, sizeof used_pages);
+	assert_in_range((segment->end - 1000) / PAGE, 0, MOST_PAGES - 1);
+	for (size_t page = (segment->start - 1000) / PAGE; page <= (segment->end - 1000) / PAGE; page++)
+		used_pages[page] = used_pages[page] || segment->type == MEMS_PROCESS;
+	return 0;
+}
+
+static size_t pages_count(const bool *pages)
+{
+	size_t count = 0;
+	for (size_t page = 0; page < MOST_PAGES; page++)
+		count += pages[page];
+	return count;
+}
+
+/* Of the pages that are used, those with a bit follow one another after the tables, and others are zero.
+ * What lies in HOLEs is. */
+static void contents_are_decoded(const uint8_t *image, size_t used)
+{
+	const uint8_t *contents = image + image_contents(image, SIZE_MAX / 2);
+	size_t index = 0, stored = 0;
+	for (size_t page = 0; page < MOST_PAGES && index < used; page++) {
+		if (!used_pages[page])
+			continue;
+		const uint64_t word = image_word(image, IMAGE_HEADER_WORDS + index / 64);
+		const bool is_stored = (word >> (index % 64) & 1) != 0;
+		for (size_t i = 0; i < PAGE; i++) {
+			const uint8_t *byte = mems_get(at(1000 + page * PAGE + i));
+			assert_int_equal(is_stored ? contents[i] : 0, byte == NULL ? 0 : *byte);
+		}
+		contents += is_stored ? PAGE : 0;
+		stored += is_stored;
+		index++;
+	}
+	assert_in_range(stored, 1, used - 1);
+	assert_int_equal(stored, image_word(image, IMAGE_STORED_PAGES));
 }
 
 static void an_image_is_what_the_manual_says(void **state)
@@ -393,10 +480,13 @@ static void an_image_is_what_the_manual_says(void **state)
 	memcpy(sealed, image, size);
 	image_seal(sealed, size);
 	assert_memory_equal(sealed, image, size);
-	struct decoded decoded = {.image = image,
-	                          .map_words = ((size_t)image_word(image, IMAGE_PAGES) + 63) / 64};
+	mems_walk(note_used_pages, NULL);
+	const size_t used = pages_count(used_pages);
+	assert_int_equal(image_word(image, IMAGE_USED_PAGES), used);
+	struct decoded decoded = {.image = image, .first_word = IMAGE_HEADER_WORDS + (used + 63) / 64};
 	mems_walk(segment_is_decoded, &decoded);
 	assert_int_equal(decoded.word, image_word(image, IMAGE_CHAIN_WORDS));
+	contents_are_decoded(image, used);
 	free(sealed);
 	free(image);
 }
@@ -428,7 +518,7 @@ static void any_bit_that_is_changed_is_noticed(void **state)
 	(void)state;
 	uint8_t *image = small_image(&size);
 	const size_t contents = image_contents(image, SIZE_MAX / 2);
-	const size_t tables = IMAGE_HEADER_BYTES + 16 + 8 * (size_t)image_word(image, IMAGE_CHAIN_WORDS);
+	const size_t tables = IMAGE_HEADER_BYTES + 8 + 8 * (size_t)image_word(image, IMAGE_CHAIN_WORDS);
 	const int file = open(path, O_WRONLY);
 	const size_t maps = mappings("");
 	for (size_t bit = 0; bit < 8 * size; bit += bit < 8 * tables ? 1 : 8 * 61 + 1) {
@@ -508,8 +598,9 @@ static void made_up_images_are_refused_or_sound(void **state)
 	uint8_t *image = small_image(&size);
 	uint8_t *made_up = malloc(size);
 	assert_non_null(made_up);
-	const size_t tables = IMAGE_HEADER_BYTES + 16 + 8 * (size_t)image_word(image, IMAGE_CHAIN_WORDS);
-	for (size_t round = 0; round < 3000; round++) {
+	assert_int_equal(mems_option(MEMS_LIMIT, 64 * MIB), 0); /* checking a huge heap takes long */
+	const size_t tables = IMAGE_HEADER_BYTES + 8 + 8 * (size_t)image_word(image, IMAGE_CHAIN_WORDS);
+	for (size_t round = 0; round < 1500; round++) {
 		memcpy(made_up, image, size);
 		for (size_t i = 0; i <= round % 3; i++)
 			made_up[random_below(&random, tables)] ^= (uint8_t)(1 << random_below(&random, 8));
@@ -558,6 +649,9 @@ static void images_of_other_machines_are_not_for_this_one(void **state)
 		{IMAGE_PAGES, 0, EBADMSG},
 		{IMAGE_PAGES, UINT64_MAX, EBADMSG},
 		{IMAGE_PAGES, UINT64_C(1) << 32, EBADMSG},
+		{IMAGE_USED_PAGES, UINT64_MAX, EBADMSG},
+		{IMAGE_USED_PAGES, image_word(image, IMAGE_USED_PAGES) + 1, EBADMSG},
+		{IMAGE_USED_PAGES, image_word(image, IMAGE_USED_PAGES) - 1, EBADMSG},
 		{IMAGE_CHAIN_WORDS, UINT64_MAX, EBADMSG},
 		{IMAGE_CHAIN_WORDS, 0, EBADMSG},
 		{IMAGE_STORED_PAGES, UINT64_MAX, EBADMSG},
@@ -576,45 +670,100 @@ static void images_of_other_machines_are_not_for_this_one(void **state)
 	free(image);
 }
 
-/* The image with these tables, of one word of borders, one of stored, and so many of chains. */
-static void tables_put(uint8_t *image, size_t size, size_t chain_words, const uint64_t tables[10])
+/* Of more pages than the heap has some cannot be used, and there is no room to read that. */
+static void tables_of_more_pages_than_there_are_are_refused(void **state)
+{
+	const size_t words = MIB;
+	size_t size;
+	(void)state;
+	uint8_t *image = small_image(&size);
+	const size_t tables = image_contents(image, SIZE_MAX / 2), larger = size + 8 * words;
+	uint8_t *longer = calloc(1, larger);
+	assert_non_null(longer);
+	memcpy(longer, image, tables);
+	memcpy(longer + tables + 8 * words, image + tables, size - tables);
+	image_word_put(longer, IMAGE_USED_PAGES, 64 * (words + 1));
+	image_seal(longer, larger);
+	assert_int_equal(image_size(longer, SIZE_MAX / 2), larger);
+	refuse(EBADMSG, longer, larger);
+	free(longer);
+	free(image);
+}
+
+enum { TABLE_WORDS = 8 };
+
+/* A word that stands for leaves without a start, after one that has just that of a HOLE, or not. */
+#define RUN(leaves) (UINT64_C(3) << 62 | (uint64_t)(leaves) << 8)
+#define LONE_HOLE(granule, leaves) (RUN(leaves) | 1 << 7 | (granule))
+#define NODE (1 << 6)
+
+/* The image with these tables: a word of stored pages, and so many of chains. */
+static void tables_put(uint8_t *image, size_t size, size_t chain_words,
+                       const uint64_t tables[TABLE_WORDS])
 {
 	image_word_put(image, IMAGE_CHAIN_WORDS, chain_words);
-	memcpy(image + IMAGE_HEADER_BYTES, tables, 10 * sizeof(uint64_t));
+	memset(image + IMAGE_HEADER_BYTES, 0, 64 * sizeof(uint64_t));
+	memcpy(image + IMAGE_HEADER_BYTES, tables, TABLE_WORDS * sizeof(uint64_t));
 	image_seal(image, size);
 }
 
-/* The checksums are right, and the header; but no heap has such tables. */
+static bool tables_load(const uint8_t *image, size_t size)
+{
+	file_write(path, image, size);
+	if (mems_load(path, 0) != 0)
+		return false;
+	assert_sound();
+	mems_finish();
+	return true;
+}
+
+/* The checksums are right, and the header; but no heap has such tables. A heap of some pages that is
+ * one node with a block, and a second one in the last leaf. */
 static void tables_that_no_heap_has_are_refused(void **state)
 {
 	size_t size;
-	uint64_t stored;
+	uint64_t all;
 	(void)state;
 	uint8_t *image = small_image(&size);
-	const size_t leaves = (size_t)image_word(image, IMAGE_PAGES) * PAGE / 8 / 64;
-	memcpy(&stored, image + IMAGE_HEADER_BYTES + 8, 8);
+	const size_t stored = (size_t)image_word(image, IMAGE_STORED_PAGES);
+	const uint64_t end = stored * (PAGE / 8 / 64); /* of the second block, in leaves */
+	const uint64_t rest = 2 * (PAGE / 8 / 64);     /* leaves after it */
+	memcpy(&all, image + IMAGE_HEADER_BYTES, 8);
+	assert_int_equal(stored, image_word(image, IMAGE_USED_PAGES));
+	image_word_put(image, IMAGE_PAGES, stored + 2);
 	image_word_put(image, IMAGE_ROOT, image_word(image, IMAGE_START));
-	const uint64_t two_blocks[10] = {1, stored, 1, 1, 0, leaves - 2, 1, 1};
 	const struct {
 		size_t chain_words;
-		uint64_t tables[10];
-	} wrong[] = {
-		{6, {0, stored, 1, 1, 0, leaves - 2, 1, 1}}, /* no node begins at 0 */
-		{8, {1, stored, 1, 1, 0, leaves - 2, 1, 1, 1, 1}}, /* a leaf at top */
-		{7, {1, stored, 1, 1, 0, 1, 1, 1}}, /* half a leaf */
-		{4, {1, stored, 1, 1, 0, leaves - 1}}, /* no start up to top, or beyond */
-		{4, {1, stored, 1, 1, 0, UINT64_MAX}},
-		{6, {1, stored ^ 1, 1, 1, 0, leaves - 2, 1, 1}}, /* one page more or fewer */
-		{6, {1, stored ^ UINT64_C(1) << (leaves / 8 - 1), 1, 1, 0, leaves - 2, 1, 1}},
+		uint64_t tables[TABLE_WORDS];
+		bool is_sound;
+	} cases[] = {
+		{6, {all, 1, 1, RUN(end - 2), 0, 1, LONE_HOLE(0, rest - 1)}, true},
+		{6, {all, 1, 1, RUN(end - 2), 0, 1, LONE_HOLE(0, 0)}, true},
+		{7, {all, 1, 1, RUN(end - 2), 0, 1, LONE_HOLE(0, 7), LONE_HOLE(0, 0) | NODE}, true},
+		{7, {all, 1, 1, RUN(7), 0, 2, RUN(end - 9), LONE_HOLE(0, 0)}, true},
+		{7, {all, 1, 1, RUN(7), 2, 2, RUN(end - 9), LONE_HOLE(0, 0)}, false}, /* a node in a block */
+		{5, {all, 1, 1, RUN(end - 2), 0, 1}, false},                          /* more pages are used */
+		{6, {all ^ 1, 1, 1, RUN(end - 2), 0, 1, LONE_HOLE(0, 0)}, false},     /* one is not stored */
+		{6, {all, 0, 1, RUN(end - 2), 0, 1, LONE_HOLE(0, 0)}, false},         /* no first node */
+		{7, {all, RUN(1), 1, 1, RUN(end - 3), 0, 1, LONE_HOLE(0, 0)}, false}, /* nor segment */
+		{6, {all, 1, 1, RUN(end - 2), 1, 1, LONE_HOLE(0, 0)}, false},         /* a node in a page */
+		{7, {all, 1, 1, RUN(end - 2), 0, 1, LONE_HOLE(0, 7), LONE_HOLE(1, 0) | NODE}, false},
+		{7, {all, 1, 1, RUN(end - 2), 0, 1, LONE_HOLE(0, 6), LONE_HOLE(0, 0) | NODE}, false},
+		{6, {all, 1, 1, RUN(end - 2), 0, 1, LONE_HOLE(0, rest)}, false}, /* beyond top */
+		{6, {all, 1, 1, RUN(end - 2), 0, 1, RUN(UINT64_MAX >> 10)}, false},
+		{7, {all, 1, 1, RUN(end - 2), 0, 1, LONE_HOLE(0, rest - 1), LONE_HOLE(0, 0)}, false},
+		{6, {all, 1, 1, RUN(end - 2), 0, 1, 1}, false},                        /* half of two words */
+		{7, {all, 1, 1, RUN(end - 2), 0, 1, LONE_HOLE(0, 1), 1}, false},
+		{7, {all, 1, 1, RUN(end - 2), 0, 1, 0, 0}, false},                     /* a leaf without a start */
+		{7, {all, 1, 1, RUN(end - 2), 0, 1, LONE_HOLE(5, 0), LONE_HOLE(5, 0)}, false}, /* two HOLEs */
+		{6, {all, 1, 1, RUN(end - 2), 6, 1, LONE_HOLE(0, 0)}, false},
 	};
-	tables_put(image, size, 6, two_blocks);
-	file_write(path, image, size);
-	assert_int_equal(mems_load(path, 0), 0);
-	assert_sound();
-	mems_finish();
-	for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
-		tables_put(image, size, wrong[i].chain_words, wrong[i].tables);
-		refuse(EBADMSG, image, size);
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		tables_put(image, size, cases[i].chain_words, cases[i].tables);
+		if (cases[i].is_sound)
+			assert_true(tables_load(image, size));
+		else
+			refuse(EBADMSG, image, size);
 	}
 	free(image);
 }
@@ -904,20 +1053,112 @@ static void there_are_a_thousand_mappings_at_most(void **state)
 	}
 }
 
-/* At most 3.5 % beside the pages in which a PROCESS lies, and a few pages. */
+struct used {
+	size_t count, next; /* pages */
+};
+
+static int count_used_pages(const struct mems_segment *segment, void *context)
+{
+	struct used *used = context;
+	const size_t first = (segment->start - 1000) / PAGE, end = (segment->end - 1000) / PAGE + 1;
+	if (segment->type == MEMS_PROCESS && end > used->next) {
+		used->count += end - (first > used->next ? first : used->next);
+		used->next = end;
+	}
+	return 0;
+}
+
+/* The pages in which a PROCESS lies, at most 3.5 % of these at alignment 8, and a few pages: with 8
+ * bytes for each main node in which none lies. */
+static void assert_small_image(void)
+{
+	struct used used = {0, 0};
+	struct stat about;
+	mems_walk(count_used_pages, &used);
+	assert_int_equal(mems_save(path), 0);
+	assert_int_equal(stat(path, &about), 0);
+	assert_in_range(about.st_size, PAGE, used.count * PAGE / 1000 * 1035 + 2 * PAGE + 8 * stats_now().main_nodes);
+}
+
+/* Takes so many pages of blocks of this size, after each page a block of so many; frees these. */
+static void take_pages(size_t pages, size_t gap, size_t size)
+{
+	uintptr_t *gaps = malloc(pages * sizeof *gaps);
+	assert_non_null(gaps);
+	for (size_t page = 0; page < pages; page++) {
+		for (size_t i = 0; i < PAGE / size; i++)
+			*(unsigned char *)mems_get(at(take(size))) = 1;
+		gaps[page] = gap == 0 ? 0 : take(gap * PAGE);
+	}
+	for (size_t page = 0; page < pages; page++)
+		mems_free(at(gaps[page]));
+	free(gaps);
+}
+
 static void an_image_is_small(void **state)
 {
+	static const size_t gaps[] = {0, 1, 2, 15, 127};
 	(void)state;
+	for (size_t size = 8; size <= 4096; size *= 4) {
+		for (size_t i = 0; i < sizeof gaps / sizeof gaps[0]; i++) {
+			mems_finish();
+			mems_init();
+			take_pages(gaps[i] < 100 ? 700 : 300, gaps[i], size);
+			assert_small_image();
+		}
+	}
 	for (size_t size = 8; size < 3000; size = 3 * size + 1) {
 		mems_finish();
 		mems_init();
-		const size_t count = 4 * MIB / size;
-		for (size_t i = 0; i < count; i++)
+		for (size_t i = 0; i < 4 * MIB / size; i++)
 			memset(mems_get(at(take(size))), 1, size);
-		assert_int_equal(mems_save(path), 0);
-		struct stat about;
-		assert_int_equal(stat(path, &about), 0);
-		assert_in_range(about.st_size, 0, stats_now().mapped_bytes / 1000 * 1035 + 4 * PAGE);
+		assert_small_image();
+	}
+}
+
+/* Main nodes of one page each, as far as the policy has such. */
+static void an_image_of_small_nodes_is_small(void **state)
+{
+	enum { LIMIT = 64, FIRST = 57 }; /* an eighth of what is mapped is more than the rest */
+	(void)state;
+	for (size_t keep = 1; keep <= 16; keep *= 2) {
+		mems_finish();
+		assert_int_equal(mems_option(MEMS_LIMIT, LIMIT * MIB), 0);
+		mems_init();
+		const uintptr_t first = take(FIRST * MIB);
+		for (size_t i = 0; i < (LIMIT - FIRST) * MIB / 8; i++)
+			*(unsigned char *)mems_get(at(take(8))) = 1;
+		assert_in_range(stats_now().main_nodes, 50, 1 + (LIMIT - FIRST) * MIB / PAGE);
+		for (size_t page = FIRST * MIB / PAGE; page < LIMIT * MIB / PAGE; page++)
+			for (size_t i = 0; i < PAGE / 8 && page % keep != 0; i++)
+				give_back(1000 + page * PAGE + 8 * i);
+		give_back(first);
+		assert_small_image();
+	}
+}
+
+/* Of a huge heap only what is used counts. */
+static void an_image_of_an_empty_heap_is_small(void **state)
+{
+	(void)state;
+	for (size_t bytes = MIB; bytes <= SIZE_MAX / 1024 && bytes <= 64 * 1024 * MIB; bytes *= 8) {
+		mems_finish();
+		mems_init();
+		void *huge = mems_malloc(bytes);
+		if (huge == NULL)
+			break; /* of this machine */
+		*(unsigned char *)mems_get(at(take(8))) = 1;
+		assert_int_equal(mems_set_root(mems_malloc(8)), 0);
+		mems_free(huge);
+		assert_small_image();
+		char *text = printed_text();
+		mems_finish();
+		assert_int_equal(mems_load(path, 0), 0);
+		assert_sound();
+		char *again = printed_text();
+		assert_string_equal(again, text);
+		free(text);
+		free(again);
 	}
 }
 
@@ -926,6 +1167,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		image_test(what_is_loaded_is_what_was_saved),
 		image_test(large_blocks_come_back),
+		image_test(long_chains_come_back),
 		image_test(the_same_heap_gives_the_same_file),
 		image_test(an_empty_heap_is_kept_too),
 		image_test(a_heap_without_room_for_a_page_is_kept_too),
@@ -936,6 +1178,7 @@ int main(void)
 		image_test(noise_is_refused),
 		image_test(made_up_images_are_refused_or_sound),
 		image_test(images_of_other_machines_are_not_for_this_one),
+		image_test(tables_of_more_pages_than_there_are_are_refused),
 		image_test(tables_that_no_heap_has_are_refused),
 		image_test(an_image_never_lifts_the_limit_of_this_run),
 		image_test(options_of_the_image_are_in_force),
@@ -948,6 +1191,8 @@ int main(void)
 		image_test(a_mapped_heap_forks),
 		image_test(there_are_a_thousand_mappings_at_most),
 		image_test(an_image_is_small),
+		image_test(an_image_of_small_nodes_is_small),
+		image_test(an_image_of_an_empty_heap_is_small),
 	};
 	paths_make();
 	return run_heap_tests("images", tests);
