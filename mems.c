@@ -2937,7 +2937,7 @@ static ALWAYS_INLINE void hole_cut(struct hole hole, size_t rest, enum purpose p
 /* Takes so many granules, of which the first become live: only when the starts are where they belong,
  * for a thread that finds a live start may free the block. */
 static ALWAYS_INLINE void hole_split(struct hole hole, size_t taken, size_t live,
-                                            enum purpose purpose, bool is_quick)
+                                     enum purpose purpose, bool is_quick)
 {
 	ASSERT(live <= taken, "no more is live than is taken");
 	leaf_touch_after(leaf_of(hole.start + taken), leaf_of(hole.start), is_quick);
