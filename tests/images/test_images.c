@@ -970,6 +970,26 @@ static void mapped_pages_that_go_back_are_zero(void **state)
 	free(after);
 }
 
+/* A page as nodes have them comes as a whole: the OS pages in it that hold nothing may go. */
+static void free_parts_of_loaded_pages_go_back(void **state)
+{
+	(void)state;
+	for (unsigned flags = 0; flags <= MEMS_MAP; flags++) {
+		mems_finish();
+		assert_int_equal(mems_option(MEMS_PAGE_SIZE, 16 * PAGE), 0);
+		mems_init();
+		memset(mems_get(at(take(100))), 1, 100);
+		assert_int_equal(mems_save(path), 0);
+		mems_finish();
+		assert_int_equal(mems_load(path, flags), 0);
+		assert_int_equal(stats_now().resident_hole_bytes, 15 * PAGE);
+		assert_sound();
+		assert_int_equal(mems_trim(), 15 * PAGE);
+		assert_int_equal(stats_now().resident_hole_bytes, 0);
+		assert_sound();
+	}
+}
+
 static int writes_in_child(void *context)
 {
 	unsigned char *byte = mems_get(context);
@@ -1188,6 +1208,7 @@ int main(void)
 		image_test(a_root_that_moves_stays_the_root),
 		image_test(mapped_pages_that_go_back_are_zero),
 		image_test(pages_that_go_back_need_few_mappings),
+		image_test(free_parts_of_loaded_pages_go_back),
 		image_test(a_mapped_heap_forks),
 		image_test(there_are_a_thousand_mappings_at_most),
 		image_test(an_image_is_small),
