@@ -1588,6 +1588,7 @@ static inline struct main_node *nodes(void)
 
 static inline struct bins *bins(void)
 {
+	ASSERT(heap.is_quick, "only quick fit has bins");
 	return (struct bins *)(void *)heap.tables[BIN_TABLE].memory;
 }
 
