@@ -5810,10 +5810,8 @@ static NOINLINE void *malloc_large(size_t size, size_t index)
 }
 
 /* First fit: from the leaf where the class of the size begins to look. */
-static NOINLINE void *malloc_first(size_t size, size_t index, const void *caller)
+static NOINLINE void *malloc_first(size_t size, size_t index)
 {
-	if (UNLIKELY(index >= heap.fast_sizes))
-		return heap.fast_top != 0 ? malloc_large(size, index) : malloc_noted(size, index, caller);
 	const struct fit fit = small_fit(index + 1);
 	if (fit.holes == 0) {
 		const size_t granule = block_take_beyond(index + 1, fit.leaf, FOR_MALLOC);
@@ -5836,9 +5834,11 @@ void *mems_malloc(size_t size)
 	if (UNLIKELY(!is_alone()))
 		return malloc_shared(size, CALLER);
 	const size_t index = (size - 1) >> heap.shift; /* of a size of 0 it is as large as can be */
-	if (index >= heap.quick_bins)
-		return malloc_first(size, index, CALLER);
-	return malloc_cached(size, index, true);
+	if (index < heap.quick_bins)
+		return malloc_cached(size, index, true);
+	if (index < heap.fast_sizes)
+		return malloc_first(size, index);
+	return heap.fast_top != 0 ? malloc_large(size, index) : malloc_noted(size, index, CALLER);
 }
 
 /* Without asking the OS; NONE where no HOLE is large enough. */
