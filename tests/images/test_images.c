@@ -272,11 +272,16 @@ static void long_chains_come_back(void **state)
 	(void)state;
 	for (size_t gaps = 0; gaps < 2; gaps++) {
 		mems_finish();
+		assert_int_equal(mems_option(MEMS_ALIGNMENT, gaps == 0 ? 1 : 8), 0);
 		mems_init();
 		for (size_t i = 0; i < gaps; i++)
 			take(2 * PAGE);
-		for (size_t i = 0; i < 200000; i++)
-			take(24 + i % 100);
+		for (size_t i = 0; i < 400000; i++) {
+			const uintptr_t block = take(24 + i % 50);
+			*(unsigned char *)mems_get(at(block)) = 1;
+			if (i % 50 == 49)
+				give_back(block);
+		}
 		char *text = printed_text();
 		assert_int_equal(mems_save(path), 0);
 		mems_finish();
@@ -756,6 +761,7 @@ static void tables_that_no_heap_has_are_refused(void **state)
 		{7, {all, 1, 1, RUN(end - 2), 0, 1, LONE_HOLE(0, 1), 1}, false},
 		{7, {all, 1, 1, RUN(end - 2), 0, 1, 0, 0}, false},                     /* a leaf without a start */
 		{7, {all, 1, 1, RUN(end - 2), 0, 1, LONE_HOLE(5, 0), LONE_HOLE(5, 0)}, false}, /* two HOLEs */
+		{7, {all, 1, 1, RUN(end - 2), 0, 1, LONE_HOLE(0, 0), LONE_HOLE(0, 0)}, false},
 		{6, {all, 1, 1, RUN(end - 2), 6, 1, LONE_HOLE(0, 0)}, false},
 	};
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
