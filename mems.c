@@ -3434,11 +3434,14 @@ static NOINLINE void cache_begin(void)
 	own.epoch = library.generation;
 }
 
-/* In a child of fork there are no threads but this one. */
+/* In a child of fork there are no threads but this one: another one may have set busy to see that the
+ * caches are closed, and nobody would clear it. */
 static void caches_leave(void)
 {
-	for (unsigned i = 0; i < heap.cache_count; i++)
+	for (unsigned i = 0; i < heap.cache_count; i++) {
 		thread_caches()[i].is_owned = own.cache == &thread_caches()[i];
+		atomic_store_explicit(&thread_caches()[i].busy, 0, memory_order_relaxed);
+	}
 	own.epoch = os_fence(true) ? own.epoch : 1;
 }
 

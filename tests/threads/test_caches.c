@@ -604,6 +604,43 @@ static void test_fork_inside(void **state)
 	assert_sound();
 }
 
+static int use_heap_in_time(void *context)
+{
+	alarm(60);
+	return use_heap_in_child(context);
+}
+
+static void *use_cache_beside_others(void *context)
+{
+	use_cache(NULL);
+	pthread_barrier_wait(&barrier);
+	return context;
+}
+
+/* A thread that comes to its cache as it is closed sets busy, looks, and clears it again. If the process
+ * is doubled in between, the child has a busy cache without a thread. */
+static void test_fork_while_a_thread_looks(void **state)
+{
+	enum { OTHERS = 4 };
+	pthread_t threads[OTHERS];
+	(void)state;
+	pthread_barrier_init(&barrier, NULL, OTHERS);
+	for (unsigned i = 0; i < OTHERS; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, use_cache_beside_others, NULL), 0);
+	for (unsigned i = 0; i < OTHERS; i++)
+		assert_int_equal(pthread_join(threads[i], NULL), 0);
+	pthread_barrier_destroy(&barrier);
+	assert_int_equal(heap.cache_count, has_caches() ? OTHERS : 0);
+	assert_sound(); /* they are closed */
+	for (unsigned i = 0; i < heap.cache_count; i++)
+		atomic_store(&thread_caches()[i].busy, 1);
+	const int status = status_of_child(use_heap_in_time, NULL);
+	for (unsigned i = 0; i < heap.cache_count; i++)
+		atomic_store(&thread_caches()[i].busy, 0);
+	assert_int_equal(status, 0);
+	assert_sound();
+}
+
 /* The child of vfork borrows the memory of the parent until it executes a program. */
 static void test_vfork_inside(void **state)
 {
@@ -650,6 +687,7 @@ int main(void)
 		quick_fit_test(test_calloc_and_realloc_use_the_cache),
 		quick_fit_test(test_a_block_that_is_freed_while_it_moves_is_a_misuse),
 		quick_fit_test(test_fork_inside),
+		quick_fit_test(test_fork_while_a_thread_looks),
 		quick_fit_test(test_vfork_inside),
 	};
 	return run_heap_tests("caches", tests);
