@@ -1167,7 +1167,7 @@ static void an_image_of_small_nodes_is_small(void **state)
 static void an_image_of_an_empty_heap_is_small(void **state)
 {
 	(void)state;
-	for (size_t bytes = MIB; bytes <= SIZE_MAX / 1024 && bytes <= 64 * 1024 * MIB; bytes *= 8) {
+	for (size_t bytes = MIB; bytes <= 8 * MIB + (SIZE_MAX >> 28); bytes *= 8) {
 		mems_finish();
 		mems_init();
 		void *huge = mems_malloc(bytes);

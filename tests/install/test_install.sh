@@ -281,7 +281,7 @@ check "nothing is left" nothing_is_left
 drops_in()
 {
 	make_example && cp mems.c mems.h "$example" || return
-	line=$(sed -n 's/^cc \(.* mems\.c .*\)/\1/p' README.md)
+	line=$(sed -n 's/.*`cc \(.* mems\.c [^`]*\)`.*/\1/p' README.md)
 	[ "$(echo "$line" | wc -w)" -ge 4 ] || return
 	# shellcheck disable=SC2086 # a list of words
 	(cd "$example" && $cc $line "-std=$1" -Wall -Wextra -Werror) &&
