@@ -28,10 +28,10 @@
  *   live     1111111111111100000000000000000000000000000000
  *
  *  reservation (address space only)                          metadata (made writable as needed)
- *  +--------+--------+----------------+- - - - - - -+        leaves     2 bits a granule     3.1 %
- *  | node 0 | node 1 |     node 2     |  not mapped |        hole tree  1 byte a leaf        0.2 %
- *  +--------+--------+----------------+- - - - - - -+        the rest                      < 0.1 %
- *  ^ base                             ^ top
+ *  +--------+--------+----------------+- - - - - - -+        starts     1 bit a granule      1.6 %
+ *  | node 0 | node 1 |     node 2     |  not mapped |        live       1 bit a granule      1.6 %
+ *  +--------+--------+----------------+- - - - - - -+        hole tree  1 byte a leaf        0.2 %
+ *  ^ base                             ^ top                  the rest                      < 0.1 %
  *  virtual address = MEMS_START_ADDRESS + (physical address - base)
  *
  * Words
@@ -328,11 +328,6 @@ struct leaf_bits {
 	uint64_t starts, live;
 };
 
-/* These words: side by side, so that one line of the cache has both. */
-struct leaf_words {
-	atomic_word starts, live;
-};
-
 /* One mmap request. Lives in the table NODES from its creation to mems_finish. */
 struct main_node {
 	struct main_node *previous; /* NULL for the first */
@@ -373,7 +368,8 @@ enum table_name {
 	LIVE_LEAVES,    /* bit i: leaf i lies in the middle of a PROCESS */
 	LIVE_REGIONS,   /* bit i: region i does */
 	THREAD_CACHES,  /* quick fit only */
-	LEAVES,
+	STARTS,         /* a table apart from that of live, which is all that translation reads */
+	LIVE,
 	MOVABLE_TABLES,
 	TREE = MOVABLE_TABLES,
 	STALE = TREE + TREE_LEVELS, /* bit i: the entry of leaf i may be too large, and so that of its group */
@@ -1477,7 +1473,8 @@ static void tables_describe(struct table tables[TABLES])
 		table_describe(&tables[START_SUMMARY - level], sizeof(uint64_t), GROUP_LOG2 + 6 * level);
 	table_describe(&tables[LIVE_REGIONS], sizeof(uint64_t), REGION_LOG2 + 6);
 	table_describe(&tables[LIVE_LEAVES], sizeof(uint64_t), GROUP_LOG2);
-	table_describe(&tables[LEAVES], sizeof(struct leaf_words), LEAF_LOG2);
+	table_describe(&tables[STARTS], sizeof(uint64_t), LEAF_LOG2);
+	table_describe(&tables[LIVE], sizeof(uint64_t), LEAF_LOG2);
 	for (unsigned level = 0; level < TREE_LEVELS; level++)
 		table_describe(&tables[TREE + level], sizeof(int32_t), GROUP_LOG2 + FANOUT_LOG2 * level);
 	table_describe(&tables[STALE], sizeof(uint64_t), GROUP_LOG2);
@@ -1694,7 +1691,8 @@ static bool tables_commit(size_t granules)
 /* Brings the tables into memory that have most to hold for a heap of so many granules. */
 static void tables_populate(size_t granules)
 {
-	table_populate(&heap.tables[LEAVES], table_bytes(&heap.tables[LEAVES], granules));
+	table_populate(&heap.tables[STARTS], table_bytes(&heap.tables[STARTS], granules));
+	table_populate(&heap.tables[LIVE], table_bytes(&heap.tables[LIVE], granules));
 	table_populate(&heap.tables[COALESCED], table_bytes(&heap.tables[COALESCED], granules));
 }
 
@@ -1726,19 +1724,14 @@ static inline uint64_t *table_bits(unsigned name)
 }
 
 /* There is an empty leaf before the first. */
-static inline struct leaf_words *leaf_at(size_t leaf)
-{
-	return (struct leaf_words *)(void *)heap.tables[LEAVES].memory + 1 + (ptrdiff_t)leaf;
-}
-
 static inline atomic_word *starts_at(size_t leaf)
 {
-	return &leaf_at(leaf)->starts;
+	return table_words(STARTS) + (leaf + 1);
 }
 
 static inline atomic_word *live_at(size_t leaf)
 {
-	return &leaf_at(leaf)->live;
+	return table_words(LIVE) + (leaf + 1);
 }
 
 static inline uint64_t leaf_starts(size_t leaf)
@@ -1809,6 +1802,9 @@ static COLD void leaf_touch(size_t leaf)
 {
 	uint64_t nothing = 0;
 	atomic_compare_exchange_strong(starts_at(leaf), &nothing, nothing);
+	nothing = 0;
+	atomic_compare_exchange_strong(live_at(leaf), &nothing, nothing);
+	nothing = 0;
 	if (heap.is_quick)
 		atomic_compare_exchange_strong(table_words(COALESCED) + leaf, &nothing, nothing);
 }
@@ -1818,6 +1814,7 @@ static ALWAYS_INLINE void leaf_touch_after(size_t leaf, size_t other, bool is_qu
 {
 	const atomic_word *coalesced = table_words(COALESCED);
 	if (UNLIKELY(!are_in_one_page(starts_at(leaf), starts_at(other)) ||
+	             !are_in_one_page(live_at(leaf), live_at(other)) ||
 	             (is_quick && !are_in_one_page(coalesced + leaf, coalesced + other))))
 		leaf_touch(leaf);
 }
@@ -1960,10 +1957,10 @@ static ALWAYS_INLINE struct live_bits live_bits_of(size_t granule, size_t size)
 static ALWAYS_INLINE void live_flip(size_t granule, size_t size, uint64_t live)
 {
 	ASSERT(!heap.is_shared, "nobody else changes live bits");
-	struct leaf_words *words = leaf_at(leaf_of(granule));
+	atomic_word *word = live_at(leaf_of(granule));
 	const struct live_bits bits = live_bits_of(granule, size);
-	word_store(&words[0].live, live ^ bits.low);
-	word_flip(&words[1].live, bits.high);
+	word_store(word, live ^ bits.low);
+	word_flip(word + 1, bits.high);
 }
 
 /* The granules become live, or do no more: all of them change. */

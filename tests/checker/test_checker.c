@@ -462,12 +462,12 @@ static void live_in_the_leaf_after_top(void)
 
 static void start_before_the_heap(void)
 {
-	word_flip(&leaf_at(0)[-1].starts, bit_of(5));
+	word_flip(starts_at(0) - 1, bit_of(5));
 }
 
 static void live_before_the_heap(void)
 {
-	word_flip(&leaf_at(0)[-1].live, bit_of(63));
+	word_flip(live_at(0) - 1, bit_of(63));
 }
 
 static void leaf_not_known_to_have_a_start(void)
@@ -1345,11 +1345,8 @@ static uint64_t answers(unsigned name)
 /* A start more or less between blocks only makes other blocks; beside or in a HOLE it shows. */
 static bool makes_other_blocks(unsigned name, size_t bit)
 {
-	enum { LEAF_BITS = 8 * sizeof(struct leaf_words) };
-	const size_t leaf = bit / LEAF_BITS; /* there is an empty one before the first */
-	const bool is_of_starts = name == LEAVES && bit % LEAF_BITS < 64;
-	const size_t granule = (leaf - 1) * 64 + bit % 64;
-	if (!is_of_starts || leaf == 0 || granule == 0 || granule >= heap.top || is_border(granule))
+	const size_t granule = bit - 64; /* there is an empty leaf before the first */
+	if (name != STARTS || bit <= 64 || granule >= heap.top || is_border(granule))
 		return false;
 	return is_live(granule) && is_live(granule - 1);
 }
