@@ -5450,7 +5450,7 @@ int mems_save(const char *path)
 	int cancel_state, before = errno;
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
 	lock_take();
-	int error = !heap.is_started ? EPERM : change_error() != 0 ? EBUSY : 0;
+	int error = !heap.is_started ? EPERM : change_error() != 0 ? EBUSY : path == NULL ? EFAULT : 0;
 	if (error == 0 && (image.file = os_create_beside(path, temporary, &error)) >= 0)
 		error = image_write(&image);
 	mapping_free(&image.memory);
@@ -5645,7 +5645,7 @@ int mems_load(const char *path, unsigned flags)
 {
 	struct image image = { .file = -1 };
 	int error = (flags & ~(unsigned)MEMS_MAP) != 0 ? EINVAL
-	            : heap.is_started || change_error() != 0 ? EBUSY : 0;
+	            : heap.is_started || change_error() != 0 ? EBUSY : path == NULL ? EFAULT : 0;
 	if (error == 0 && (image.file = os_open(path, O_RDONLY | O_NONBLOCK, &error)) >= 0)
 		error = header_read(&image);
 	if (error == 0 && (error = image_start(&image, (flags & MEMS_MAP) != 0)) != 0)

@@ -32,6 +32,8 @@
  *   alone. Where several errors apply, the first of these is given: no heap (EPERM; mems_free
  *   reports a misuse), a misused address (EINVAL), a bad argument (EINVAL), a visitor at work
  *   (EBUSY), no memory (ENOMEM).
+ * NULL: a path that is NULL gives EFAULT. Streams, visitors, structures and other memory of the
+ *   caller must be there; NULL stands for none only where that is said.
  * Misuse: mems_free, mems_realloc, mems_usable_size and mems_set_root of an address that is not the
  *   start of a live block change nothing, set errno to EINVAL and report one line
  *   (mems_set_error_handler). So does every allocation without a heap, with EPERM: mems_init is
