@@ -265,6 +265,7 @@ enum {
 	SPARSE_BYTES = 64 << 10, /* calloc asks what is in memory of a run of pages of this size */
 	MOVE_BYTES = 256 << 10, /* a block of this size is copied in such pieces */
 	IMAGE_BYTES = 256 << 10, /* of an image are written or read at once */
+	NAME_BYTES = 64,        /* of the file that is to be one */
 	MOST_MAPPINGS = 1000,   /* of an image; one that needs more is copied */
 	MOST_REPLACED = 8000,   /* runs of its pages in whose place fresh ones are mapped */
 
@@ -1252,10 +1253,10 @@ static void os_residency(char *address, size_t bytes, unsigned char *pages)
 
 /* Opens a file; -1 with *error where that fails. It may be larger than an off_t tells: so are images
  * of 64-bit machines, which are refused for what they are. */
-static int os_open(const char *path, int flags, int *error)
+static int os_open(int folder, const char *path, int flags, int *error)
 {
 	const int before = os_begin();
-	const int file = open(path, flags | O_CLOEXEC | O_LARGEFILE, 0666);
+	const int file = openat(folder, path, flags | O_CLOEXEC | O_LARGEFILE, 0666);
 	*error = file < 0 ? errno : 0;
 	os_end(before);
 	return file;
@@ -1331,42 +1332,40 @@ static int os_map_file(char *address, size_t bytes, int file, uint64_t offset)
 	return error;
 }
 
-/* Makes a file in the folder of path; its name goes to temporary. -1 with *error where that fails. */
-static int os_create_beside(const char *path, char temporary[PATH_MAX], int *error)
+/* Opens the folder of path, perhaps not for reading, and makes a file there, whose name goes to
+ * temporary. -1 with *error where that fails. */
+static int os_create_beside(const char *path, int *folder, char temporary[NAME_BYTES], int *error)
 {
-	enum { MOST_NAMES = 10000, NAME_BYTES = 64 };
+	enum { MOST_NAMES = 10000 };
+	char name[PATH_MAX + 1] = ".";
 	const char *slash = strrchr(path, '/');
-	const size_t length = slash == NULL ? 0 : (size_t)(slash - path) + 1;
 	int file = -1;
-	*error = length < PATH_MAX - NAME_BYTES ? EEXIST : ENAMETOOLONG;
-	for (unsigned i = 0; *error == EEXIST && i < MOST_NAMES; i++) {
-		memcpy(temporary, path, length);
-		snprintf(temporary + length, NAME_BYTES, ".mems-%ld-%u", (long)getpid(), i);
-		file = os_open(temporary, O_WRONLY | O_CREAT | O_EXCL, error);
+	memcpy(name, path, slash == NULL ? 0 : min_size((size_t)(slash - path) + 1, PATH_MAX));
+	*folder = os_open(AT_FDCWD, name, O_RDONLY | O_DIRECTORY, error);
+	if (*error == EACCES)
+		*folder = os_open(AT_FDCWD, name, O_PATH | O_DIRECTORY, error);
+	for (unsigned i = 0; *folder >= 0 && (i == 0 || *error == EEXIST) && i < MOST_NAMES; i++) {
+		snprintf(temporary, NAME_BYTES, ".mems-%ld-%u", (long)getpid(), i);
+		file = os_open(*folder, temporary, O_WRONLY | O_CREAT | O_EXCL, error);
 	}
+	if (file < 0 && *folder >= 0)
+		os_close(*folder);
 	return file;
 }
 
-/* Brings a file that was written to the disk, puts it in the place of path, and brings the folder
- * to the disk; removes it where that fails, or something had failed before. Returns 0 or an error
- * number. Nothing is locked meanwhile: what the program interposes may call MeMS. */
-static int os_publish(int file, int error, char temporary[PATH_MAX], const char *path)
+/* Brings a file that was written to the disk, puts it in the place of path, and brings the folder to
+ * the disk, if it can be read; removes it where that fails, or something had failed before. Returns 0
+ * or an error number. Nothing is locked meanwhile: what the program interposes may call MeMS. */
+static int os_publish(int folder, int file, int error, const char *temporary, const char *path)
 {
-	if (error == 0 && (fsync(file) != 0 || rename(temporary, path) != 0))
+	if (error == 0 && (fsync(file) != 0 || renameat(folder, temporary, AT_FDCWD, path) != 0))
 		error = errno;
 	close(file);
-	if (error != 0) {
-		unlink(temporary);
-		return error;
-	}
-	char *slash = strrchr(temporary, '/');
-	memcpy(slash == NULL ? temporary : slash + 1, ".", 2); /* now it is the folder */
-	const int directory = open(temporary, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (directory < 0)
-		return errno == EACCES ? 0 : errno;
-	if (fsync(directory) != 0 && errno != EINVAL)
+	if (error != 0)
+		unlinkat(folder, temporary, 0);
+	else if (fsync(folder) != 0 && errno != EINVAL && errno != EBADF)
 		error = errno;
-	close(directory);
+	close(folder);
 	return error;
 }
 
@@ -5445,18 +5444,18 @@ static int image_write(struct image *image)
 
 int mems_save(const char *path)
 {
-	char temporary[PATH_MAX];
+	char temporary[NAME_BYTES];
 	struct image image = { .header = { .magic = IMAGE_MAGIC, .kind = IMAGE_KIND }, .file = -1 };
-	int cancel_state, before = errno;
+	int folder, cancel_state, before = errno;
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
 	lock_take();
 	int error = !heap.is_started ? EPERM : change_error() != 0 ? EBUSY : path == NULL ? EFAULT : 0;
-	if (error == 0 && (image.file = os_create_beside(path, temporary, &error)) >= 0)
+	if (error == 0 && (image.file = os_create_beside(path, &folder, temporary, &error)) >= 0)
 		error = image_write(&image);
 	mapping_free(&image.memory);
 	lock_give();
 	if (image.file >= 0)
-		error = os_publish(image.file, error, temporary, path);
+		error = os_publish(folder, image.file, error, temporary, path);
 	pthread_setcancelstate(cancel_state, NULL);
 	errno = before;
 	return result_of(error);
@@ -5646,7 +5645,7 @@ int mems_load(const char *path, unsigned flags)
 	struct image image = { .file = -1 };
 	int error = (flags & ~(unsigned)MEMS_MAP) != 0 ? EINVAL
 	            : heap.is_started || change_error() != 0 ? EBUSY : path == NULL ? EFAULT : 0;
-	if (error == 0 && (image.file = os_open(path, O_RDONLY | O_NONBLOCK, &error)) >= 0)
+	if (error == 0 && (image.file = os_open(AT_FDCWD, path, O_RDONLY | O_NONBLOCK, &error)) >= 0)
 		error = header_read(&image);
 	if (error == 0 && (error = image_start(&image, (flags & MEMS_MAP) != 0)) != 0)
 		heap_end();

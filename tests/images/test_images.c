@@ -7,6 +7,7 @@
 #include "support.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -859,6 +860,35 @@ static void errors_come_in_their_order(void **state)
 	assert_fails(EBUSY, mems_record(stderr) == -1);
 }
 
+/* As long as a path can be, which leaves no room for a longer one beside it. */
+static void the_longest_path_will_do(void **state)
+{
+	char longest[PATH_MAX];
+	size_t length = (size_t)snprintf(longest, sizeof longest, "/tmp/test_images-%ld", (long)getpid());
+	(void)state;
+	take(10);
+	while (length < PATH_MAX - 3) {
+		assert_int_equal(mkdir(longest, 0777), 0);
+		const size_t left = PATH_MAX - 3 - length;
+		const size_t more = left > 200 + 2 ? 200 : left;
+		longest[length] = '/';
+		memset(longest + length + 1, 'x', more - 1);
+		longest[length += more] = '\0';
+	}
+	assert_int_equal(mkdir(longest, 0777), 0);
+	strcpy(longest + length, "/i");
+	assert_int_equal(strlen(longest), PATH_MAX - 1);
+	assert_succeeds(mems_save(longest) == 0);
+	mems_finish();
+	assert_succeeds(mems_load(longest, 0) == 0);
+	assert_int_equal(mems_usable_size(at(1000)), 16);
+	assert_int_equal(unlink(longest), 0);
+	for (char *slash; (slash = strrchr(longest, '/')) > longest + strlen("/tmp");) {
+		*slash = '\0';
+		assert_int_equal(rmdir(longest), 0);
+	}
+}
+
 /* ---- The root ---------------------------------------------------------------------------- */
 
 static void the_root_is_a_live_block_or_none(void **state)
@@ -1215,6 +1245,7 @@ int main(void)
 		image_test(an_image_never_lifts_the_limit_of_this_run),
 		image_test(options_of_the_image_are_in_force),
 		image_test(errors_come_in_their_order),
+		image_test(the_longest_path_will_do),
 		image_test(the_root_is_a_live_block_or_none),
 		image_test(a_freed_root_stays_freed),
 		image_test(a_root_that_moves_stays_the_root),

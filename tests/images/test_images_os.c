@@ -94,8 +94,8 @@ static size_t shortened(size_t bytes)
 	return os.is_on && os.is_short && bytes > 1 ? (bytes + 2) / 3 : bytes;
 }
 
-int __real_open(const char *name, int flags, ...);
-int __wrap_open(const char *name, int flags, ...);
+int __real_openat(int in, const char *name, int flags, ...);
+int __wrap_openat(int in, const char *name, int flags, ...);
 int __real_close(int file);
 int __wrap_close(int file);
 off_t __real_lseek(int file, off_t offset, int whence);
@@ -108,16 +108,16 @@ int __real_sync_file_range(int file, off64_t offset, off64_t bytes, unsigned fla
 int __wrap_sync_file_range(int file, off64_t offset, off64_t bytes, unsigned flags);
 int __real_fsync(int file);
 int __wrap_fsync(int file);
-int __real_rename(const char *from, const char *to);
-int __wrap_rename(const char *from, const char *to);
+int __real_renameat(int from_in, const char *from, int to_in, const char *to);
+int __wrap_renameat(int from_in, const char *from, int to_in, const char *to);
 void *__real_mmap(void *address, size_t bytes, int access, int flags, int file, off_t offset);
 void *__wrap_mmap(void *address, size_t bytes, int access, int flags, int file, off_t offset);
 int __real_mprotect(void *address, size_t bytes, int access);
 int __wrap_mprotect(void *address, size_t bytes, int access);
 
-int __wrap_open(const char *name, int flags, ...)
+int __wrap_openat(int in, const char *name, int flags, ...)
 {
-	return is_refused() ? -1 : __real_open(name, flags, 0666);
+	return is_refused() ? -1 : __real_openat(in, name, flags, 0666);
 }
 
 int __wrap_close(int file)
@@ -170,9 +170,9 @@ int __wrap_fsync(int file)
 	return is_refused() ? -1 : __real_fsync(file);
 }
 
-int __wrap_rename(const char *from, const char *to)
+int __wrap_renameat(int from_in, const char *from, int to_in, const char *to)
 {
-	return is_refused() ? -1 : __real_rename(from, to);
+	return is_refused() ? -1 : __real_renameat(from_in, from, to_in, to);
 }
 
 void *__wrap_mmap(void *address, size_t bytes, int access, int flags, int file, off_t offset)
