@@ -532,7 +532,7 @@ static struct heap {
 	size_t noted_top;            /* top while those of history may, else 0 */
 	size_t fast_sizes;           /* SMALL_SIZES while that of first fit may, else 0 */
 	size_t quick_top;            /* top while those of quick fit may, else 0, */
-	size_t quick_bins;           /* and FAST_BINS */
+	size_t quick_bins;           /* and FAST_BINS, while purged_end is 0 */
 	atomic_uint epoch;           /* the generation while caches of threads are open, else 0 */
 	unsigned shift;              /* log2 of the bytes in a granule */
 	unsigned page_log2;          /* log2 of the granules in a page */
@@ -547,10 +547,11 @@ static struct heap {
 
 	_Alignas(CACHE_LINE)
 	i32x4 search_start[CLASSES / 4]; /* leaves; none is less than the one before */
-	size_t recent_peak;          /* the most granules in PROCESS segments since peak_since */
-	size_t room_granules;        /* so many fewer are now */
 	ptrdiff_t look_due;          /* granules that may be freed, or lie in pages that become idle, until
 	                                purge_look is called */
+	size_t recent_peak;          /* the most granules in PROCESS segments since peak_since */
+	ptrdiff_t room_granules;     /* so many fewer are now. Beside look_due, with which it changes, the
+	                                compiler would change both as a vector, at twice the time */
 
 	char *reservation;           /* NULL where there was no address space */
 	size_t reservation_bytes;
@@ -1041,7 +1042,7 @@ static void fast_top_update(void)
 	heap.noted_top = is_plain && heap.journal.is_on && heap.journal.record == NULL ? heap.top : 0;
 	heap.fast_sizes = heap.fast_top != 0 && !heap.is_quick ? SMALL_SIZES : 0;
 	heap.quick_top = heap.is_quick ? heap.fast_top : 0;
-	heap.quick_bins = heap.quick_top != 0 ? FAST_BINS : 0;
+	heap.quick_bins = heap.quick_top != 0 && heap.purged_end == 0 ? FAST_BINS : 0;
 	if (heap.fast_top == 0)
 		caches_close();
 }
@@ -2552,7 +2553,7 @@ static void mem_mark_defined(size_t granule, size_t size)
 /* Granules in PROCESS segments. */
 static inline size_t process_granules(void)
 {
-	return heap.recent_peak - heap.room_granules;
+	return heap.recent_peak - (size_t)heap.room_granules;
 }
 
 static size_t peak_granules(void)
@@ -2562,15 +2563,17 @@ static size_t peak_granules(void)
 
 static inline void count_taken(size_t granules)
 {
-	if (UNLIKELY(__builtin_sub_overflow(heap.room_granules, granules, &heap.room_granules))) {
-		heap.recent_peak -= heap.room_granules; /* it has wrapped: the peak grows by the rest */
+	heap.room_granules -= (ptrdiff_t)granules;
+	if (UNLIKELY(heap.room_granules < 0)) {
+		atomic_signal_fence(memory_order_seq_cst); /* keeps the subtraction one instruction */
+		heap.recent_peak -= (size_t)heap.room_granules; /* the peak grows by what is missing */
 		heap.room_granules = 0;
 	}
 }
 
 static inline void count_freed(size_t granules)
 {
-	heap.room_granules += granules;
+	heap.room_granules += (ptrdiff_t)granules;
 	heap.look_due -= (ptrdiff_t)granules;
 }
 
@@ -2857,6 +2860,7 @@ static bool pages_purge(size_t first, size_t end)
 	for (size_t page = first; heap.is_quick && page < end; page++)
 		if (!is_page_coalesced(page))
 			heap.purged_end = max_size(heap.purged_end, page + 1);
+	fast_top_update();
 	return true;
 }
 
@@ -3252,6 +3256,7 @@ static NOINLINE void bins_flush(void)
 {
 	caches_close();
 	heap.purged_end = 0;
+	fast_top_update();
 	if (cached_granules() == 0)
 		return;
 	const size_t blocks = cached_blocks();
@@ -3330,7 +3335,7 @@ static bool caches_open(void)
 {
 	if (atomic_load_explicit(&heap.epoch, memory_order_relaxed) != 0)
 		return true;
-	if (heap.quick_bins == 0 || heap.sweep != 0)
+	if (heap.quick_top == 0 || heap.sweep != 0)
 		return false;
 	heap.is_shared = true;
 	atomic_store_explicit(&heap.epoch, library.generation, memory_order_release);
@@ -3681,9 +3686,10 @@ static void purged_end_lower(void)
 	for (unsigned looks = 0; looks < SWEEP_LOOKS; looks++) {
 		heap.purged_end = bits_find_last(table_bits(TOUCHED), 0, heap.purged_end, false);
 		if (heap.purged_end == 0 || !is_page_coalesced(heap.purged_end - 1))
-			return;
+			break;
 		heap.purged_end = segment_first_page(heap.purged_end - 1);
 	}
+	fast_top_update();
 }
 
 /* A block up to next was freed: gives pages back where too many may be free. The lock is held. */
@@ -4995,7 +5001,7 @@ static void check_leaves(struct findings *findings)
 		check_entries(findings, &tally, leaf);
 	}
 	check(findings, 13, process_granules() == tally.process, process_granules());
-	check(findings, 13, heap.room_granules <= heap.recent_peak, heap.recent_peak);
+	check(findings, 13, (size_t)heap.room_granules <= heap.recent_peak, heap.recent_peak);
 	check(findings, 13, peak_granules() <= heap.top, peak_granules());
 	check(findings, 13, heap.root == NONE || (heap.root < heap.top && is_start(heap.root) &&
 	                                          !is_hole(heap.root)), heap.root);
@@ -5786,28 +5792,18 @@ static NOINLINE void *malloc_noted(size_t size, size_t index, const void *caller
 	return block_virtual(granule);
 }
 
-/* Where pages under cached blocks were given back. */
-static NOINLINE void *malloc_purged(size_t granule, size_t size)
+/* Quick fit: a block of more than FAST_BINS granules, or where pages under cached blocks were given
+ * back. */
+static NOINLINE void *malloc_large(size_t size, size_t index)
 {
-	few_pages_touch(granule, granule + size);
-	return block_virtual(granule);
-}
-
-/* Quick fit: the block on top of the bin. is_near: of at most FAST_BINS granules. */
-static ALWAYS_INLINE void *malloc_cached(size_t size, size_t index, bool is_near)
-{
-	const size_t granule = fast_bin_pop(index + 1, is_near);
+	size_t granule = NONE;
+	if (heap.is_quick && index < DIRECT_BINS)
+		granule = fast_bin_pop(index + 1, index < FAST_BINS);
 	if (UNLIKELY(granule == NONE))
 		return malloc_beyond(size);
 	if (UNLIKELY(heap.purged_end != 0))
-		return malloc_purged(granule, index + 1);
+		few_pages_touch(granule, granule + index + 1);
 	return block_virtual(granule);
-}
-
-static NOINLINE void *malloc_large(size_t size, size_t index)
-{
-	return heap.is_quick && index < DIRECT_BINS ? malloc_cached(size, index, false)
-	                                            : malloc_beyond(size);
 }
 
 /* First fit: from the leaf where the class of the size begins to look. */
@@ -5835,8 +5831,10 @@ void *mems_malloc(size_t size)
 	if (UNLIKELY(!is_alone()))
 		return malloc_shared(size, CALLER);
 	const size_t index = (size - 1) >> heap.shift; /* of a size of 0 it is as large as can be */
-	if (index < heap.quick_bins)
-		return malloc_cached(size, index, true);
+	if (index < heap.quick_bins) {
+		const size_t granule = fast_bin_pop(index + 1, true);
+		return LIKELY(granule != NONE) ? block_virtual(granule) : malloc_beyond(size);
+	}
 	if (index < heap.fast_sizes)
 		return malloc_first(size, index);
 	return heap.fast_top != 0 ? malloc_large(size, index) : malloc_noted(size, index, CALLER);
@@ -6052,10 +6050,26 @@ static NOINLINE void free_shared(void *v_ptr, const void *caller)
 /* Whether a fast path, with this top, may free a block that starts at granule; the bits of its leaf. */
 static ALWAYS_INLINE bool may_free(size_t granule, size_t top, struct leaf_bits *bits)
 {
-	if (UNLIKELY(granule >= top || heap.look_due < 0 || granule == heap.root))
+	if (UNLIKELY(granule >= top || granule == heap.root))
 		return false;
 	*bits = leaf_read(leaf_of(granule));
 	return LIKELY(is_block(granule, *bits));
+}
+
+/* A fast path has freed a block, and with it as much as may be freed until that is looked at. */
+static NOINLINE void free_look(void)
+{
+	lock_take();
+	purge_look(0, 0);
+	lock_give();
+}
+
+/* Where there is more to do than on the fast paths. */
+static NOINLINE void free_beyond(size_t granule)
+{
+	block_release(granule);
+	if (UNLIKELY(heap.look_due < 0))
+		free_look();
 }
 
 /* With history on, and one thread: as mems_free, and noted. */
@@ -6071,19 +6085,23 @@ static NOINLINE void free_noted(size_t granule, void *v_ptr, const void *caller)
 	const size_t size = LIKELY(near != 0) ? lowest_bit(near) + 1 : segment_size(granule);
 	call_note(MEMS_FREED, granule, granule, size, 0, site);
 	if (!heap.is_quick || size > DIRECT_BINS || !fast_bin_push(granule, size, bits.live, near != 0))
-		block_release(granule);
+		free_beyond(granule);
+	else if (UNLIKELY(heap.look_due < 0))
+		free_look();
 }
 
 /* First fit: where the HOLE that comes to be lies within a leaf. */
 static NOINLINE void free_first(size_t granule, void *v_ptr, const void *caller)
 {
 	struct leaf_bits bits;
-	if (UNLIKELY(!may_free(granule, heap.fast_top, &bits)))
+	if (UNLIKELY(!may_free(granule, heap.fast_top, &bits))) {
 		free_noted(granule, v_ptr, caller);
-	else if (!is_inner(granule, bits))
-		block_coalesce(granule);
-	else if (!leaf_coalesce(granule, bits, false))
-		block_release(granule);
+		return;
+	}
+	if (!is_inner(granule, bits) || !leaf_coalesce(granule, bits, false))
+		free_beyond(granule);
+	else if (UNLIKELY(heap.look_due < 0))
+		free_look();
 }
 
 /* Quick fit: a block of more than 64 granules. */
@@ -6091,7 +6109,9 @@ static NOINLINE void free_large(size_t granule)
 {
 	const size_t size = start_beyond_inline(leaf_of(granule)) - granule;
 	if (UNLIKELY(size > DIRECT_BINS || !fast_bin_push(granule, size, 0, false)))
-		block_cache(granule, size);
+		free_beyond(granule);
+	else if (UNLIKELY(heap.look_due < 0))
+		free_look();
 }
 
 /* Quick fit: to the top of the bin. */
@@ -6113,7 +6133,9 @@ void mems_free(void *v_ptr)
 		return;
 	}
 	if (UNLIKELY(!fast_bin_push(granule, lowest_bit(near) + 1, bits.live, true)))
-		block_release(granule);
+		free_beyond(granule);
+	else if (UNLIKELY(heap.look_due < 0))
+		free_look();
 }
 
 size_t mems_usable_size(const void *v_ptr)

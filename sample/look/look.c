@@ -222,8 +222,8 @@ static void check_slots(struct findings *findings)
 static void thread_caches_count(void)
 {
 	for (size_t i = 0; i < heap.cache_count * OWN_SIZES; i++)
-		heap.room_granules += thread_caches()[i / OWN_SIZES].stacks[i % OWN_SIZES].count *
-		                      (i % OWN_SIZES + 1);
+		heap.room_granules += (ptrdiff_t)(thread_caches()[i / OWN_SIZES].stacks[i % OWN_SIZES].count *
+		                                  (i % OWN_SIZES + 1));
 }
 
 /* Whether the chains can be walked. Keeps what the checker says of the rest. */

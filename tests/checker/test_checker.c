@@ -597,7 +597,7 @@ static void hole_counted_as_a_block(void)
 
 static void peak_too_small(void)
 {
-	heap.room_granules -= heap.recent_peak;
+	heap.room_granules -= (ptrdiff_t)heap.recent_peak;
 	heap.recent_peak = 0;
 }
 
