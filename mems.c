@@ -384,7 +384,7 @@ enum table_name {
 };
 
 struct table {
-	char *memory;           /* NULL where there is none */
+	char *memory;           /* NULL where there is none. The line before it is zero */
 	size_t reserved_bytes;  /* its share of the reservation, whole cache lines */
 	size_t committed_bytes; /* of these, writable */
 	size_t entry_bytes;     /* 0 where the policy needs none */
@@ -1487,7 +1487,7 @@ static void tables_describe(struct table tables[TABLES])
 }
 
 /* Bytes that a table needs for a heap of so many granules: with room for the entry of top, for a
- * leaf on either side, and for whole lines, which are read at once. */
+ * leaf after it, and for whole lines, which are read at once. */
 static size_t table_bytes(const struct table *table, size_t granules)
 {
 	enum { SPARE_ENTRIES = 4 };
@@ -1497,16 +1497,16 @@ static size_t table_bytes(const struct table *table, size_t granules)
 	return round_up((size_t)entries * table->entry_bytes, CACHE_LINE);
 }
 
-/* Its share of a reservation for a heap of so many granules: of long ones whole pages, so that the
- * first entries of the next one lie in one page, and some lines, so that what two tables have for one
- * leaf is not at the same place in a page: processors take a load from there for one of what was just
- * stored in the other, and wait. */
+/* Its share of a reservation for a heap of so many granules: a line of zeros before it, and of long
+ * ones whole pages, so that the first entries of the next one lie in one page, and some lines, so that
+ * what two tables have for one leaf is not at the same place in a page: processors take a load from
+ * there for one of what was just stored in the other, and wait. */
 static size_t table_share(const struct table *table, size_t granules)
 {
 	const size_t page = os_page_bytes();
 	const size_t bytes = table_bytes(table, granules);
 	const size_t shift = table->granules_log2 == ONE_ENTRY ? 0 : TABLE_SHIFT;
-	return bytes < page ? bytes : round_up(bytes, page) + shift;
+	return CACHE_LINE + (bytes < page ? bytes : round_up(bytes, page) + shift);
 }
 
 /* The movable tables are for so many granules at first. */
@@ -1550,9 +1550,10 @@ static void tables_place(struct table tables[TABLES], size_t movable)
 	for (unsigned i = 0; i < TABLES; i++) {
 		const bool is_small = i >= MOVABLE_TABLES && movable == small_granules();
 		char **const next = is_small ? &small : &large;
-		tables[i].reserved_bytes = table_share(&tables[i], is_small ? movable : heap.limit);
-		tables[i].memory = *next;
-		*next += tables[i].reserved_bytes;
+		const size_t share = table_share(&tables[i], is_small ? movable : heap.limit);
+		tables[i].reserved_bytes = share - CACHE_LINE;
+		tables[i].memory = *next + CACHE_LINE;
+		*next += share;
 	}
 }
 
@@ -1572,7 +1573,8 @@ static bool table_commit(struct table *table, size_t bytes)
 	if (bytes > table->reserved_bytes)
 		return false;
 	bytes = min_size(round_up(bytes, COMMIT_STEP), table->reserved_bytes);
-	if (!tables_commit_range(table->memory + table->committed_bytes, table->memory + bytes))
+	char *const from = table->memory - CACHE_LINE + table->committed_bytes;
+	if (!tables_commit_range(from, table->memory + bytes))
 		return false;
 	table->committed_bytes = bytes;
 	return true;
@@ -1609,9 +1611,9 @@ static void small_tables_commit(void)
 	unsigned count = 0;
 	char *end = tables_memory() + small_tables_bytes();
 	for (; count < MOVABLE_TABLES && heap.tables[count].reserved_bytes <= WHOLE_TABLE_BYTES; count++)
-		end += heap.tables[count].reserved_bytes;
+		end += CACHE_LINE + heap.tables[count].reserved_bytes;
 	const size_t more = count < MOVABLE_TABLES ? COMMIT_STEP : 0;
-	if (!tables_commit_range(tables_memory(), end + more))
+	if (!tables_commit_range(tables_memory(), end + CACHE_LINE + more))
 		return;
 	for (unsigned i = 0; i < TABLES; i++)
 		if (i < count || (i >= MOVABLE_TABLES && heap.movable_granules == small_granules()))
@@ -1726,12 +1728,12 @@ static inline uint64_t *table_bits(unsigned name)
 /* There is an empty leaf before the first. */
 static inline atomic_word *starts_at(size_t leaf)
 {
-	return table_words(STARTS) + (leaf + 1);
+	return table_words(STARTS) + leaf;
 }
 
 static inline atomic_word *live_at(size_t leaf)
 {
-	return table_words(LIVE) + (leaf + 1);
+	return table_words(LIVE) + leaf;
 }
 
 static inline uint64_t leaf_starts(size_t leaf)
@@ -6201,8 +6203,9 @@ static NOINLINE void *no_address(void)
 /* A branch, because the processor goes on with the result without waiting for the bit. */
 static ALWAYS_INLINE bool is_offset_live(size_t offset)
 {
+	const size_t top = top_load();
 	const size_t granule = offset >> heap.shift;
-	return LIKELY(granule < top_load()) && is_live(granule);
+	return LIKELY(granule < top) && is_live(granule);
 }
 
 /* Whether no segment starts after the first and up to the last of these bytes. At top one does. */

@@ -115,13 +115,24 @@ static bool is_table_of_bins(unsigned name)
 	return name == BIN_TABLE || name == THREAD_CACHES;
 }
 
+/* The empty leaf before the first. */
+static size_t bytes_before(unsigned name)
+{
+	return name == STARTS || name == LIVE ? sizeof(uint64_t) : 0;
+}
+
+static unsigned char *used_memory(unsigned name)
+{
+	return (unsigned char *)heap.tables[name].memory - bytes_before(name);
+}
+
 /* What a heap of this size reads of a table. */
 static size_t used_bytes(unsigned name)
 {
 	const struct table *table = &saved.heap.tables[name];
 	const size_t chunk_bytes = CHUNK_SLOTS * sizeof(uint32_t);
 	if (!is_table_of_bins(name))
-		return table_bytes(table, saved.heap.top);
+		return bytes_before(name) + table_bytes(table, saved.heap.top);
 	return name == THREAD_CACHES || !saved.heap.is_quick
 	               ? 0 /* there are no caches */
 	               : offsetof(struct bins, chunks) + saved.heap.chunk_count * chunk_bytes;
@@ -134,7 +145,7 @@ static void tables_save(void)
 	for (unsigned i = 0; i < TABLES; i++) {
 		saved.tables[i] = malloc(used_bytes(i) + 1);
 		assert_non_null(saved.tables[i]);
-		memcpy(saved.tables[i], heap.tables[i].memory, used_bytes(i));
+		memcpy(saved.tables[i], used_memory(i), used_bytes(i));
 	}
 }
 
@@ -142,7 +153,7 @@ static void tables_restore(void)
 {
 	memcpy(&heap, &saved.heap, sizeof heap);
 	for (unsigned i = 0; i < TABLES; i++)
-		memcpy(heap.tables[i].memory, saved.tables[i], used_bytes(i));
+		memcpy(used_memory(i), saved.tables[i], used_bytes(i));
 }
 
 static void tables_forget(void)
@@ -1345,7 +1356,7 @@ static uint64_t answers(unsigned name)
 /* A start more or less between blocks only makes other blocks; beside or in a HOLE it shows. */
 static bool makes_other_blocks(unsigned name, size_t bit)
 {
-	const size_t granule = bit - 64; /* there is an empty leaf before the first */
+	const size_t granule = bit - CHAR_BIT * bytes_before(name);
 	if (name != STARTS || bit <= 64 || granule >= heap.top || is_border(granule))
 		return false;
 	return is_live(granule) && is_live(granule - 1);
@@ -1360,7 +1371,7 @@ static void every_bit_of_the_tables_counts(void **state)
 	for (unsigned name = 0; name < TABLES; name++) {
 		const uint64_t right = answers(name);
 		tables_restore();
-		unsigned char *const bytes = (unsigned char *)heap.tables[name].memory;
+		unsigned char *const bytes = used_memory(name);
 		size_t harmless = 0;
 		for (size_t bit = 0; bit < used_bytes(name) * CHAR_BIT; bit++) {
 			const bool may_be = makes_other_blocks(name, bit);
