@@ -243,6 +243,25 @@ static void pages_that_small_blocks_held_go_back(void **state)
 	assert_sound();
 }
 
+/* Nothing goes back before as much is free as a quarter of what is in use. */
+static void a_quarter_of_what_is_in_use_stays(void **state)
+{
+	size_t given = 0;
+	(void)state;
+	fill_heap(MIB, 56 * MIB);
+	while (count > 47) {
+		watched_free(blocks[--count]);
+		given += os.given_bytes;
+	}
+	assert_int_equal(given, 0);
+	assert_int_equal(stats_now().resident_hole_bytes, 9 * MIB);
+	while (count > 40)
+		watched_free(blocks[--count]);
+	go_on_freeing(MIB);
+	assert_true(stats_now().resident_hole_bytes <= budget());
+	assert_sound();
+}
+
 /* One call may not take long, however much there is to give back. */
 static void a_call_gives_back_a_bounded_amount(void **state)
 {
@@ -389,6 +408,22 @@ static void trim_gives_all_back_at_once(void **state)
 	assert_sound();
 	free(before);
 	free(after);
+}
+
+/* A block of other pages is freed then: no more of them stay than if no pages had been taken again. */
+static void trim_forgets_what_was_kept(void **state)
+{
+	enum { TOTAL = 16 << 20 };
+	(void)state;
+	take(8);
+	for (size_t round = 0; round < 3; round++)
+		one_round(MIB, TOTAL);
+	assert_true(stats_now().resident_hole_bytes >= TOTAL / 2);
+	mems_trim();
+	watched_free(take(2 * TOTAL));
+	go_on_freeing(MIB);
+	assert_true(stats_now().resident_hole_bytes <= budget());
+	assert_sound();
 }
 
 /* Nothing that quick fit remembers is left. */
@@ -615,11 +650,13 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		heap_test(what_is_freed_falls_to_a_quarter),
 		first_fit_test(pages_that_small_blocks_held_go_back),
+		heap_test(a_quarter_of_what_is_in_use_stays),
 		heap_test(a_call_gives_back_a_bounded_amount),
 		heap_test(rounds_keep_their_pages),
 		heap_test(what_is_kept_is_forgotten_by_halves),
 		heap_test(what_is_used_each_second_is_not_forgotten),
 		heap_test(trim_gives_all_back_at_once),
+		heap_test(trim_forgets_what_was_kept),
 		quick_fit_test(trim_coalesces_what_is_remembered),
 		heap_test(trim_where_the_os_refuses),
 		heap_test(trim_where_it_may_not),
