@@ -3408,11 +3408,11 @@ static void cache_end(void *cache)
 /* A cache for this thread, NULL where there is none. The lock is held. */
 static struct thread_cache *cache_find(void)
 {
+	if (!heap.is_quick || heap.is_watched)
+		return NULL;
 	heap.has_key = heap.has_key ||
 	               (os_fence(true) && pthread_key_create(&heap.key, cache_end) == 0);
-	if (!heap.is_quick || heap.is_watched || !heap.has_key)
-		return NULL;
-	for (unsigned i = 0; i < MOST_CACHES; i++) {
+	for (unsigned i = 0; heap.has_key && i < MOST_CACHES; i++) {
 		if (thread_caches()[i].is_owned)
 			continue;
 		thread_caches()[i].is_owned = true;
@@ -3445,7 +3445,7 @@ static void caches_leave(void)
 		thread_caches()[i].is_owned = own.cache == &thread_caches()[i];
 		atomic_store_explicit(&thread_caches()[i].busy, 0, memory_order_relaxed);
 	}
-	own.epoch = os_fence(true) ? own.epoch : 1;
+	own.epoch = heap.has_key && os_fence(true) ? own.epoch : 1;
 }
 
 /* Whether this thread may use its cache, until own_leave. */

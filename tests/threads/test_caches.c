@@ -116,6 +116,18 @@ static void test_one_thread_has_no_cache(void **state)
 	assert_false(are_open());
 }
 
+/* Nor is anything done for it, of which others may have need: there are not many keys. */
+static void test_first_fit_has_no_cache(void **state)
+{
+	(void)state;
+	become_many();
+	use_cache(NULL);
+	run(use_cache, NULL);
+	assert_false(heap.has_key);
+	assert_int_equal(heap.cache_count, 0);
+	assert_false(are_open());
+}
+
 static void test_small_blocks_stay_in_the_cache(void **state)
 {
 	(void)state;
@@ -671,6 +683,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		quick_fit_test(test_one_thread_has_no_cache), /* while there has been one only */
+		first_fit_test(test_first_fit_has_no_cache),
 		quick_fit_test(test_small_blocks_stay_in_the_cache),
 		quick_fit_test(test_looking_closes_them),
 		quick_fit_test(test_history_and_recordings_allow_none),
