@@ -2798,14 +2798,17 @@ static bool is_page_free(size_t page)
 	return !is_live_middle(first); /* of a PROCESS that has neither end here */
 }
 
-/* Sets the bits of the pages, of so many granules, in which a PROCESS lies. Returns how many were clear. */
+/* Sets the bits of the pages, of so many granules, in which a PROCESS lies. Returns how many were clear.
+ * What else lies in such a page is passed over. */
 static size_t live_pages_set(uint64_t *map, unsigned granules_log2)
 {
 	size_t count = 0;
 	for (size_t from = 0, to; from < heap.top; from = to) {
 		to = stretch_end(from, heap.top);
-		if (is_live(from))
-			count += bits_set(map, from >> granules_log2, ((to - 1) >> granules_log2) + 1, true);
+		if (!is_live(from))
+			continue;
+		to = round_up(to, (size_t)1 << granules_log2);
+		count += bits_set(map, from >> granules_log2, to >> granules_log2, true);
 	}
 	return count;
 }
