@@ -4250,9 +4250,10 @@ static inline bool journal_has_room(void)
 /* Forgets all but how many calls there were. */
 static void journal_end(void)
 {
+	struct journal ended = heap.journal;
+	heap.journal = (struct journal){ .calls = ended.calls };
 	for (unsigned i = 0; i < JOURNAL_ARRAYS; i++)
-		mapping_free(&heap.journal.arrays[i]);
-	heap.journal = (struct journal){ .calls = heap.journal.calls };
+		mapping_free(&ended.arrays[i]);
 }
 
 /* Notes a call in the entry of its block, which it returns, and as an event. The block has so many
@@ -5222,6 +5223,7 @@ static void heap_end(void)
 	journal_end();
 	if (heap.is_watched && heap.top != 0)
 		memory_checker_tell(0, heap.top, true);
+	heap.top = 0; /* for who is called from inside the request */
 	if (heap.reservation != NULL)
 		os_unmap(heap.reservation, heap.reservation_bytes);
 	if (heap.has_key)
