@@ -251,7 +251,7 @@ static void allocator_choose(struct job *job)
 		return;
 	if (mems_option(MEMS_POLICY, is_quick ? MEMS_QUICK_FIT : MEMS_FIRST_FIT) != 0
 		|| mems_option(MEMS_ALIGNMENT, is_16 ? 16 : 8) != 0
-		|| mems_option(MEMS_HISTORY, has_history ? 10000 : 0) != 0)
+		|| (has_history && mems_option(MEMS_HISTORY, 10000) != 0))
 		exit(EXIT_UNAVAILABLE);
 }
 
