@@ -6105,9 +6105,11 @@ static NOINLINE void free_first(size_t granule, void *v_ptr, const void *caller)
 		free_noted(granule, v_ptr, caller);
 		return;
 	}
-	if (!is_inner(granule, bits) || !leaf_coalesce(granule, bits, false))
-		free_beyond(granule);
-	else if (UNLIKELY(heap.look_due < 0))
+	if (!is_inner(granule, bits))
+		block_coalesce(granule);
+	else if (!leaf_coalesce(granule, bits, false))
+		block_release(granule);
+	if (UNLIKELY(heap.look_due < 0))
 		free_look();
 }
 
