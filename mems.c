@@ -1859,6 +1859,31 @@ static ALWAYS_INLINE void bits_flip(atomic_word *words, size_t from, size_t end)
 	word_flip(words + end / 64, bit_of(end) - 1);
 }
 
+/* low_masks[n]: n bits, from the lowest on. */
+#define EIGHT_MASKS(n) \
+	UINT64_MAX >> (64 - (n)), UINT64_MAX >> (63 - (n)), UINT64_MAX >> (62 - (n)), \
+	UINT64_MAX >> (61 - (n)), UINT64_MAX >> (60 - (n)), UINT64_MAX >> (59 - (n)), \
+	UINT64_MAX >> (58 - (n)), UINT64_MAX >> (57 - (n))
+static const uint64_t low_masks[65] = {
+	0, EIGHT_MASKS(1), EIGHT_MASKS(9), EIGHT_MASKS(17), EIGHT_MASKS(25), EIGHT_MASKS(33),
+	EIGHT_MASKS(41), EIGHT_MASKS(49), EIGHT_MASKS(57)
+};
+
+/* At most 64 granules, or leaves, as far as they lie in the first word and in the next. */
+struct live_bits {
+	uint64_t low, high;
+};
+
+static ALWAYS_INLINE struct live_bits live_bits_of(size_t granule, size_t size)
+{
+	ASSERT(size <= 64, "so many granules lie in two words");
+	const unsigned bit = granule % 64;
+	const uint64_t mask = low_masks[size];
+	const uint64_t both = mask << bit | mask >> (-bit % 64);
+	const uint64_t high = both & low_masks[bit];
+	return (struct live_bits){ both ^ high, high };
+}
+
 /* Several leaves, from `from` to before end, lie in the middle of one PROCESS, or do no more. */
 static void live_middle_flip(size_t from, size_t end)
 {
@@ -1874,18 +1899,29 @@ static void live_middle_flip(size_t from, size_t end)
 	bits_flip(leaves, region_end * REGION_LEAVES, end);
 }
 
+static ALWAYS_INLINE void few_leaves_flip(size_t leaf, size_t count)
+{
+	const struct live_bits bits = live_bits_of(leaf, count);
+	atomic_word *word = table_words(LIVE_LEAVES) + leaf / 64;
+	word_flip(word, bits.low);
+	word_flip(word + 1, bits.high);
+}
+
 /* More than 64 granules, of which all are live, or none: those of a PROCESS. */
 static ALWAYS_INLINE void live_flip_far(size_t granule, size_t size)
 {
 	ASSERT(!heap.is_shared && size > 64, "nobody else changes live bits");
 	const size_t last = granule + size - 1;
-	const size_t middle = leaf_of(last) - leaf_of(granule) - 1; /* leaves */
+	const size_t first = leaf_of(granule) + 1;
+	const size_t middle = leaf_of(last) - first; /* leaves */
 	word_flip(live_at(leaf_of(granule)), UINT64_MAX << (granule % 64));
 	word_flip(live_at(leaf_of(last)), UINT64_MAX >> (63 - last % 64));
 	if (middle <= 1)
-		word_flip(live_at(leaf_of(granule) + 1), -(uint64_t)middle);
+		word_flip(live_at(first), -(uint64_t)middle);
+	else if (middle <= 64)
+		few_leaves_flip(first, middle);
 	else
-		live_middle_flip(leaf_of(granule) + 1, leaf_of(last));
+		live_middle_flip(first, leaf_of(last));
 }
 
 static NOINLINE void live_change_far(size_t granule, size_t size)
@@ -1927,31 +1963,6 @@ static COLD void live_change_shared(size_t granule, size_t size, bool value)
 	}
 	if (value && granule == heap.claimed)
 		heap.claimed = NONE;
-}
-
-/* low_masks[n]: n bits, from the lowest on. */
-#define EIGHT_MASKS(n) \
-	UINT64_MAX >> (64 - (n)), UINT64_MAX >> (63 - (n)), UINT64_MAX >> (62 - (n)), \
-	UINT64_MAX >> (61 - (n)), UINT64_MAX >> (60 - (n)), UINT64_MAX >> (59 - (n)), \
-	UINT64_MAX >> (58 - (n)), UINT64_MAX >> (57 - (n))
-static const uint64_t low_masks[65] = {
-	0, EIGHT_MASKS(1), EIGHT_MASKS(9), EIGHT_MASKS(17), EIGHT_MASKS(25), EIGHT_MASKS(33),
-	EIGHT_MASKS(41), EIGHT_MASKS(49), EIGHT_MASKS(57)
-};
-
-/* At most 64 granules, as far as they lie in the first leaf and in the next. */
-struct live_bits {
-	uint64_t low, high;
-};
-
-static ALWAYS_INLINE struct live_bits live_bits_of(size_t granule, size_t size)
-{
-	ASSERT(size <= 64, "so many granules lie in two words");
-	const unsigned bit = granule % 64;
-	const uint64_t mask = low_masks[size];
-	const uint64_t both = mask << bit | mask >> (-bit % 64);
-	const uint64_t high = both & low_masks[bit];
-	return (struct live_bits){ both ^ high, high };
 }
 
 /* At most 64 granules, of which all are live, or none. live: of their first leaf. Both words are
