@@ -1192,7 +1192,10 @@ static long os_faults(void)
 static bool os_reservations_are_expensive(void)
 {
 	enum { TRIAL_BYTES = 256 << 20, TRIAL_FAULTS = 256 };
-	if (getauxval(AT_RSEQ_FEATURE_SIZE) != 0)
+	const int error = errno;
+	const bool is_plain = getauxval(AT_RSEQ_FEATURE_SIZE) != 0;
+	errno = error; /* older kernels do not know that, either */
+	if (is_plain)
 		return false;
 	const long before = os_faults();
 	void *trial = os_mmap(NULL, TRIAL_BYTES, PROT_NONE, 0);
