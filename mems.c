@@ -5973,13 +5973,13 @@ static NOINLINE void *realloc_general(void *v_ptr, size_t size, const void *call
 	if (error == 0 && (granule = block_claim(granule)) == NONE)
 		misuse_describe(&report, misuse_error(), "mems_realloc", v_ptr);
 	if (granule != NONE && error == 0) {
-		const size_t before = segment_size(granule);
+		const size_t before = segment_size(granule), top = heap.top;
 		to = block_resize(granule, granules_of(size), true);
 		claim_end(to == NONE || to == granule);
 		if (granule == heap.root && to != NONE)
 			root_set(to);
 		journal_note(&(struct call){ 'r', granule, to, size, 0, caller, before });
-		if (UNLIKELY(heap.look_due < 0))
+		if (UNLIKELY(heap.look_due < 0) && heap.top == top) /* else pages have gone back already */
 			purge_look(granule, granule);
 	}
 	lock_give();

@@ -286,6 +286,28 @@ static void a_call_gives_back_a_bounded_amount(void **state)
 	assert_sound();
 }
 
+/* A block that grows makes the heap larger, and what it held is free, while single pages go back. */
+static void realloc_gives_back_a_bounded_amount(void **state)
+{
+	enum { BLOCKS = 2000, LARGE = 32 << 20 };
+	(void)state;
+	const uintptr_t grown = take(100 * KIB);
+	take(8);
+	const uintptr_t large = take(LARGE);
+	for (count = 0; count < BLOCKS; count++)
+		blocks[count] = take(2 * PAGE);
+	for (size_t i = 0; i < BLOCKS; i += 2)
+		give_back(blocks[i]);
+	watched_free(large);
+	assert_true(policy_under_test() != MEMS_FIRST_FIT || os.requests == 63);
+	os_watch();
+	assert_non_null(mems_realloc(at(grown), LARGE + MIB));
+	assert_in_range(os.requests, 1, 64);
+	go_on_freeing(8 * MIB);
+	assert_true(stats_now().resident_hole_bytes <= budget());
+	assert_sound();
+}
+
 /* ---- What is kept, and forgotten --------------------------------------------------------- */
 
 static void one_round(size_t size, size_t bytes)
@@ -652,6 +674,7 @@ int main(void)
 		first_fit_test(pages_that_small_blocks_held_go_back),
 		heap_test(a_quarter_of_what_is_in_use_stays),
 		heap_test(a_call_gives_back_a_bounded_amount),
+		heap_test(realloc_gives_back_a_bounded_amount),
 		heap_test(rounds_keep_their_pages),
 		heap_test(what_is_kept_is_forgotten_by_halves),
 		heap_test(what_is_used_each_second_is_not_forgotten),
