@@ -5195,8 +5195,6 @@ static void heap_start(const size_t options[OPTIONS])
 	heap.look_due = (ptrdiff_t)(LOOK_BYTES >> heap.shift);
 	tables_describe(heap.tables);
 	reservation_take();
-	if (!library.has_fork_handlers)
-		library.has_fork_handlers = pthread_atfork(fork_prepare, fork_parent, fork_child) == 0;
 }
 
 /* Tells the journal of the blocks of an image, which no call took, and a memory checker of its
@@ -5220,16 +5218,13 @@ static bool segments_adopt(void)
 /* From here on there is a heap. False where there is no memory to tell of its segments. */
 static bool heap_open(void)
 {
-	lock_take(); /* a thread may be about to end */
 	heap.sign = (struct sign){ SIGN_MAGIC, sign_layout(), &heap };
 	heap.is_started = true;
 	library.generation += 2;
 	heap.journal.event_slots = option_value(MEMS_HISTORY);
 	heap.journal.is_on = heap.journal.event_slots != 0;
 	fast_top_update();
-	const bool is_adopted = segments_adopt();
-	lock_give();
-	return is_adopted;
+	return segments_adopt();
 }
 
 static void heap_end(void)
@@ -5245,12 +5240,23 @@ static void heap_end(void)
 	heap = (struct heap){ 0 };
 }
 
+/* Takes the lock where a heap may be started: another thread may be about to end, or to fork. The C
+ * library may take a lock of its own to note the handlers, which it holds while they run: so before. */
+static void life_lock(void)
+{
+	if (!library.has_fork_handlers)
+		library.has_fork_handlers = pthread_atfork(fork_prepare, fork_parent, fork_child) == 0;
+	lock_take();
+}
+
 void mems_init(void)
 {
 	if (heap.is_started || !life_may_change())
 		return;
+	life_lock();
 	heap_start(library.options);
 	heap_open();
+	lock_give();
 }
 
 void mems_finish(void)
@@ -5670,6 +5676,7 @@ static int image_start(struct image *image, bool is_mapped)
 int mems_load(const char *path, unsigned flags)
 {
 	struct image image = { .file = -1 };
+	life_lock();
 	int error = (flags & ~(unsigned)MEMS_MAP) != 0 ? EINVAL
 	            : heap.is_started || change_error() != 0 ? EBUSY : path == NULL ? EFAULT : 0;
 	if (error == 0 && (image.file = os_open(AT_FDCWD, path, O_RDONLY | O_NONBLOCK, &error)) >= 0)
@@ -5679,6 +5686,7 @@ int mems_load(const char *path, unsigned flags)
 	mapping_free(&image.memory);
 	if (image.file >= 0)
 		os_close(image.file);
+	lock_give();
 	return result_of(error);
 }
 

@@ -74,6 +74,19 @@ static void *other_use(void *block)
 	return NULL;
 }
 
+/* Another thread, which forks once it is told to. */
+static void *other_fork(void *context)
+{
+	while (!atomic_load(&other.is_told))
+		usleep(100);
+	const pid_t child = fork();
+	if (child == 0)
+		_exit(0);
+	waitpid(child, NULL, 0);
+	atomic_store(&other.is_done, true);
+	return context;
+}
+
 /* It is told, and has time. */
 static void other_tell(void)
 {
@@ -134,6 +147,8 @@ off_t __wrap_lseek(int file, off_t offset, int whence)
 
 ssize_t __wrap_pread(int file, void *memory, size_t bytes, off_t offset)
 {
+	if (os.is_on && os.has_other)
+		other_tell();
 	return is_refused() ? -1 : __real_pread(file, memory, shortened(bytes), offset);
 }
 
@@ -484,6 +499,27 @@ static void other_threads_wait_for_what_is_written(void **state)
 	assert_int_equal(mems_usable_size(block), size);
 }
 
+/* What forks meanwhile waits until the heap is there, and does not call out beside the load. */
+static void a_fork_waits_for_a_load(void **state)
+{
+	pthread_t thread;
+	(void)state;
+	heap_make(6);
+	assert_int_equal(mems_save(path), 0);
+	mems_finish();
+	atomic_store(&other.is_told, false);
+	atomic_store(&other.is_done, false);
+	other.is_early = false;
+	os.has_other = true;
+	load_flags = 0;
+	assert_int_equal(pthread_create(&thread, NULL, other_fork, NULL), 0);
+	assert_int_equal(fail_at(NONE, EIO, load), 0);
+	os.has_other = false;
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	assert_false(other.is_early);
+	assert_sound();
+}
+
 #define os_test(function) \
 	cmocka_unit_test_setup_teardown(function, with_folder, without_folder)
 
@@ -497,6 +533,7 @@ int main(void)
 		os_test(short_and_interrupted_requests_go_on),
 		os_test(requests_that_call_the_heap_are_answered),
 		os_test(other_threads_wait_for_what_is_written),
+		os_test(a_fork_waits_for_a_load),
 	};
 	return run_heap_tests("images and the OS", tests);
 }
