@@ -512,7 +512,8 @@ static struct {
 
 	_Alignas(CACHE_LINE)
 	atomic_uint lock;            /* an enum lock_state */
-	_Atomic uintptr_t caller_out; /* the thread that holds the lock and may call MeMS again */
+	_Atomic uintptr_t caller_out; /* where errno lies of the thread that holds the lock and may call
+	                                MeMS again */
 	unsigned generation;         /* of the heap, even and not 0; the one before while there is none */
 	unsigned callouts;           /* how often it does, one within the other */
 	int cancel_state;            /* of its thread, before the first of them */
@@ -944,7 +945,7 @@ static inline bool is_alone(void)
 static inline bool is_calling_out(void)
 {
 	const uintptr_t caller = atomic_load_explicit(&library.caller_out, memory_order_relaxed);
-	return UNLIKELY(caller != 0) && caller == (uintptr_t)pthread_self();
+	return UNLIKELY(caller != 0) && caller == (uintptr_t)&errno;
 }
 
 /* Wakes so many threads, or sleeps while the lock has that value; may wake for no reason. */
@@ -1018,7 +1019,7 @@ static void callout_begin(void)
 	if (library.callouts++ != 0)
 		return;
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &library.cancel_state);
-	atomic_store_explicit(&library.caller_out, (uintptr_t)pthread_self(), memory_order_relaxed);
+	atomic_store_explicit(&library.caller_out, (uintptr_t)&errno, memory_order_relaxed);
 }
 
 static void callout_end(void)
@@ -1127,7 +1128,7 @@ static int result_of(int error)
 
 static size_t os_page_bytes(void)
 {
-	return (size_t)getpagesize();
+	return (size_t)getauxval(AT_PAGESZ);
 }
 
 /* mmap, NULL where it is refused. */
