@@ -876,7 +876,7 @@ static void the_longest_path_will_do(void **state)
 		longest[length += more] = '\0';
 	}
 	assert_int_equal(mkdir(longest, 0777), 0);
-	strcpy(longest + length, "/i");
+	memcpy(longest + length, "/i", sizeof "/i");
 	assert_int_equal(strlen(longest), PATH_MAX - 1);
 	assert_succeeds(mems_save(longest) == 0);
 	mems_finish();
