@@ -9,6 +9,11 @@ $(build)/tests/faults/test_os: $(build)/tests/faults/test_os.o $(support) $(test
 $(build)/tests/faults/test_purge: $(build)/tests/faults/test_purge.o $(support) $(tested)
 	$(link) -Wl,--wrap=madvise -Wl,--wrap=clock_gettime $^ $(cmocka_libs) $(LDLIBS) -o $@
 
+# And test_pages, in which pages are larger.
+paged := getpagesize mmap mremap munmap mprotect madvise mincore
+$(build)/tests/faults/test_pages: $(build)/tests/faults/test_pages.o $(support) $(tested)
+	$(link) $(paged:%=-Wl$(comma)--wrap=%) $^ $(cmocka_libs) $(LDLIBS) -o $@
+
 # test_interposed calls the library from inside its own requests.
 interposed := mmap munmap mprotect madvise mincore
 $(build)/tests/faults/test_interposed: $(build)/tests/faults/test_interposed.o $(support) $(tested)

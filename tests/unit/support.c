@@ -274,7 +274,7 @@ void options_reset(void)
 	policy_set(policy_under_test());
 	assert_int_equal(mems_option(MEMS_ALIGNMENT, 8), 0);
 	assert_int_equal(mems_option(MEMS_START_ADDRESS, 1000), 0);
-	assert_int_equal(mems_option(MEMS_PAGE_SIZE, PAGE), 0);
+	assert_int_equal(mems_option(MEMS_PAGE_SIZE, (size_t)getpagesize()), 0);
 	assert_int_equal(mems_option(MEMS_LIMIT, 0), 0);
 }
 
