@@ -831,8 +831,12 @@ static inline unsigned bytes_find(const uint8_t line[64], unsigned from, unsigne
 static inline unsigned bytes_max(const uint8_t line[64])
 {
 	uint8_t largest = 0;
-	for (unsigned i = 0; i < 64; i++)
-		largest = line[i] > largest ? line[i] : largest;
+	for (unsigned i = 0; i < 16; i++) {
+		const uint8_t low = line[i] > line[i + 16] ? line[i] : line[i + 16];
+		const uint8_t high = line[i + 32] > line[i + 48] ? line[i + 32] : line[i + 48];
+		const uint8_t most = low > high ? low : high;
+		largest = most > largest ? most : largest;
+	}
 	return largest;
 }
 
