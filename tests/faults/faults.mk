@@ -10,7 +10,7 @@ $(build)/tests/faults/test_purge: $(build)/tests/faults/test_purge.o $(support) 
 	$(link) -Wl,--wrap=madvise -Wl,--wrap=clock_gettime $^ $(cmocka_libs) $(LDLIBS) -o $@
 
 # And test_pages, in which pages are larger.
-paged := getpagesize mmap mremap munmap mprotect madvise mincore
+paged := getauxval getpagesize mmap mremap munmap mprotect madvise mincore
 $(build)/tests/faults/test_pages: $(build)/tests/faults/test_pages.o $(support) $(tested)
 	$(link) $(paged:%=-Wl$(comma)--wrap=%) $^ $(cmocka_libs) $(LDLIBS) -o $@
 

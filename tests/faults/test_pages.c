@@ -6,6 +6,7 @@
  * The linker puts the functions below between the library and the OS: see paged in faults.mk.
  */
 #define _GNU_SOURCE
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/types.h>
 #include <unistd.h>
@@ -15,6 +16,8 @@
 #define OS_PAGE (64 * KIB)
 
 int __wrap_getpagesize(void);
+unsigned long __real_getauxval(unsigned long type);
+unsigned long __wrap_getauxval(unsigned long type);
 void *__real_mmap(void *address, size_t bytes, int access, int flags, int file, off_t offset);
 void *__wrap_mmap(void *address, size_t bytes, int access, int flags, int file, off_t offset);
 void *__wrap_mremap(void *address, size_t bytes, size_t more_bytes, int flags, ...);
@@ -43,6 +46,11 @@ static void *begins_at_page(void *address)
 int __wrap_getpagesize(void)
 {
 	return (int)OS_PAGE;
+}
+
+unsigned long __wrap_getauxval(unsigned long type)
+{
+	return type == AT_PAGESZ ? OS_PAGE : __real_getauxval(type);
 }
 
 /* Where no address is asked for, more is mapped, and what is too much given back. */
