@@ -754,17 +754,6 @@ static inline uint64_t segments_fill(uint64_t starts, uint64_t segments)
 	return ends - segments;
 }
 
-/* The first bit of each run of at least size bits, 1 to 64. */
-static inline uint64_t runs_of(uint64_t bits, unsigned size)
-{
-	ASSERT(size >= 1 && size <= 64, "a run lies in one word");
-	UNROLL for (unsigned i = 0; i < 6; i++) {
-		bits &= bits >> (size / 2);
-		size -= size / 2;
-	}
-	return bits;
-}
-
 /* Where a run of size bits begins that are not used, for at most SMALL_SIZES. Each step waits for the
  * one before, so there are no more than the size needs. */
 static inline uint64_t room_for(uint64_t used, size_t size)
@@ -781,25 +770,6 @@ static inline uint64_t room_for(uint64_t used, size_t size)
 		return ~(eight | eight >> (size - 8));
 	const uint64_t sixteen = eight | eight >> 8;
 	return ~(sixteen | sixteen >> (size - 16));
-}
-
-/* The length of the longest run of bits, without a branch. */
-static inline unsigned longest_run(uint64_t bits)
-{
-	uint64_t runs[7]; /* runs[i]: where a run of 2^i bits begins */
-	uint64_t found = UINT64_MAX;
-	unsigned length = 0;
-	runs[0] = bits;
-	UNROLL for (unsigned i = 0; i < 6; i++)
-		runs[i + 1] = runs[i] & runs[i] >> (1u << i);
-	if (runs[6] != 0)
-		return 64;
-	UNROLL for (unsigned i = 6; i-- > 0;) {
-		const uint64_t longer = found & runs[i] >> length;
-		found = longer != 0 ? longer : found;
-		length += longer != 0 ? 1u << i : 0;
-	}
-	return length;
 }
 
 /* Bit i is set where the byte i of the 64 at line is at least value. */
@@ -2142,10 +2112,9 @@ static inline size_t segment_size(size_t granule)
 	return segment_next(granule) - granule;
 }
 
-/* The HOLE that starts at granule; NONE may be asked for as well. */
 static inline struct hole hole_at(size_t granule)
 {
-	return (struct hole){ granule, granule == NONE ? 0 : segment_size(granule) };
+	return (struct hole){ granule, segment_size(granule) };
 }
 
 /* The first leaf from this one on that has a start; end if there is none before. */
@@ -2193,29 +2162,13 @@ static inline int32_t tree_entry_of(size_t size)
 	return (int32_t)min_size(size, INT32_MAX);
 }
 
-/* The granules of all coalesced HOLEs that start in the leaf, as far as they lie in it. */
-static inline uint64_t leaf_free(size_t leaf)
-{
-	return segments_fill(leaf_starts(leaf), leaf_holes(leaf));
-}
-
-/* The last HOLE that starts in the leaf, the only one that can reach beyond it; or NONE. */
-static inline size_t leaf_last_hole(size_t leaf)
-{
-	const uint64_t holes = leaf_holes(leaf);
-	return holes == 0 ? NONE : leaf * 64 + highest_bit(holes);
-}
-
-/* The largest HOLE that starts in the leaf, counted from the bits. */
+/* The largest HOLE that starts in the leaf, by its bits. */
 static size_t leaf_largest(size_t leaf)
 {
-	if (leaf_holes(leaf) == 0)
-		return 0;
-	const uint64_t bits = leaf_free(leaf);
-	const size_t longest = longest_run(bits);
-	if ((bits & bit_of(63)) == 0)
-		return longest;
-	return max_size(longest, segment_size(leaf_last_hole(leaf)));
+	size_t largest = 0;
+	for (uint64_t holes = leaf_holes(leaf); holes != 0; holes &= holes - 1)
+		largest = max_size(largest, segment_size(leaf * 64 + lowest_bit(holes)));
+	return largest;
 }
 
 /* Makes the entry of the leaf exact. */
@@ -2410,6 +2363,17 @@ static inline void search_start_lower(size_t size, size_t leaf)
 
 static const struct hole no_hole = { NONE, 0 };
 
+/* The first HOLE of at least size granules that starts in the leaf, at one of these bits. */
+static inline struct hole leaf_find(size_t leaf, uint64_t bits, size_t size)
+{
+	for (uint64_t holes = leaf_holes(leaf) & bits; holes != 0; holes &= holes - 1) {
+		const struct hole hole = hole_at(leaf * 64 + lowest_bit(holes));
+		if (hole.size >= size)
+			return hole;
+	}
+	return no_hole;
+}
+
 /* The first group from this one on with such an entry: up the levels, and down again. Or NONE. */
 static size_t group_from(size_t group, int32_t least)
 {
@@ -2452,12 +2416,10 @@ static inline struct hole group_find(size_t leaf, size_t size)
 	uint64_t leaves = bytes_at_least(leaf_max() + first, leaf_entry_of(size));
 	for (leaves &= UINT64_MAX << (leaf % GROUP_LEAVES); leaves != 0; leaves &= leaves - 1) {
 		const size_t this = first + lowest_bit(leaves);
-		const uint64_t runs = size <= 64 ? runs_of(leaf_free(this), (unsigned)size) : 0;
-		const struct hole hole = hole_at(runs != 0 ? this * 64 + lowest_bit(runs)
-		                                           : leaf_last_hole(this));
-		if (hole.size >= size)
+		const struct hole hole = leaf_find(this, UINT64_MAX, size);
+		if (hole.start != NONE)
 			return hole;
-		if (hole.size < leaf_entry_of(size))
+		if (is_stale(this))
 			leaf_refresh(this);
 	}
 	return no_hole;
@@ -2481,11 +2443,8 @@ static NOINLINE struct hole hole_find(size_t size, size_t leaf)
 static struct hole hole_after(size_t size, size_t granule)
 {
 	const size_t leaf = leaf_of(granule);
-	uint64_t holes = leaf_holes(leaf) & ~bits_from_to(0, granule);
-	for (; holes != 0; holes &= holes - 1)
-		if (segment_size(leaf * 64 + lowest_bit(holes)) >= size)
-			return hole_at(leaf * 64 + lowest_bit(holes));
-	return hole_find(size, leaf + 1);
+	const struct hole hole = leaf_find(leaf, ~bits_from_to(0, granule), size);
+	return hole.start != NONE ? hole : hole_find(size, leaf + 1);
 }
 
 /* The first HOLE of at least size granules. */
