@@ -364,6 +364,21 @@ static void a_load_that_fails_leaves_nothing(void **state)
 	assert_int_equal(mems_option(MEMS_HISTORY, 0), 0);
 }
 
+/* Such a folder is opened in another way. */
+static void a_folder_that_must_not_be_read_is_not_synced(void **state)
+{
+	(void)state;
+	heap_make(8);
+	const size_t files = open_files();
+	assert_int_equal(fail_at(0, EACCES, save), 0);
+	const size_t requests = os.requests;
+	assert_int_equal(fail_at(NONE, EIO, save), 0);
+	assert_int_equal(os.requests + 1, requests); /* both try */
+	assert_int_equal(open_files(), files);
+	assert_int_equal(files_in_folder(), 1);
+	assert_int_equal(status_of_child(first_byte_of_image, NULL), 8);
+}
+
 /* Runs a request in a child that is killed at this number, and says whether there were so many. */
 static bool is_killed_at(size_t at, int (*run)(void))
 {
@@ -527,6 +542,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		os_test(a_save_that_fails_leaves_the_old_image),
+		os_test(a_folder_that_must_not_be_read_is_not_synced),
 		os_test(a_load_that_fails_leaves_nothing),
 		os_test(a_save_that_is_killed_leaves_an_image_or_none),
 		os_test(a_load_that_is_killed_leaves_the_image),
