@@ -3423,7 +3423,8 @@ static NOINLINE void cache_begin(void)
 static void caches_leave(void)
 {
 	for (unsigned i = 0; i < heap.cache_count; i++) {
-		thread_caches()[i].is_owned = own.cache == &thread_caches()[i];
+		thread_caches()[i].is_owned = own.epoch == library.generation &&
+		                              own.cache == &thread_caches()[i];
 		atomic_store_explicit(&thread_caches()[i].busy, 0, memory_order_relaxed);
 	}
 	own.epoch = heap.has_key && os_fence(true) ? own.epoch : 1;

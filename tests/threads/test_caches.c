@@ -653,6 +653,27 @@ static void test_fork_while_a_thread_looks(void **state)
 	assert_sound();
 }
 
+static int owned_caches_in_child(void *context)
+{
+	(void)context;
+	return (int)owned_caches();
+}
+
+/* The cache that this thread had in the heap before is not its own, though another one lies there now. */
+static void test_fork_before_the_first_block_of_a_heap(void **state)
+{
+	(void)state;
+	become_many();
+	use_cache(NULL);
+	mems_finish();
+	mems_init();
+	run(use_cache, NULL);
+	if (!has_caches() || own.cache != &thread_caches()[0])
+		skip();
+	assert_int_equal(owned_caches(), 0);
+	assert_int_equal(status_of_child(owned_caches_in_child, NULL), 0);
+}
+
 /* The child of vfork borrows the memory of the parent until it executes a program. */
 static void test_vfork_inside(void **state)
 {
@@ -701,6 +722,7 @@ int main(void)
 		quick_fit_test(test_a_block_that_is_freed_while_it_moves_is_a_misuse),
 		quick_fit_test(test_fork_inside),
 		quick_fit_test(test_fork_while_a_thread_looks),
+		quick_fit_test(test_fork_before_the_first_block_of_a_heap),
 		quick_fit_test(test_vfork_inside),
 	};
 	return run_heap_tests("caches", tests);
