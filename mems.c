@@ -793,7 +793,7 @@ static inline uint64_t bytes_at_least(const uint8_t line[64], unsigned value)
 /* The first of the 64 bytes at line, from an index on, that is at least value; 64 if there is none. */
 static inline unsigned bytes_find(const uint8_t line[64], unsigned from, unsigned value)
 {
-	const uint64_t found = from < 64 ? bytes_at_least(line, value) & UINT64_MAX << from : 0;
+	const uint64_t found = bytes_at_least(line, value) & UINT64_MAX << from;
 	return found != 0 ? lowest_bit(found) : 64;
 }
 
@@ -833,15 +833,10 @@ static inline unsigned sizes_find(const int32_t line[FANOUT], unsigned from, int
 
 static inline int32_t sizes_max(const int32_t line[FANOUT])
 {
-	const i32x4_unaligned *sizes = (const i32x4_unaligned *)(const void *)line;
-	i32x4 most = sizes[0];
-	UNROLL for (unsigned i = 1; i < FANOUT / 4; i++) {
-		const i32x4 is_more = sizes[i] > most;
-		most = (sizes[i] & is_more) | (most & ~is_more);
-	}
-	const int32_t low = most[0] > most[1] ? most[0] : most[1];
-	const int32_t high = most[2] > most[3] ? most[2] : most[3];
-	return low > high ? low : high;
+	int32_t largest = 0;
+	for (unsigned i = 0; i < FANOUT; i++)
+		largest = line[i] > largest ? line[i] : largest;
+	return largest;
 }
 
 /* Adds to a text what there is room for. */
@@ -2177,25 +2172,20 @@ static void leaf_refresh(size_t leaf)
 	leaf_max()[leaf] = leaf_entry_of(leaf_largest(leaf));
 }
 
-/* As group_largest, where there are entries of large HOLEs: makes them exact. */
-static NOINLINE size_t group_largest_far(size_t group)
+/* The largest HOLE that starts in the group, by the entries of its leaves. Makes those of large ones
+ * exact. */
+static size_t group_largest(size_t group)
 {
 	const size_t first = group * GROUP_LEAVES;
 	const uint8_t *line = leaf_max() + first;
 	size_t largest = 0;
-	for (unsigned i = 0; (i = bytes_find(line, i, LARGE)) < GROUP_LEAVES; i++) {
-		const size_t size = leaf_largest(first + i);
-		leaf_max()[first + i] = leaf_entry_of(size);
+	for (uint64_t leaves = bytes_at_least(line, LARGE); leaves != 0; leaves &= leaves - 1) {
+		const size_t leaf = first + lowest_bit(leaves);
+		const size_t size = leaf_largest(leaf);
+		leaf_max()[leaf] = leaf_entry_of(size);
 		largest = max_size(largest, size);
 	}
 	return max_size(largest, bytes_max(line));
-}
-
-/* The largest HOLE that starts in the group, by the entries of its leaves. */
-static inline size_t group_largest(size_t group)
-{
-	const size_t largest = bytes_max(leaf_max() + group * GROUP_LEAVES);
-	return largest < LARGE ? largest : group_largest_far(group);
 }
 
 /* Makes the entry of the group exact, and those above as far as it was the largest there. */
