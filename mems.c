@@ -515,10 +515,10 @@ static struct {
 	_Atomic uintptr_t caller_out; /* where errno lies of the thread that holds the lock and may call
 	                                MeMS again */
 	unsigned generation;         /* of the heap, even and not 0; the one before while there is none */
-	unsigned callouts;           /* how often it does, one within the other */
-	int cancel_state;            /* of its thread, before the first of them */
-	unsigned visitors;           /* of these: visitors at work, printing and checking included */
-	unsigned os_requests;        /* of these: requests to the OS */
+	int cancel_state;            /* of that thread, before it called out */
+	unsigned visitors;           /* at work, one within the other, printing and checking included; */
+	unsigned os_requests;        /* likewise, */
+	unsigned waits;              /* and for other threads, or while the process forks */
 } library = { .handler = handler_default };
 
 /* One heap, from mems_init to mems_finish: all zero before and after. Those fields that translation
@@ -981,24 +981,10 @@ static inline void lock_give(void)
 		lock_futex(FUTEX_WAKE_PRIVATE, 1);
 }
 
-/* From here to callout_end this thread, which has taken the lock, keeps it while other code runs
- * that may call MeMS. It cannot be cancelled there, for then nobody would give the lock back. */
-static void callout_begin(void)
+/* Whether this is called from inside, where nothing may change the heap. The lock is held. */
+static bool is_busy(void)
 {
-	if (library.callouts++ != 0)
-		return;
-	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &library.cancel_state);
-	atomic_store_explicit(&library.caller_out, (uintptr_t)&errno, memory_order_relaxed);
-}
-
-static void callout_end(void)
-{
-	ASSERT(library.callouts != 0, "every callout_end follows a callout_begin");
-	if (--library.callouts != 0)
-		return;
-	const int cancel_state = library.cancel_state;
-	atomic_store_explicit(&library.caller_out, 0, memory_order_relaxed);
-	pthread_setcancelstate(cancel_state, NULL);
+	return library.visitors != 0 || library.os_requests != 0;
 }
 
 static void caches_close(void);
@@ -1006,8 +992,7 @@ static void caches_close(void);
 /* To be called after each change of what it depends on. Fast paths change nothing but bits. */
 static void fast_top_update(void)
 {
-	const bool is_plain = heap.is_started && library.visitors == 0 && library.os_requests == 0 &&
-	                      !heap.is_watched;
+	const bool is_plain = heap.is_started && !is_busy() && !heap.is_watched;
 	heap.fast_top = is_plain && !heap.journal.is_on ? heap.top : 0;
 	heap.noted_top = is_plain && heap.journal.is_on && heap.journal.record == NULL ? heap.top : 0;
 	heap.fast_sizes = heap.fast_top != 0 && !heap.is_quick ? SMALL_SIZES : 0;
@@ -1017,19 +1002,28 @@ static void fast_top_update(void)
 		caches_close();
 }
 
-/* Between the two, code of the program runs and nothing changes the heap. */
-static void visit_begin(void)
+/* From here to callout_end this thread, which has taken the lock, keeps it while other code runs
+ * that may call MeMS. It cannot be cancelled there, for then nobody would give the lock back.
+ * count: that of visitors, of os_requests or of waits in the library. */
+static void callout_begin(unsigned *count)
 {
-	callout_begin();
-	library.visitors++;
+	if (!is_busy() && library.waits == 0) {
+		pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &library.cancel_state);
+		atomic_store_explicit(&library.caller_out, (uintptr_t)&errno, memory_order_relaxed);
+	}
+	++*count;
 	fast_top_update();
 }
 
-static void visit_end(void)
+static void callout_end(unsigned *count)
 {
-	ASSERT(library.visitors != 0, "every visit_end follows a visit_begin");
-	library.visitors--;
-	callout_end();
+	ASSERT(*count != 0, "every callout_end follows a callout_begin");
+	const int cancel_state = library.cancel_state;
+	--*count;
+	if (!is_busy() && library.waits == 0) {
+		atomic_store_explicit(&library.caller_out, 0, memory_order_relaxed);
+		pthread_setcancelstate(cancel_state, NULL);
+	}
 	fast_top_update();
 }
 
@@ -1044,12 +1038,12 @@ static void printer_enter(FILE *out)
 		flockfile(out);
 		funlockfile(out);
 	}
-	visit_begin();
+	callout_begin(&library.visitors);
 }
 
 static void printer_leave(FILE *out)
 {
-	visit_end();
+	callout_end(&library.visitors);
 	lock_give();
 	if (out != NULL && !is_calling_out())
 		funlockfile(out);
@@ -1072,18 +1066,13 @@ static int printer_end(FILE *out, int error)
 static int os_begin(void)
 {
 	const int error = errno;
-	callout_begin();
-	library.os_requests++;
-	fast_top_update();
+	callout_begin(&library.os_requests);
 	return error;
 }
 
 static void os_end(int error)
 {
-	ASSERT(library.os_requests != 0, "every os_end follows an os_begin");
-	library.os_requests--;
-	callout_end();
-	fast_top_update();
+	callout_end(&library.os_requests);
 	errno = error;
 }
 
@@ -3322,9 +3311,9 @@ static void cache_await(struct thread_cache *cache)
 	for (unsigned looks = 0; atomic_load_explicit(&cache->busy, memory_order_acquire); looks++) {
 		if (looks < LOCK_PAUSES)
 			continue;
-		callout_begin(); /* no cancellation */
+		callout_begin(&library.waits); /* no cancellation */
 		nanosleep(&pause, NULL);
-		callout_end();
+		callout_end(&library.waits);
 	}
 }
 
@@ -4265,9 +4254,9 @@ static ALWAYS_INLINE struct live_block *call_note(enum mems_event_kind kind, siz
 static void record_write(const char *text)
 {
 	const int error = errno;
-	visit_begin();
+	callout_begin(&library.visitors);
 	fputs(text, heap.journal.record);
-	visit_end();
+	callout_end(&library.visitors);
 	errno = error;
 }
 
@@ -4341,7 +4330,7 @@ int mems_record(FILE *out)
 	lock_take();
 	if (out != NULL && !heap.is_started)
 		error = EINVAL;
-	else if (library.visitors != 0 || library.os_requests != 0 || (out != NULL && heap.top != 0))
+	else if (is_busy() || (out != NULL && heap.top != 0))
 		error = EBUSY;
 	else
 		error = record_to(out);
@@ -4357,12 +4346,12 @@ static void fork_prepare(void)
 {
 	lock_take();
 	caches_close();
-	callout_begin();
+	callout_begin(&library.waits);
 }
 
 static void fork_parent(void)
 {
-	callout_end();
+	callout_end(&library.waits);
 	lock_give();
 }
 
@@ -4622,16 +4611,14 @@ static int misuse_error(void)
 	return heap.is_started ? EINVAL : EPERM;
 }
 
-/* Why the heap must not be changed now; 0 if it may be. The lock is held. */
-static int change_error(void)
-{
-	return library.visitors != 0 ? EBUSY : library.os_requests != 0 ? ENOMEM : 0;
-}
-
 /* Why a block cannot have so many bytes now; 0 if it can. */
 static int size_error(size_t size)
 {
-	return !heap.is_started ? EPERM : size == 0 ? EINVAL : change_error();
+	return !heap.is_started           ? EPERM
+	       : size == 0                ? EINVAL
+	       : library.visitors != 0    ? EBUSY
+	       : library.os_requests != 0 ? ENOMEM
+	                                  : 0;
 }
 
 /* What an allocation gives to its caller; sets errno where it failed. */
@@ -5113,7 +5100,7 @@ static void reservation_take(void)
 /* Whether a heap may be started or ended now: no code runs that is called from inside. */
 static bool life_may_change(void)
 {
-	return result_of(change_error() != 0 ? EBUSY : 0) == 0;
+	return result_of(is_busy() ? EBUSY : 0) == 0;
 }
 
 /* A number for the structures that mems-look reads from the memory of another process. */
@@ -5437,7 +5424,7 @@ int mems_save(const char *path)
 	int folder, cancel_state, before = errno;
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
 	lock_take();
-	int error = !heap.is_started ? EPERM : change_error() != 0 ? EBUSY : path == NULL ? EFAULT : 0;
+	int error = !heap.is_started ? EPERM : is_busy() ? EBUSY : path == NULL ? EFAULT : 0;
 	if (error == 0 && (image.file = os_create_beside(path, &folder, temporary, &error)) >= 0)
 		error = image_write(&image);
 	mapping_free(&image.memory);
@@ -5633,7 +5620,7 @@ int mems_load(const char *path, unsigned flags)
 	struct image image = { .file = -1 };
 	life_lock();
 	int error = (flags & ~(unsigned)MEMS_MAP) != 0 ? EINVAL
-	            : heap.is_started || change_error() != 0 ? EBUSY : path == NULL ? EFAULT : 0;
+	            : heap.is_started || is_busy() ? EBUSY : path == NULL ? EFAULT : 0;
 	if (error == 0 && (image.file = os_open(AT_FDCWD, path, O_RDONLY | O_NONBLOCK, &error)) >= 0)
 		error = header_read(&image);
 	if (error == 0 && (error = image_start(&image, (flags & MEMS_MAP) != 0)) != 0)
@@ -6005,7 +5992,7 @@ static NOINLINE void free_general(void *v_ptr, const void *caller)
 	lock_take();
 	size_t granule = block_of(v_ptr);
 	size_t next = granule;
-	if (granule != NONE && change_error() != 0) {
+	if (granule != NONE && is_busy()) {
 		error = EBUSY;
 	} else if ((granule = block_claim(granule)) == NONE) {
 		misuse_describe(&report, EINVAL, "mems_free", v_ptr);
@@ -6140,7 +6127,7 @@ size_t mems_trim(void)
 {
 	size_t pages = 0;
 	lock_take();
-	const int error = !heap.is_started ? EPERM : change_error() != 0 ? EBUSY : 0;
+	const int error = !heap.is_started ? EPERM : is_busy() ? EBUSY : 0;
 	if (error == 0) {
 		bins_flush();
 		heap.kept_pages = 0;
@@ -6159,7 +6146,7 @@ int mems_set_root(void *v_ptr)
 	caches_close(); /* threads free no root without the lock */
 	const size_t granule = block_of(v_ptr);
 	const bool is_misuse = v_ptr != NULL && granule == NONE;
-	const int error = is_misuse ? EINVAL : change_error() != 0 ? EBUSY : 0;
+	const int error = is_misuse ? EINVAL : is_busy() ? EBUSY : 0;
 	if (error == 0 && heap.is_started)
 		root_set(granule);
 	lock_give();
