@@ -1667,6 +1667,11 @@ static inline size_t leaf_of(size_t granule)
 	return granule >> LEAF_LOG2;
 }
 
+static inline char *block_physical(size_t granule)
+{
+	return heap.base + (granule << heap.shift);
+}
+
 static inline size_t group_of(size_t granule)
 {
 	return granule >> GROUP_LOG2;
@@ -2477,7 +2482,7 @@ static bool has_memory_checker(void)
 
 static NOINLINE void memory_checker_tell(size_t granule, size_t size, bool is_allowed)
 {
-	char *address = heap.base + (granule << heap.shift);
+	char *address = block_physical(granule);
 	const size_t bytes = size << heap.shift;
 	if (is_allowed) {
 		VALGRIND_MAKE_MEM_UNDEFINED(address, bytes);
@@ -2504,7 +2509,7 @@ static inline void mem_mark_noaccess(size_t granule, size_t size)
 /* What was cleared, or came from the OS, is zero, as the program was told. */
 static void mem_mark_defined(size_t granule, size_t size)
 {
-	VALGRIND_MAKE_MEM_DEFINED(heap.base + (granule << heap.shift), size << heap.shift);
+	VALGRIND_MAKE_MEM_DEFINED(block_physical(granule), size << heap.shift);
 }
 
 /* ---- Counters -------------------------------------------------------------------------------- */
@@ -2656,8 +2661,7 @@ static bool node_append(size_t pages)
 	if (pages > page_of(heap.limit - first))
 		return false;
 	const size_t granules = pages << heap.page_log2;
-	char *physical = heap.base + (first << heap.shift);
-	if (!tables_commit(first + granules) || !os_map(physical, granules << heap.shift))
+	if (!tables_commit(first + granules) || !os_map(block_physical(first), granules << heap.shift))
 		return false;
 	mem_mark_noaccess(first, granules);
 	node_link(granules);
@@ -2696,7 +2700,7 @@ static inline size_t os_page_from(size_t granule)
 
 static char *os_page_address(size_t page)
 {
-	return heap.base + (page << heap.os_page_log2 << heap.shift);
+	return block_physical(page << heap.os_page_log2);
 }
 
 static size_t os_pages_bytes(size_t pages)
@@ -3935,11 +3939,6 @@ static size_t block_take_aligned(size_t size, size_t alignment)
 static inline void *block_virtual(size_t granule)
 {
 	return (void *)(heap.start + (granule << heap.shift));
-}
-
-static inline char *block_physical(size_t granule)
-{
-	return heap.base + (granule << heap.shift);
 }
 
 /* Granules for so many bytes, rounded up. */
