@@ -5743,21 +5743,27 @@ static NOINLINE void *malloc_beyond(size_t size)
 	return granule != NONE ? block_virtual(granule) : malloc_general(size, NULL);
 }
 
+/* Quick fit: a block from the bin of its size; NONE where there is more to do. */
+static ALWAYS_INLINE size_t quick_take(size_t index)
+{
+	if (!heap.is_quick || index >= DIRECT_BINS)
+		return NONE;
+	const size_t granule = fast_bin_pop(index + 1, index < FAST_BINS);
+	if (UNLIKELY(heap.purged_end != 0) && granule != NONE)
+		few_pages_touch(granule, granule + index + 1);
+	return granule;
+}
+
 /* With history on, and one thread: as mems_malloc, and noted, but not where the OS is to be asked. */
 static NOINLINE void *malloc_noted(size_t size, size_t index, const void *caller)
 {
 	const bool has_room = heap.noted_top != 0 && heap.journal.unused < heap.journal.entries;
 	const uint32_t site = LIKELY(has_room) && size != 0 ? *site_link(caller) : 0;
-	size_t granule = NONE;
-	if (LIKELY(site != 0 && index < DIRECT_BINS) && heap.is_quick)
-		granule = fast_bin_pop(index + 1, index < FAST_BINS);
-	if (UNLIKELY(granule == NONE)) {
-		granule = site != 0 ? block_take_existing(index + 1, FOR_MALLOC) : NONE;
-		if (granule == NONE)
-			return malloc_general(size, caller);
-	} else if (UNLIKELY(heap.purged_end != 0)) {
-		few_pages_touch(granule, granule + index + 1);
-	}
+	size_t granule = LIKELY(site != 0) ? quick_take(index) : NONE;
+	if (UNLIKELY(granule == NONE) && site != 0)
+		granule = block_take_existing(index + 1, FOR_MALLOC);
+	if (UNLIKELY(granule == NONE))
+		return malloc_general(size, caller);
 	call_note(MEMS_TAKEN, NONE, granule, index + 1, size, site);
 	return block_virtual(granule);
 }
@@ -5766,14 +5772,8 @@ static NOINLINE void *malloc_noted(size_t size, size_t index, const void *caller
  * back. */
 static NOINLINE void *malloc_large(size_t size, size_t index)
 {
-	size_t granule = NONE;
-	if (heap.is_quick && index < DIRECT_BINS)
-		granule = fast_bin_pop(index + 1, index < FAST_BINS);
-	if (UNLIKELY(granule == NONE))
-		return malloc_beyond(size);
-	if (UNLIKELY(heap.purged_end != 0))
-		few_pages_touch(granule, granule + index + 1);
-	return block_virtual(granule);
+	const size_t granule = quick_take(index);
+	return LIKELY(granule != NONE) ? block_virtual(granule) : malloc_beyond(size);
 }
 
 /* First fit: from the leaf where the class of the size begins to look. */
@@ -6042,6 +6042,15 @@ static NOINLINE void free_beyond(size_t granule)
 		free_look();
 }
 
+/* Quick fit: to the top of the bin. is_near: of at most 64 granules. live: the bits of its leaf. */
+static ALWAYS_INLINE void quick_give(size_t granule, size_t size, uint64_t live, bool is_near)
+{
+	if (UNLIKELY(size > DIRECT_BINS || !fast_bin_push(granule, size, live, is_near)))
+		free_beyond(granule);
+	else if (UNLIKELY(heap.look_due < 0))
+		free_look();
+}
+
 /* With history on, and one thread: as mems_free, and noted. */
 static NOINLINE void free_noted(size_t granule, void *v_ptr, const void *caller)
 {
@@ -6054,10 +6063,10 @@ static NOINLINE void free_noted(size_t granule, void *v_ptr, const void *caller)
 	const uint64_t near = starts_after(granule, bits.starts);
 	const size_t size = LIKELY(near != 0) ? lowest_bit(near) + 1 : segment_size(granule);
 	call_note(MEMS_FREED, granule, granule, size, 0, site);
-	if (!heap.is_quick || size > DIRECT_BINS || !fast_bin_push(granule, size, bits.live, near != 0))
+	if (heap.is_quick)
+		quick_give(granule, size, bits.live, near != 0);
+	else
 		free_beyond(granule);
-	else if (UNLIKELY(heap.look_due < 0))
-		free_look();
 }
 
 /* First fit: where the HOLE that comes to be lies within a leaf. */
@@ -6079,14 +6088,9 @@ static NOINLINE void free_first(size_t granule, void *v_ptr, const void *caller)
 /* Quick fit: a block of more than 64 granules. */
 static NOINLINE void free_large(size_t granule)
 {
-	const size_t size = start_beyond_inline(leaf_of(granule)) - granule;
-	if (UNLIKELY(size > DIRECT_BINS || !fast_bin_push(granule, size, 0, false)))
-		free_beyond(granule);
-	else if (UNLIKELY(heap.look_due < 0))
-		free_look();
+	quick_give(granule, start_beyond_inline(leaf_of(granule)) - granule, 0, false);
 }
 
-/* Quick fit: to the top of the bin. */
 void mems_free(void *v_ptr)
 {
 	const size_t granule = granule_of(v_ptr);
@@ -6100,14 +6104,10 @@ void mems_free(void *v_ptr)
 		return;
 	}
 	const uint64_t near = starts_after(granule, bits.starts);
-	if (near == 0) {
+	if (near != 0)
+		quick_give(granule, lowest_bit(near) + 1, bits.live, true);
+	else
 		free_large(granule);
-		return;
-	}
-	if (UNLIKELY(!fast_bin_push(granule, lowest_bit(near) + 1, bits.live, true)))
-		free_beyond(granule);
-	else if (UNLIKELY(heap.look_due < 0))
-		free_look();
 }
 
 size_t mems_usable_size(const void *v_ptr)
