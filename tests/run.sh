@@ -7,18 +7,28 @@
 # A program that reports its tests the way cmocka does counts test by test, others as a whole.
 # Programs run once under each policy of placement, which they find in $POLICY; test_quick knows its
 # own, and some need none. Scripts (*.sh) run once, without $RUN: they get it from the environment.
+#
+# What still runs after $TIME_LIMIT seconds hangs: it is ended, and has failed. Without one that is ten
+# minutes, and an hour with $RUN.
 set -u
 
 folder=$1
 shift
 mkdir -p "$folder"
 unset POLICY
+limit=${TIME_LIMIT:-${RUN:+3600}}
+limit=${limit:-600}
 
+# What hangs is ended with all its children; on a terminal it can be interrupted instead.
+foreground=
+(: </dev/tty) 2>/dev/null && foreground=--foreground
+
+# Exit 124 or 137 where the program was ended.
 run()
 {
 	case $1 in
-	*.sh) "$1" ;;
-	*) ${RUN:-} "$1" ;;
+	*.sh) timeout $foreground -k 10 "$limit" "$1" ;;
+	*) timeout $foreground -k 10 "$limit" ${RUN:-} "$1" ;;
 	esac
 }
 
@@ -61,6 +71,9 @@ try()
 	note=
 	[ "$skipped" -eq 0 ] || note=", $skipped skipped"
 	[ "$bad" -eq 0 ] || note="$note, $bad FAILED (exit $status)"
+	case $status in
+	124 | 137) [ $tenths -lt $((limit * 10)) ] || note="$note, ended after $limit s" ;;
+	esac
 	printf '%-24s %4d passed%s  (%d.%d s)\n' \
 		"$name" "$good" "$note" $((tenths / 10)) $((tenths % 10))
 	if [ "$bad" -ne 0 ]; then
