@@ -157,7 +157,7 @@ copy=$work/copy
 root=$work/root
 mkdir "$built" "$root" "$work/bin" "$work/home"
 tar --exclude=./.git --exclude=./build --exclude=./example --exclude='./libmems.*' \
-	--exclude='./sample/mems-*' -cf - . | tar -xf - -C "$built" || exit 1
+	--exclude='./sample/mems-*' --exclude=./tests/fuzz/corpus -cf - . | tar -xf - -C "$built" || exit 1
 recorded_example >"$built/program.c"
 # For make dist, as there is no .git.
 (cd "$built" && find . ! -type d ! -path './.*' | sed 's|^./||') >"$work/manifest"
