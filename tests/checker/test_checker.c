@@ -1362,9 +1362,12 @@ static bool makes_other_blocks(unsigned name, size_t bit)
 	return is_live(granule) && is_live(granule - 1);
 }
 
-/* Each bit that a heap of this size has in any table is noticed, or nobody who searches reads it. */
+/* Each bit that a heap of this size has in any table is noticed, or nobody who searches reads it.
+ * Under a sanitizer, and in 32 bits, whose tables are the same, every seventh: each bit of a word comes
+ * in turn, and in seven runs all. */
 static void every_bit_of_the_tables_counts(void **state)
 {
+	enum { STRIDE = ADDRESS_SANITIZER || SIZE_MAX <= UINT32_MAX ? 7 : 1 };
 	(void)state;
 	make_small_heap();
 	tables_save();
@@ -1373,7 +1376,8 @@ static void every_bit_of_the_tables_counts(void **state)
 		tables_restore();
 		unsigned char *const bytes = used_memory(name);
 		size_t harmless = 0;
-		for (size_t bit = 0; bit < used_bytes(name) * CHAR_BIT; bit++) {
+		const size_t first = (size_t)getpid() % STRIDE;
+		for (size_t bit = first; bit < used_bytes(name) * CHAR_BIT; bit += STRIDE) {
 			const bool may_be = makes_other_blocks(name, bit);
 			bytes[bit / CHAR_BIT] ^= (unsigned char)(1U << bit % CHAR_BIT);
 			const bool is_noticed = mems_check(NULL) != 0;

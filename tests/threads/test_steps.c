@@ -284,7 +284,7 @@ static void test_a_block_has_its_size_before_it_is_live(void **state)
 	give_back(take(3 * MIB));
 	take(8);
 	for (unsigned way = 0; way < 3; way++) {
-		awaited.size = 100 * PAGE; /* so large that it is merged at once when it is freed */
+		awaited.size = 20 * PAGE; /* so large that it is merged at once when it is freed */
 		awaited.seen = 0;
 		awaited.address = address_of(take_one_way(way));
 		give_back(awaited.address);

@@ -16,7 +16,8 @@
 #include <unistd.h>
 
 enum {
-	SLOWNESS = THREAD_SANITIZER ? 8 : 1,   /* loops are so many times shorter */
+	/* Loops are so many times shorter. */
+	SLOWNESS = THREAD_SANITIZER ? 8 : ADDRESS_SANITIZER ? 4 : 1,
 	WATCHDOG_SECONDS = 120,
 	MOMENT_MICROSECONDS = 20000            /* for a thread to do what it must not */
 };
