@@ -59,7 +59,8 @@ include_folders = . sample
 .DELETE_ON_ERROR:
 .SECONDARY:
 
-all: $(library) $(example) $(replay) $(record) $(preload_script) $(look)
+products := $(library) $(example) $(replay) $(record) $(preload_script) $(look)
+all: $(products)
 
 help:
 	@echo 'make            libmems.a, ./example, and in sample/ mems-record, mems-replay, mems-look'

@@ -15,6 +15,8 @@ $(build)/sample/replay/trace.o $(build)/sample/look/core.o $(build)/tests/fuzz/f
 fuzz_link := -fsanitize=fuzzer
 else
 fuzz_main := $(build)/tests/fuzz/fuzz_main.o
+# It has look.c and mems.c in it, and runs for less time than it takes to optimise them.
+$(build)/tests/fuzz/fuzz_core.o: private variant_flags += -Og
 endif
 
 fuzz_heap := $(build)/tests/fuzz/fuzz_heap

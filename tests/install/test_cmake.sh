@@ -91,7 +91,7 @@ finds_no_other_version()
 # The program needs it by its soname.
 finds_the_shared_one()
 {
-	installs -DBUILD_SHARED_LIBS=ON && rm -rf "$work/find/build" && consumes find &&
+	installs -DBUILD_SHARED_LIBS=ON -DCMAKE_BUILD_TYPE=Debug && rm -rf "$work/find/build" && consumes find &&
 		readelf -d "$work/find/build/program" | grep -q "NEEDED.*\[libmems\.so\.$major\]"
 }
 

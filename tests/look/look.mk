@@ -9,7 +9,9 @@ $(dead): $(dead).o $(library)
 $(damage): $(damage).o $(build)/sample/look/look.o $(build)/sample/look/core.o
 	$(link) $^ $(LDLIBS) -o $@
 
+ifneq ($(variant),asan)
 programs: $(dead) $(damage) $(look)
+endif
 test: export DEAD = $(dead)
 test: export DAMAGE = $(damage)
 test: export LOOK = $(look)

@@ -25,7 +25,7 @@ stress: $(build)/tests/threads/stress $(build)/tests/threads/test_caches
 
 # Nothing is suppressed, and the first report ends a program.
 tsan:
-	+@$(MAKE) --no-print-directory variant=tsan CC='$(TSAN_CC)' tsan-run
+	+@$(MAKE) --no-print-directory variant=tsan CC='$(TSAN_CC)' $(tsan_flags) tsan-run
 
 tsan-run: export TSAN_OPTIONS = halt_on_error=1:second_deadlock_stack=1
 # Where a kernel scatters addresses more than the sanitizer can bear.
