@@ -213,7 +213,8 @@ git_makes() {
 # How well two threads pack depends on the weather; what is in the packs does not.
 git_runs() {
 	program /usr/bin/git clone -q "file://$input/origin.git" clone
-	program /usr/bin/git -C clone gc -q --aggressive --prune=now
+	program /usr/bin/git -C clone -c "gc.aggressiveWindow=$(quick_or 20 250)" gc -q --aggressive \
+		--prune=now
 	program /usr/bin/git -C clone fsck --full --strict --no-progress
 	program /usr/bin/git -C clone log --all --stat --format=fuller --patch >result/log
 	bare /usr/bin/git -C clone cat-file --batch-check --batch-all-objects >result/objects
