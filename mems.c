@@ -60,7 +60,7 @@
  * Invariants; mems_check verifies each of them and names it
  *   I1   top is a whole number of pages within the reservation and the limit, base is aligned,
  *        and the units are those of the options
- *   I2   the main chain is linked both ways, from the first node to the last
+ *   I2   there are no more main nodes than pages
  *   I3   the main nodes tile [0, top) in ascending order, in whole pages
  *   I4   border bits stand exactly at the first granules of main nodes
  *   I5   every main node begins with a segment, and so does top, which is no HOLE
@@ -331,8 +331,6 @@ struct leaf_bits {
 
 /* One mmap request. Lives in the table NODES from its creation to mems_finish. */
 struct main_node {
-	struct main_node *previous; /* NULL for the first */
-	struct main_node *next;     /* NULL for the last */
 	size_t first;               /* granule: where its first segment starts */
 	size_t granules;            /* its length, whole pages */
 };
@@ -1559,13 +1557,6 @@ static inline uint32_t *slots(void)
 	return bins()->chunks + CHUNK_SLOTS - 1;
 }
 
-/* Links a node of the main chain, not the first, and the one before: they lie side by side. */
-static void node_join(size_t index)
-{
-	nodes()[index].previous = &nodes()[index - 1];
-	nodes()[index - 1].next = &nodes()[index];
-}
-
 /* Makes with one request, where it is granted, all small tables writable, which lie side by side, and
  * the beginning of the next one. */
 static void small_tables_commit(void)
@@ -1612,8 +1603,6 @@ static bool tables_move(size_t granules)
 		heap.tables[i] = tables[i];
 	}
 	heap.movable_granules = heap.limit;
-	for (size_t i = 1; i < heap.node_count; i++)
-		node_join(i);
 	os_advise(tables_memory(), small_tables_bytes(), MADV_DONTNEED);
 	return true;
 }
@@ -2595,10 +2584,7 @@ static size_t node_of(size_t granule)
 /* Adds a node to the main chain, whatever segments it has. */
 static void node_add(size_t first, size_t granules)
 {
-	const size_t index = heap.node_count++;
-	nodes()[index] = (struct main_node){ .first = first, .granules = granules };
-	if (index != 0)
-		node_join(index);
+	nodes()[heap.node_count++] = (struct main_node){ first, granules };
 	bits_set(table_bits(BORDERS), page_of(first), page_of(first) + 1, true);
 }
 
@@ -4697,7 +4683,7 @@ static bool check_tables(struct findings *findings)
 	return findings->count[16] == 0;
 }
 
-/* I2 to I5: the chain is followed by index, so that no damaged link is. */
+/* I2 to I5 */
 static void check_nodes(struct findings *findings)
 {
 	const struct main_node *node = nodes();
@@ -4705,9 +4691,6 @@ static void check_nodes(struct findings *findings)
 	size_t first = 0;
 	check(findings, 2, heap.node_count <= pages, heap.node_count);
 	for (size_t i = 0; i < min_size(heap.node_count, pages); i++, node++) {
-		const bool is_last = i + 1 == heap.node_count;
-		check(findings, 2, node->previous == (i == 0 ? NULL : node - 1), i);
-		check(findings, 2, node->next == (is_last ? NULL : node + 1), i);
 		check(findings, 3, node->first == first && node->granules != 0, i);
 		check(findings, 3, node->granules % page_granules() == 0, i);
 		check(findings, 4, bit_is_set(table_bits(BORDERS), page_of(first)), first);
@@ -5002,7 +4985,7 @@ static int findings_print(const struct findings *findings, FILE *report)
 {
 	static const char *const meaning[INVARIANTS + 1] = {
 		[1] = "top is a whole number of pages within the reservation and the limit",
-		[2] = "the main chain is linked both ways",
+		[2] = "there are no more main nodes than pages",
 		[3] = "the main nodes tile the heap in whole pages",
 		[4] = "border bits stand exactly at the first granules of main nodes",
 		[5] = "every main node begins with a segment, and so does top, which is no HOLE",

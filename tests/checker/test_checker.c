@@ -327,31 +327,6 @@ static void reservation_empty(void)
 	heap.reservation_bytes = 0;
 }
 
-static void previous_of_the_first_node(void)
-{
-	nodes()[0].previous = nodes();
-}
-
-static void previous_of_the_second_node(void)
-{
-	nodes()[1].previous = NULL;
-}
-
-static void next_of_the_second_node(void)
-{
-	nodes()[1].next = nodes();
-}
-
-static void next_of_the_last_node(void)
-{
-	last_node()->next = nodes();
-}
-
-static void next_lost(void)
-{
-	nodes()[0].next = NULL;
-}
-
 static void node_elsewhere(void)
 {
 	nodes()[1].first += page_granules();
@@ -756,11 +731,6 @@ static const struct damage damages[] = {
 	DAMAGE(16, reservation_too_short),
 	DAMAGE(16, reservation_too_long),
 	DAMAGE(1, reservation_empty),
-	DAMAGE(2, previous_of_the_first_node),
-	DAMAGE(2, previous_of_the_second_node),
-	DAMAGE(2, next_of_the_second_node),
-	DAMAGE(2, next_of_the_last_node),
-	DAMAGE(2, next_lost),
 	DAMAGE(3, node_elsewhere),
 	DAMAGE(3, node_too_long),
 	DAMAGE(3, node_too_short),
