@@ -359,6 +359,50 @@ static void rounds_keep_their_pages(void **state)
 	}
 }
 
+/* Each way to free a block looks at what may go back, also where nothing else is called. */
+static void a_pair_of_calls_is_enough(void **state)
+{
+	static const size_t sizes[] = { 64, 2000, 50000 };
+	enum { TOTAL = 32 << 20, ROUNDS = 3, SECONDS = 10 };
+	(void)state;
+	for (size_t i = 0; i < 6; i++) {
+		mems_finish();
+		assert_succeeds(mems_option(MEMS_HISTORY, i < 3 ? 0 : 8) == 0);
+		mems_init();
+		take(8);
+		for (size_t round = 0; round < ROUNDS; round++)
+			one_round(2000, TOTAL);
+		assert_true(stats_now().resident_hole_bytes >= TOTAL / 2);
+		for (size_t second = 0; second < SECONDS; second++) {
+			fake_clock.second++;
+			for (size_t done = 0; done < 8 * MIB; done += sizes[i % 3])
+				give_back(take(sizes[i % 3]));
+		}
+		assert_true(stats_now().resident_hole_bytes <= budget());
+		assert_sound();
+	}
+}
+
+/* Where a heap grows, pages go back that are remembered blocks', here with one request. Who gets
+ * these touches them. */
+static void remembered_blocks_lose_their_pages_to_growth(void **state)
+{
+	enum { SIZE = 500, USED = 64 << 20, REMEMBERED = 200, AFTER = 200 };
+	(void)state;
+	fill_heap(SIZE, USED);
+	while (stats_now().resident_hole_bytes != 0)
+		take(SIZE);
+	for (size_t i = 0; i < REMEMBERED; i++)
+		give_back(blocks[count - AFTER - REMEMBERED + i]);
+	assert_true(stats_now().resident_hole_bytes > 0);
+	os_watch();
+	assert_non_null(mems_malloc(USED));
+	assert_int_equal(os.requests, 1);
+	for (size_t i = 0; i < REMEMBERED / 2; i++)
+		assert_non_null(mems_malloc(SIZE)); /* and nothing else that MeMS has */
+	assert_sound();
+}
+
 /* Half of what lies unused goes in each second, no more, and nothing without a clock. */
 static void what_is_kept_is_forgotten_by_halves(void **state)
 {
@@ -676,6 +720,8 @@ int main(void)
 		heap_test(a_call_gives_back_a_bounded_amount),
 		heap_test(realloc_gives_back_a_bounded_amount),
 		heap_test(rounds_keep_their_pages),
+		heap_test(a_pair_of_calls_is_enough),
+		quick_fit_test(remembered_blocks_lose_their_pages_to_growth),
 		heap_test(what_is_kept_is_forgotten_by_halves),
 		heap_test(what_is_used_each_second_is_not_forgotten),
 		heap_test(trim_gives_all_back_at_once),
