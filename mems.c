@@ -329,12 +329,6 @@ struct leaf_bits {
 	uint64_t starts, live;
 };
 
-/* One mmap request. Lives in the table NODES from its creation to mems_finish. */
-struct main_node {
-	size_t first;               /* granule: where its first segment starts */
-	size_t granules;            /* its length, whole pages */
-};
-
 /* The bins of quick fit: a table of zeros is as many empty bins. */
 struct bins {
 	uint8_t misses[BINS];       /* requests that found the bin empty, up to RUN_BLOCKS */
@@ -372,7 +366,7 @@ enum table_name {
 	MOVABLE_TABLES,
 	TREE = MOVABLE_TABLES,
 	STALE = TREE + TREE_LEVELS, /* bit i: the entry of leaf i may be too large, and so that of its group */
-	NODES,
+	NODES,          /* where each main node begins: granules */
 	COALESCED,      /* quick fit only: bit i of a leaf's word: a coalesced HOLE starts there */
 	TOUCHED,        /* bit i: OS page i may be in memory */
 	IDLE,           /* first fit only: bit i: OS page i is touched, and may be free */
@@ -1438,7 +1432,7 @@ static void tables_describe(struct table tables[TABLES])
 	for (unsigned level = 0; level < TREE_LEVELS; level++)
 		table_describe(&tables[TREE + level], sizeof(int32_t), GROUP_LOG2 + FANOUT_LOG2 * level);
 	table_describe(&tables[STALE], sizeof(uint64_t), GROUP_LOG2);
-	table_describe(&tables[NODES], sizeof(struct main_node), heap.page_log2);
+	table_describe(&tables[NODES], sizeof(size_t), heap.page_log2);
 	table_describe(&tables[COALESCED], quick * sizeof(uint64_t), LEAF_LOG2);
 	table_describe(&tables[TOUCHED], sizeof(uint64_t), heap.os_page_log2 + 6);
 	table_describe(&tables[IDLE], sizeof(uint64_t), heap.os_page_log2 + 6);
@@ -1540,9 +1534,10 @@ static bool table_commit(struct table *table, size_t bytes)
 	return true;
 }
 
-static inline struct main_node *nodes(void)
+/* Where the main nodes begin. */
+static inline size_t *nodes(void)
 {
-	return (struct main_node *)(void *)heap.tables[NODES].memory;
+	return (size_t *)(void *)heap.tables[NODES].memory;
 }
 
 static inline struct bins *bins(void)
@@ -1596,7 +1591,7 @@ static bool tables_move(size_t granules)
 			return false;
 	}
 	for (unsigned i = MOVABLE_TABLES; i < TABLES; i++) {
-		const size_t used = i == NODES ? heap.node_count * sizeof(struct main_node)
+		const size_t used = i == NODES ? heap.node_count * sizeof(size_t)
 		                               : heap.tables[i].committed_bytes;
 		table_populate(&tables[i], used);
 		memcpy(tables[i].memory, heap.tables[i].memory, used);
@@ -2573,7 +2568,7 @@ static size_t node_of(size_t granule)
 	size_t low = 0;
 	for (size_t high = heap.node_count; high - low > 1;) {
 		const size_t middle = low + (high - low) / 2;
-		if (nodes()[middle].first <= granule)
+		if (nodes()[middle] <= granule)
 			low = middle;
 		else
 			high = middle;
@@ -2581,10 +2576,16 @@ static size_t node_of(size_t granule)
 	return low;
 }
 
-/* Adds a node to the main chain, whatever segments it has. */
-static void node_add(size_t first, size_t granules)
+/* Where the node ends: where the next one begins. */
+static size_t node_end(size_t node)
 {
-	nodes()[heap.node_count++] = (struct main_node){ first, granules };
+	return node + 1 < heap.node_count ? nodes()[node + 1] : heap.top;
+}
+
+/* Adds a node to the main chain, whatever segments it has. */
+static void node_add(size_t first)
+{
+	nodes()[heap.node_count++] = first;
 	bits_set(table_bits(BORDERS), page_of(first), page_of(first) + 1, true);
 }
 
@@ -2625,7 +2626,7 @@ static void node_link(size_t granules)
 	ASSERT(granules != 0 && granules % page_granules() == 0, "a node is of whole pages");
 	const size_t first = heap.top;
 	leaf_touch(leaf_of(first + granules));
-	node_add(first, granules);
+	node_add(first);
 	start_mark(first + granules, true);
 	live_change(first + granules, 1, true); /* the segment at top is no HOLE */
 	start_mark(first, true);
@@ -3961,8 +3962,7 @@ static inline size_t block_of(const void *v_ptr)
 /* The segment at granule as it is shown: cached blocks as part of the HOLE that they will be. */
 static struct mems_segment segment_describe(size_t granule, size_t node)
 {
-	const struct main_node *main_node = &nodes()[node];
-	const size_t node_next = main_node->first + main_node->granules;
+	const size_t node_next = node_end(node);
 	const bool is_free = is_hole(granule);
 	size_t next = granule;
 	size_t cached = 0;
@@ -3978,7 +3978,7 @@ static struct mems_segment segment_describe(size_t granule, size_t node)
 		.size = (next - granule) << heap.shift,
 		.physical = block_physical(granule),
 		.node = node,
-		.node_start = heap.start + (main_node->first << heap.shift),
+		.node_start = heap.start + (nodes()[node] << heap.shift),
 		.node_end = heap.start + (node_next << heap.shift) - 1,
 		.remembered_bytes = cached << heap.shift,
 	};
@@ -4686,20 +4686,18 @@ static bool check_tables(struct findings *findings)
 /* I2 to I5 */
 static void check_nodes(struct findings *findings)
 {
-	const struct main_node *node = nodes();
 	const size_t pages = page_of(heap.top);
-	size_t first = 0;
 	check(findings, 2, heap.node_count <= pages, heap.node_count);
-	for (size_t i = 0; i < min_size(heap.node_count, pages); i++, node++) {
-		check(findings, 3, node->first == first && node->granules != 0, i);
-		check(findings, 3, node->granules % page_granules() == 0, i);
+	check(findings, 3, heap.node_count != 0 && nodes()[0] == 0, 0);
+	for (size_t i = 0; i < min_size(heap.node_count, pages); i++) {
+		const size_t first = nodes()[i];
+		const bool is_sound = first < min_size(node_end(i), heap.top) && first % page_granules() == 0;
+		check(findings, 3, is_sound, i);
+		if (!is_sound)
+			break;
 		check(findings, 4, bit_is_set(table_bits(BORDERS), page_of(first)), first);
 		check(findings, 5, is_start(first), first);
-		if (node->granules > heap.top - first)
-			break;
-		first += node->granules;
 	}
-	check(findings, 3, first == heap.top, first);
 	const size_t borders = bits_count(table_bits(BORDERS), 0, round_up(pages + 1, 64));
 	check(findings, 4, borders == heap.node_count, borders);
 	check(findings, 5, is_start(heap.top) && !is_hole(heap.top), heap.top);
@@ -5090,7 +5088,7 @@ static uint64_t sign_layout(void)
 {
 	static const size_t parts[] = {
 		MEMS_VERSION_MAJOR, MEMS_VERSION_MINOR, sizeof(void *), sizeof(heap), TABLES,
-		sizeof(struct table), sizeof(struct main_node), sizeof(struct bins), SUMMARY_LEVELS,
+		sizeof(struct table), sizeof(size_t), sizeof(struct bins), SUMMARY_LEVELS,
 		offsetof(struct heap, top), offsetof(struct heap, shift), offsetof(struct heap, tables),
 		offsetof(struct heap, reservation), offsetof(struct heap, touched_pages),
 		offsetof(struct heap, coalesced_granules), offsetof(struct heap, sign),
@@ -5503,10 +5501,8 @@ static bool heap_derive(const struct image *image)
 			pages_hold(os_page_of(page << heap.page_log2), os_page_of((page + 1) << heap.page_log2));
 		else
 			bits_set(image->pages, page, page + 1, false);
-	for (size_t page = 0, next; page < pages; page = next) {
-		next = bits_find(table_bits(BORDERS), page + 1, pages, true);
-		node_add(page << heap.page_log2, (next - page) << heap.page_log2);
-	}
+	for (size_t page = 0; page < pages; page = bits_find(table_bits(BORDERS), page + 1, pages, true))
+		node_add(page << heap.page_log2);
 	heap.high_page = bits_find_last(table_bits(TOUCHED), 0, os_pages, true);
 	if (pages != 0)
 		tree_rebuild();

@@ -204,7 +204,7 @@ static size_t some_hole(void)
 	return granule;
 }
 
-static struct main_node *last_node(void)
+static size_t *last_node(void)
 {
 	return &nodes()[heap.node_count - 1];
 }
@@ -327,34 +327,35 @@ static void reservation_empty(void)
 	heap.reservation_bytes = 0;
 }
 
+static void node_after_the_first_page(void)
+{
+	nodes()[0] += page_granules();
+}
+
 static void node_elsewhere(void)
 {
-	nodes()[1].first += page_granules();
-}
-
-static void node_too_long(void)
-{
-	nodes()[1].granules += page_granules();
-}
-
-static void node_too_short(void)
-{
-	last_node()->granules -= page_granules();
+	nodes()[1] += page_granules();
 }
 
 static void node_beyond_top(void)
 {
-	last_node()->granules += page_granules();
+	*last_node() = heap.top;
+}
+
+static void nodes_far_beyond_top(void)
+{
+	nodes()[1] = SIZE_MAX / 4;
+	nodes()[2] = SIZE_MAX / 2;
 }
 
 static void node_empty(void)
 {
-	nodes()[1].granules = 0;
+	nodes()[1] = nodes()[2];
 }
 
 static void node_off_the_page(void)
 {
-	nodes()[1].granules--;
+	nodes()[1]--;
 }
 
 static void node_too_few(void)
@@ -379,12 +380,12 @@ static void no_node(void)
 
 static void border_missing(void)
 {
-	bit_flip(BORDERS, page_of(nodes()[2].first));
+	bit_flip(BORDERS, page_of(nodes()[2]));
 }
 
 static void border_too_many(void)
 {
-	bit_flip(BORDERS, page_of(nodes()[2].first) + 1);
+	bit_flip(BORDERS, page_of(nodes()[2]) + 1);
 }
 
 static void border_moved(void)
@@ -400,7 +401,7 @@ static void border_beyond_top(void)
 
 static void node_without_a_segment(void)
 {
-	start_flip(nodes()[2].first);
+	start_flip(nodes()[2]);
 }
 
 static void top_without_a_start(void)
@@ -731,13 +732,13 @@ static const struct damage damages[] = {
 	DAMAGE(16, reservation_too_short),
 	DAMAGE(16, reservation_too_long),
 	DAMAGE(1, reservation_empty),
-	DAMAGE(3, node_elsewhere),
-	DAMAGE(3, node_too_long),
-	DAMAGE(3, node_too_short),
+	DAMAGE(3, node_after_the_first_page),
+	DAMAGE(4, node_elsewhere),
 	DAMAGE(3, node_beyond_top),
+	DAMAGE(3, nodes_far_beyond_top),
 	DAMAGE(3, node_empty),
 	DAMAGE(3, node_off_the_page),
-	DAMAGE(3, node_too_few),
+	DAMAGE(4, node_too_few),
 	DAMAGE(3, node_too_many),
 	DAMAGE(2, nodes_as_many_as_pages),
 	DAMAGE(3, no_node),
