@@ -367,7 +367,7 @@ static void a_pair_of_calls_is_enough(void **state)
 	(void)state;
 	for (size_t i = 0; i < 6; i++) {
 		mems_finish();
-		assert_succeeds(mems_option(MEMS_HISTORY, i < 3 ? 0 : 8) == 0);
+		assert_succeeds(mems_option(MEMS_HISTORY, i < 3 ? 8 : 0) == 0);
 		mems_init();
 		take(8);
 		for (size_t round = 0; round < ROUNDS; round++)
