@@ -60,7 +60,7 @@
  * Invariants; mems_check verifies each of them and names it
  *   I1   top is a whole number of pages within the reservation and the limit, base is aligned,
  *        and the units are those of the options
- *   I2   there are no more main nodes than pages
+ *   I2   the main chain is linked both ways, from the first node to the last
  *   I3   the main nodes tile [0, top) in ascending order, in whole pages
  *   I4   border bits stand exactly at the first granules of main nodes
  *   I5   every main node begins with a segment, and so does top, which is no HOLE
@@ -329,6 +329,14 @@ struct leaf_bits {
 	uint64_t starts, live;
 };
 
+/* One mmap request. Lives in the table NODES from its creation to mems_finish. */
+struct main_node {
+	struct main_node *previous; /* NULL for the first */
+	struct main_node *next;     /* NULL for the last */
+	size_t first;               /* granule: where its first segment starts */
+	size_t granules;            /* its length, whole pages */
+};
+
 /* The bins of quick fit: a table of zeros is as many empty bins. */
 struct bins {
 	uint8_t misses[BINS];       /* requests that found the bin empty, up to RUN_BLOCKS */
@@ -366,7 +374,7 @@ enum table_name {
 	MOVABLE_TABLES,
 	TREE = MOVABLE_TABLES,
 	STALE = TREE + TREE_LEVELS, /* bit i: the entry of leaf i may be too large, and so that of its group */
-	NODES,          /* where each main node begins: granules */
+	NODES,
 	COALESCED,      /* quick fit only: bit i of a leaf's word: a coalesced HOLE starts there */
 	TOUCHED,        /* bit i: OS page i may be in memory */
 	IDLE,           /* first fit only: bit i: OS page i is touched, and may be free */
@@ -1432,7 +1440,7 @@ static void tables_describe(struct table tables[TABLES])
 	for (unsigned level = 0; level < TREE_LEVELS; level++)
 		table_describe(&tables[TREE + level], sizeof(int32_t), GROUP_LOG2 + FANOUT_LOG2 * level);
 	table_describe(&tables[STALE], sizeof(uint64_t), GROUP_LOG2);
-	table_describe(&tables[NODES], sizeof(size_t), heap.page_log2);
+	table_describe(&tables[NODES], sizeof(struct main_node), heap.page_log2);
 	table_describe(&tables[COALESCED], quick * sizeof(uint64_t), LEAF_LOG2);
 	table_describe(&tables[TOUCHED], sizeof(uint64_t), heap.os_page_log2 + 6);
 	table_describe(&tables[IDLE], sizeof(uint64_t), heap.os_page_log2 + 6);
@@ -1534,10 +1542,9 @@ static bool table_commit(struct table *table, size_t bytes)
 	return true;
 }
 
-/* Where the main nodes begin. */
-static inline size_t *nodes(void)
+static inline struct main_node *nodes(void)
 {
-	return (size_t *)(void *)heap.tables[NODES].memory;
+	return (struct main_node *)(void *)heap.tables[NODES].memory;
 }
 
 static inline struct bins *bins(void)
@@ -1550,6 +1557,13 @@ static inline struct bins *bins(void)
 static inline uint32_t *slots(void)
 {
 	return bins()->chunks + CHUNK_SLOTS - 1;
+}
+
+/* Links a node of the main chain, not the first, and the one before: they lie side by side. */
+static void node_join(size_t index)
+{
+	nodes()[index].previous = &nodes()[index - 1];
+	nodes()[index - 1].next = &nodes()[index];
 }
 
 /* Makes with one request, where it is granted, all small tables writable, which lie side by side, and
@@ -1591,13 +1605,15 @@ static bool tables_move(size_t granules)
 			return false;
 	}
 	for (unsigned i = MOVABLE_TABLES; i < TABLES; i++) {
-		const size_t used = i == NODES ? heap.node_count * sizeof(size_t)
+		const size_t used = i == NODES ? heap.node_count * sizeof(struct main_node)
 		                               : heap.tables[i].committed_bytes;
 		table_populate(&tables[i], used);
 		memcpy(tables[i].memory, heap.tables[i].memory, used);
 		heap.tables[i] = tables[i];
 	}
 	heap.movable_granules = heap.limit;
+	for (size_t i = 1; i < heap.node_count; i++)
+		node_join(i);
 	os_advise(tables_memory(), small_tables_bytes(), MADV_DONTNEED);
 	return true;
 }
@@ -2568,7 +2584,7 @@ static size_t node_of(size_t granule)
 	size_t low = 0;
 	for (size_t high = heap.node_count; high - low > 1;) {
 		const size_t middle = low + (high - low) / 2;
-		if (nodes()[middle] <= granule)
+		if (nodes()[middle].first <= granule)
 			low = middle;
 		else
 			high = middle;
@@ -2576,16 +2592,13 @@ static size_t node_of(size_t granule)
 	return low;
 }
 
-/* Where the node ends: where the next one begins. */
-static size_t node_end(size_t node)
-{
-	return node + 1 < heap.node_count ? nodes()[node + 1] : heap.top;
-}
-
 /* Adds a node to the main chain, whatever segments it has. */
-static void node_add(size_t first)
+static void node_add(size_t first, size_t granules)
 {
-	nodes()[heap.node_count++] = first;
+	const size_t index = heap.node_count++;
+	nodes()[index] = (struct main_node){ .first = first, .granules = granules };
+	if (index != 0)
+		node_join(index);
 	bits_set(table_bits(BORDERS), page_of(first), page_of(first) + 1, true);
 }
 
@@ -2626,7 +2639,7 @@ static void node_link(size_t granules)
 	ASSERT(granules != 0 && granules % page_granules() == 0, "a node is of whole pages");
 	const size_t first = heap.top;
 	leaf_touch(leaf_of(first + granules));
-	node_add(first);
+	node_add(first, granules);
 	start_mark(first + granules, true);
 	live_change(first + granules, 1, true); /* the segment at top is no HOLE */
 	start_mark(first, true);
@@ -3962,7 +3975,8 @@ static inline size_t block_of(const void *v_ptr)
 /* The segment at granule as it is shown: cached blocks as part of the HOLE that they will be. */
 static struct mems_segment segment_describe(size_t granule, size_t node)
 {
-	const size_t node_next = node_end(node);
+	const struct main_node *main_node = &nodes()[node];
+	const size_t node_next = main_node->first + main_node->granules;
 	const bool is_free = is_hole(granule);
 	size_t next = granule;
 	size_t cached = 0;
@@ -3978,7 +3992,7 @@ static struct mems_segment segment_describe(size_t granule, size_t node)
 		.size = (next - granule) << heap.shift,
 		.physical = block_physical(granule),
 		.node = node,
-		.node_start = heap.start + (nodes()[node] << heap.shift),
+		.node_start = heap.start + (main_node->first << heap.shift),
 		.node_end = heap.start + (node_next << heap.shift) - 1,
 		.remembered_bytes = cached << heap.shift,
 	};
@@ -4683,21 +4697,26 @@ static bool check_tables(struct findings *findings)
 	return findings->count[16] == 0;
 }
 
-/* I2 to I5 */
+/* I2 to I5: the chain is followed by index, so that no damaged link is. */
 static void check_nodes(struct findings *findings)
 {
+	const struct main_node *node = nodes();
 	const size_t pages = page_of(heap.top);
+	size_t first = 0;
 	check(findings, 2, heap.node_count <= pages, heap.node_count);
-	check(findings, 3, heap.node_count != 0 && nodes()[0] == 0, 0);
-	for (size_t i = 0; i < min_size(heap.node_count, pages); i++) {
-		const size_t first = nodes()[i];
-		const bool is_sound = first < min_size(node_end(i), heap.top) && first % page_granules() == 0;
-		check(findings, 3, is_sound, i);
-		if (!is_sound)
-			break;
+	for (size_t i = 0; i < min_size(heap.node_count, pages); i++, node++) {
+		const bool is_last = i + 1 == heap.node_count;
+		check(findings, 2, node->previous == (i == 0 ? NULL : node - 1), i);
+		check(findings, 2, node->next == (is_last ? NULL : node + 1), i);
+		check(findings, 3, node->first == first && node->granules != 0, i);
+		check(findings, 3, node->granules % page_granules() == 0, i);
 		check(findings, 4, bit_is_set(table_bits(BORDERS), page_of(first)), first);
 		check(findings, 5, is_start(first), first);
+		if (node->granules > heap.top - first)
+			break;
+		first += node->granules;
 	}
+	check(findings, 3, first == heap.top, first);
 	const size_t borders = bits_count(table_bits(BORDERS), 0, round_up(pages + 1, 64));
 	check(findings, 4, borders == heap.node_count, borders);
 	check(findings, 5, is_start(heap.top) && !is_hole(heap.top), heap.top);
@@ -4983,7 +5002,7 @@ static int findings_print(const struct findings *findings, FILE *report)
 {
 	static const char *const meaning[INVARIANTS + 1] = {
 		[1] = "top is a whole number of pages within the reservation and the limit",
-		[2] = "there are no more main nodes than pages",
+		[2] = "the main chain is linked both ways",
 		[3] = "the main nodes tile the heap in whole pages",
 		[4] = "border bits stand exactly at the first granules of main nodes",
 		[5] = "every main node begins with a segment, and so does top, which is no HOLE",
@@ -5088,7 +5107,7 @@ static uint64_t sign_layout(void)
 {
 	static const size_t parts[] = {
 		MEMS_VERSION_MAJOR, MEMS_VERSION_MINOR, sizeof(void *), sizeof(heap), TABLES,
-		sizeof(struct table), sizeof(size_t), sizeof(struct bins), SUMMARY_LEVELS,
+		sizeof(struct table), sizeof(struct main_node), sizeof(struct bins), SUMMARY_LEVELS,
 		offsetof(struct heap, top), offsetof(struct heap, shift), offsetof(struct heap, tables),
 		offsetof(struct heap, reservation), offsetof(struct heap, touched_pages),
 		offsetof(struct heap, coalesced_granules), offsetof(struct heap, sign),
@@ -5501,8 +5520,10 @@ static bool heap_derive(const struct image *image)
 			pages_hold(os_page_of(page << heap.page_log2), os_page_of((page + 1) << heap.page_log2));
 		else
 			bits_set(image->pages, page, page + 1, false);
-	for (size_t page = 0; page < pages; page = bits_find(table_bits(BORDERS), page + 1, pages, true))
-		node_add(page << heap.page_log2);
+	for (size_t page = 0, next; page < pages; page = next) {
+		next = bits_find(table_bits(BORDERS), page + 1, pages, true);
+		node_add(page << heap.page_log2, (next - page) << heap.page_log2);
+	}
 	heap.high_page = bits_find_last(table_bits(TOUCHED), 0, os_pages, true);
 	if (pages != 0)
 		tree_rebuild();

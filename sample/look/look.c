@@ -167,6 +167,19 @@ static void piece_copy(struct look *look, char *to, uint64_t from, size_t size)
 	}
 }
 
+/* Links of the main chain point into our copy from now on; wrong ones stay wrong. */
+static void links_move(uintptr_t from)
+{
+	const uintptr_t to = (uintptr_t)nodes();
+	for (size_t i = 0; i < heap.node_count; i++) {
+		struct main_node *node = &nodes()[i];
+		if (node->previous != NULL)
+			node->previous = (struct main_node *)((uintptr_t)node->previous - from + to);
+		if (node->next != NULL)
+			node->next = (struct main_node *)((uintptr_t)node->next - from + to);
+	}
+}
+
 /* Copies the tables to memory of our own; for the time being the heap lies before them there. */
 static bool tables_copy(struct look *look)
 {
@@ -188,6 +201,8 @@ static bool tables_copy(struct look *look)
 		table->memory = (char *)(from - there + here);
 		for (size_t done = 0; done < used; done += COPY_BYTES)
 			piece_copy(look, table->memory + done, from + done, min_size(used - done, COPY_BYTES));
+		if (i == NODES)
+			links_move(from);
 	}
 	heap.base = (char *)(here - (heap.limit << heap.shift));
 	heap.reservation = heap.base - offset;

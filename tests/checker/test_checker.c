@@ -204,7 +204,7 @@ static size_t some_hole(void)
 	return granule;
 }
 
-static size_t *last_node(void)
+static struct main_node *last_node(void)
 {
 	return &nodes()[heap.node_count - 1];
 }
@@ -327,35 +327,59 @@ static void reservation_empty(void)
 	heap.reservation_bytes = 0;
 }
 
-static void node_after_the_first_page(void)
+static void previous_of_the_first_node(void)
 {
-	nodes()[0] += page_granules();
+	nodes()[0].previous = nodes();
+}
+
+static void previous_of_the_second_node(void)
+{
+	nodes()[1].previous = NULL;
+}
+
+static void next_of_the_second_node(void)
+{
+	nodes()[1].next = nodes();
+}
+
+static void next_of_the_last_node(void)
+{
+	last_node()->next = nodes();
+}
+
+static void next_lost(void)
+{
+	nodes()[0].next = NULL;
 }
 
 static void node_elsewhere(void)
 {
-	nodes()[1] += page_granules();
+	nodes()[1].first += page_granules();
+}
+
+static void node_too_long(void)
+{
+	nodes()[1].granules += page_granules();
+}
+
+static void node_too_short(void)
+{
+	last_node()->granules -= page_granules();
 }
 
 static void node_beyond_top(void)
 {
-	*last_node() = heap.top;
-}
-
-static void nodes_far_beyond_top(void)
-{
-	nodes()[1] = SIZE_MAX / 4;
-	nodes()[2] = SIZE_MAX / 2;
+	last_node()->granules += page_granules();
 }
 
 static void node_empty(void)
 {
-	nodes()[1] = nodes()[2];
+	nodes()[1].granules = 0;
 }
 
 static void node_off_the_page(void)
 {
-	nodes()[1]--;
+	nodes()[1].granules--;
 }
 
 static void node_too_few(void)
@@ -380,12 +404,12 @@ static void no_node(void)
 
 static void border_missing(void)
 {
-	bit_flip(BORDERS, page_of(nodes()[2]));
+	bit_flip(BORDERS, page_of(nodes()[2].first));
 }
 
 static void border_too_many(void)
 {
-	bit_flip(BORDERS, page_of(nodes()[2]) + 1);
+	bit_flip(BORDERS, page_of(nodes()[2].first) + 1);
 }
 
 static void border_moved(void)
@@ -401,7 +425,7 @@ static void border_beyond_top(void)
 
 static void node_without_a_segment(void)
 {
-	start_flip(nodes()[2]);
+	start_flip(nodes()[2].first);
 }
 
 static void top_without_a_start(void)
@@ -732,13 +756,18 @@ static const struct damage damages[] = {
 	DAMAGE(16, reservation_too_short),
 	DAMAGE(16, reservation_too_long),
 	DAMAGE(1, reservation_empty),
-	DAMAGE(3, node_after_the_first_page),
-	DAMAGE(4, node_elsewhere),
+	DAMAGE(2, previous_of_the_first_node),
+	DAMAGE(2, previous_of_the_second_node),
+	DAMAGE(2, next_of_the_second_node),
+	DAMAGE(2, next_of_the_last_node),
+	DAMAGE(2, next_lost),
+	DAMAGE(3, node_elsewhere),
+	DAMAGE(3, node_too_long),
+	DAMAGE(3, node_too_short),
 	DAMAGE(3, node_beyond_top),
-	DAMAGE(3, nodes_far_beyond_top),
 	DAMAGE(3, node_empty),
 	DAMAGE(3, node_off_the_page),
-	DAMAGE(4, node_too_few),
+	DAMAGE(3, node_too_few),
 	DAMAGE(3, node_too_many),
 	DAMAGE(2, nodes_as_many_as_pages),
 	DAMAGE(3, no_node),
