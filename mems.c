@@ -833,10 +833,15 @@ static inline unsigned sizes_find(const int32_t line[FANOUT], unsigned from, int
 
 static inline int32_t sizes_max(const int32_t line[FANOUT])
 {
-	int32_t largest = 0;
-	for (unsigned i = 0; i < FANOUT; i++)
-		largest = line[i] > largest ? line[i] : largest;
-	return largest;
+	const i32x4_unaligned *sizes = (const i32x4_unaligned *)(const void *)line;
+	i32x4 most = sizes[0];
+	UNROLL for (unsigned i = 1; i < FANOUT / 4; i++) {
+		const i32x4 is_more = sizes[i] > most;
+		most = (sizes[i] & is_more) | (most & ~is_more);
+	}
+	const int32_t low = most[0] > most[1] ? most[0] : most[1];
+	const int32_t high = most[2] > most[3] ? most[2] : most[3];
+	return low > high ? low : high;
 }
 
 /* Adds to a text what there is room for. */
@@ -2168,7 +2173,7 @@ static void leaf_refresh(size_t leaf)
 
 /* The largest HOLE that starts in the group, by the entries of its leaves. Makes those of large ones
  * exact. */
-static size_t group_largest(size_t group)
+static NOINLINE size_t group_largest(size_t group)
 {
 	const size_t first = group * GROUP_LEAVES;
 	const uint8_t *line = leaf_max() + first;
@@ -2186,7 +2191,8 @@ static size_t group_largest(size_t group)
 static NOINLINE void group_refresh(size_t group)
 {
 	size_t index = group;
-	int32_t after = tree_entry_of(group_largest(group));
+	const unsigned most = bytes_max(leaf_max() + group * GROUP_LEAVES);
+	int32_t after = most < LARGE ? (int32_t)most : tree_entry_of(group_largest(group));
 	for (unsigned level = 0; level < TREE_LEVELS; level++) {
 		const int32_t before = tree(level)[index];
 		tree(level)[index] = after;
@@ -2362,10 +2368,12 @@ static inline struct hole leaf_find(size_t leaf, uint64_t bits, size_t size)
 static size_t group_from(size_t group, int32_t least)
 {
 	unsigned level = 0;
-	unsigned entry;
+	unsigned entry = FANOUT;
 	size_t index = group;
 	for (;; index = index / FANOUT + 1) {
-		entry = sizes_find(tree(level) + round_down(index, FANOUT), index % FANOUT, least);
+		/* In a large heap the entry above tells most often that this line has none. */
+		if (level + 1 == TREE_LEVELS || tree(level + 1)[index / FANOUT] >= least)
+			entry = sizes_find(tree(level) + round_down(index, FANOUT), index % FANOUT, least);
 		if (entry < FANOUT)
 			break;
 		if (++level == TREE_LEVELS)
