@@ -2165,10 +2165,12 @@ static size_t leaf_largest(size_t leaf)
 	return largest;
 }
 
-/* Makes the entry of the leaf exact. */
-static void leaf_refresh(size_t leaf)
+/* Makes the entry of the leaf exact. Returns what leaf_largest does. */
+static size_t leaf_refresh(size_t leaf)
 {
-	leaf_max()[leaf] = leaf_entry_of(leaf_largest(leaf));
+	const size_t largest = leaf_largest(leaf);
+	leaf_max()[leaf] = leaf_entry_of(largest);
+	return largest;
 }
 
 /* The largest HOLE that starts in the group, by the entries of its leaves. Makes those of large ones
@@ -2178,12 +2180,8 @@ static NOINLINE size_t group_largest(size_t group)
 	const size_t first = group * GROUP_LEAVES;
 	const uint8_t *line = leaf_max() + first;
 	size_t largest = 0;
-	for (uint64_t leaves = bytes_at_least(line, LARGE); leaves != 0; leaves &= leaves - 1) {
-		const size_t leaf = first + lowest_bit(leaves);
-		const size_t size = leaf_largest(leaf);
-		leaf_max()[leaf] = leaf_entry_of(size);
-		largest = max_size(largest, size);
-	}
+	for (uint64_t leaves = bytes_at_least(line, LARGE); leaves != 0; leaves &= leaves - 1)
+		largest = max_size(largest, leaf_refresh(first + lowest_bit(leaves)));
 	return max_size(largest, bytes_max(line));
 }
 
