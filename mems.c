@@ -1537,8 +1537,7 @@ static bool table_commit(struct table *table, size_t bytes)
 {
 	if (bytes <= table->committed_bytes)
 		return true;
-	if (bytes > table->reserved_bytes)
-		return false;
+	ASSERT(bytes <= table->reserved_bytes, "its share is for the largest heap");
 	bytes = min_size(round_up(bytes, COMMIT_STEP), table->reserved_bytes);
 	char *const from = table->memory - CACHE_LINE + table->committed_bytes;
 	if (!tables_commit_range(from, table->memory + bytes))
