@@ -1009,7 +1009,8 @@ static void fast_top_update(void)
 
 /* From here to callout_end this thread, which has taken the lock, keeps it while other code runs
  * that may call MeMS. It cannot be cancelled there, for then nobody would give the lock back.
- * count: that of visitors, of os_requests or of waits in the library. */
+ * count: that of visitors, of os_requests or of waits in the library; after a change of the first two,
+ * fast_top_update is to be called. */
 static void callout_begin(unsigned *count)
 {
 	if (!is_busy() && library.waits == 0) {
@@ -1017,7 +1018,6 @@ static void callout_begin(unsigned *count)
 		atomic_store_explicit(&library.caller_out, (uintptr_t)&errno, memory_order_relaxed);
 	}
 	++*count;
-	fast_top_update();
 }
 
 static void callout_end(unsigned *count)
@@ -1029,7 +1029,6 @@ static void callout_end(unsigned *count)
 		atomic_store_explicit(&library.caller_out, 0, memory_order_relaxed);
 		pthread_setcancelstate(cancel_state, NULL);
 	}
-	fast_top_update();
 }
 
 /* To look at the heap: takes the lock. out, unless it is NULL, is locked too: what is printed stays
@@ -1044,11 +1043,13 @@ static void printer_enter(FILE *out)
 		funlockfile(out);
 	}
 	callout_begin(&library.visitors);
+	fast_top_update();
 }
 
 static void printer_leave(FILE *out)
 {
 	callout_end(&library.visitors);
+	fast_top_update();
 	lock_give();
 	if (out != NULL && !is_calling_out())
 		funlockfile(out);
@@ -1072,12 +1073,14 @@ static int os_begin(void)
 {
 	const int error = errno;
 	callout_begin(&library.os_requests);
+	fast_top_update();
 	return error;
 }
 
 static void os_end(int error)
 {
 	callout_end(&library.os_requests);
+	fast_top_update();
 	errno = error;
 }
 
@@ -4259,8 +4262,10 @@ static void record_write(const char *text)
 {
 	const int error = errno;
 	callout_begin(&library.visitors);
+	fast_top_update();
 	fputs(text, heap.journal.record);
 	callout_end(&library.visitors);
+	fast_top_update();
 	errno = error;
 }
 
