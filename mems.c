@@ -1009,8 +1009,8 @@ static void fast_top_update(void)
 
 /* From here to callout_end this thread, which has taken the lock, keeps it while other code runs
  * that may call MeMS. It cannot be cancelled there, for then nobody would give the lock back.
- * count: that of visitors, of os_requests or of waits in the library; after a change of the first two,
- * fast_top_update is to be called. */
+ * count: that of visitors, of os_requests or of waits in the library. With a change of the first two
+ * the fast paths open or close: see fast_top_update. */
 static void callout_begin(unsigned *count)
 {
 	if (!is_busy() && library.waits == 0) {
@@ -4261,11 +4261,10 @@ static ALWAYS_INLINE struct live_block *call_note(enum mems_event_kind kind, siz
 static void record_write(const char *text)
 {
 	const int error = errno;
+	ASSERT(heap.fast_top == 0 && heap.noted_top == 0, "a recording keeps the fast paths closed");
 	callout_begin(&library.visitors);
-	fast_top_update();
 	fputs(text, heap.journal.record);
 	callout_end(&library.visitors);
-	fast_top_update();
 	errno = error;
 }
 
