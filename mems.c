@@ -1699,15 +1699,15 @@ static inline uint64_t *table_bits(unsigned name)
 	return (uint64_t *)(void *)heap.tables[name].memory;
 }
 
-/* There is an empty leaf before the first. */
+/* There is an empty leaf before the first: leaf - 1 of that leads to it. */
 static inline atomic_word *starts_at(size_t leaf)
 {
-	return table_words(STARTS) + leaf;
+	return table_words(STARTS) + (ptrdiff_t)leaf;
 }
 
 static inline atomic_word *live_at(size_t leaf)
 {
-	return table_words(LIVE) + leaf;
+	return table_words(LIVE) + (ptrdiff_t)leaf;
 }
 
 static inline uint64_t leaf_starts(size_t leaf)
