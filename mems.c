@@ -384,7 +384,7 @@ enum table_name {
 };
 
 struct table {
-	char *memory;           /* NULL where there is none. The line before it is zero */
+	char *memory;           /* NULL where there is none */
 	size_t reserved_bytes;  /* its share of the reservation, whole cache lines */
 	size_t committed_bytes; /* of these, writable */
 	size_t entry_bytes;     /* 0 where the policy needs none */
@@ -1467,7 +1467,13 @@ static size_t table_bytes(const struct table *table, size_t granules)
 	return round_up((size_t)entries * table->entry_bytes, CACHE_LINE);
 }
 
-/* Its share of a reservation for a heap of so many granules: a line of zeros before it, and of long
+/* Where there is an entry for each leaf, a line of zeros lies before the first. */
+static size_t bytes_before(const struct table *table)
+{
+	return table->granules_log2 == LEAF_LOG2 ? CACHE_LINE : 0;
+}
+
+/* Its share of a reservation for a heap of so many granules: what lies before it, and of long
  * ones whole pages, so that the first entries of the next one lie in one page, and some lines, so that
  * what two tables have for one leaf is not at the same place in a page: processors take a load from
  * there for one of what was just stored in the other, and wait. */
@@ -1476,7 +1482,7 @@ static size_t table_share(const struct table *table, size_t granules)
 	const size_t page = os_page_bytes();
 	const size_t bytes = table_bytes(table, granules);
 	const size_t shift = table->granules_log2 == ONE_ENTRY ? 0 : TABLE_SHIFT;
-	return CACHE_LINE + (bytes < page ? bytes : round_up(bytes, page) + shift);
+	return bytes_before(table) + (bytes < page ? bytes : round_up(bytes, page) + shift);
 }
 
 /* The movable tables are for so many granules at first. */
@@ -1521,8 +1527,8 @@ static void tables_place(struct table tables[TABLES], size_t movable)
 		const bool is_small = i >= MOVABLE_TABLES && movable == small_granules();
 		char **const next = is_small ? &small : &large;
 		const size_t share = table_share(&tables[i], is_small ? movable : heap.limit);
-		tables[i].reserved_bytes = share - CACHE_LINE;
-		tables[i].memory = *next + CACHE_LINE;
+		tables[i].reserved_bytes = share - bytes_before(&tables[i]);
+		tables[i].memory = *next + bytes_before(&tables[i]);
 		*next += share;
 	}
 }
@@ -1532,7 +1538,10 @@ static bool tables_commit_range(char *from, char *to)
 {
 	const uintptr_t page = os_page_bytes();
 	char *const first = (char *)round_down((uintptr_t)from, page);
-	return os_commit(first, round_up((uintptr_t)to, page) - (uintptr_t)first);
+	char *const end = (char *)round_up((uintptr_t)to, page);
+	ASSERT(tables_memory() <= first && end <= tables_memory() + tables_share(),
+	       "what lies outside is not ours");
+	return os_commit(first, (size_t)(end - first));
 }
 
 /* Makes the first so many bytes of a table writable, and some more. */
@@ -1542,7 +1551,7 @@ static bool table_commit(struct table *table, size_t bytes)
 		return true;
 	ASSERT(bytes <= table->reserved_bytes, "its share is for the largest heap");
 	bytes = min_size(round_up(bytes, COMMIT_STEP), table->reserved_bytes);
-	char *const from = table->memory - CACHE_LINE + table->committed_bytes;
+	char *const from = table->memory - bytes_before(table) + table->committed_bytes;
 	if (!tables_commit_range(from, table->memory + bytes))
 		return false;
 	table->committed_bytes = bytes;
@@ -1578,17 +1587,18 @@ static void node_join(size_t index)
 static void small_tables_commit(void)
 {
 	unsigned count = 0;
-	char *end = tables_memory() + small_tables_bytes();
-	for (; count < MOVABLE_TABLES && heap.tables[count].reserved_bytes <= WHOLE_TABLE_BYTES; count++)
-		end += CACHE_LINE + heap.tables[count].reserved_bytes;
-	const size_t more = count < MOVABLE_TABLES ? COMMIT_STEP : 0;
-	if (!tables_commit_range(tables_memory(), end + CACHE_LINE + more))
+	while (count < MOVABLE_TABLES && heap.tables[count].reserved_bytes <= WHOLE_TABLE_BYTES)
+		count++;
+	const bool are_all = count == MOVABLE_TABLES;
+	const struct table *last = &heap.tables[are_all ? count - 1 : count];
+	const size_t bytes = are_all ? last->reserved_bytes : COMMIT_STEP;
+	if (!tables_commit_range(tables_memory(), last->memory + bytes))
 		return;
 	for (unsigned i = 0; i < TABLES; i++)
 		if (i < count || (i >= MOVABLE_TABLES && heap.movable_granules == small_granules()))
 			heap.tables[i].committed_bytes = heap.tables[i].reserved_bytes;
-	if (more != 0)
-		heap.tables[count].committed_bytes = more;
+	if (!are_all)
+		heap.tables[count].committed_bytes = COMMIT_STEP;
 }
 
 /* Brings the first so many bytes of a table into memory with one request, where the OS can do that. */

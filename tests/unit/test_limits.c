@@ -131,6 +131,26 @@ static void a_heap_is_filled_to_its_limit(void **state)
 
 /* ---- An idle heap ------------------------------------------------------------------------ */
 
+/* In these heaps all tables are made writable as a whole, and nothing beyond them. */
+static void heaps_of_every_small_limit(void **state)
+{
+	static const size_t alignments[] = { 8, 64 };
+	enum { MOST_PAGES = 1000 };
+	(void)state;
+	for (size_t pages = 1; pages <= 2 * MOST_PAGES; pages++) {
+		mems_finish();
+		assert_succeeds(mems_option(MEMS_ALIGNMENT, alignments[pages % 2]) == 0);
+		assert_succeeds(mems_option(MEMS_LIMIT, (pages + 1) / 2 * 4096) == 0);
+		mems_init();
+		take(8);
+		assert_true(pages % 100 != 0 || mems_check(stderr) == 0);
+	}
+	mems_finish();
+	assert_succeeds(mems_option(MEMS_LIMIT, 0) == 0);
+	assert_succeeds(mems_option(MEMS_ALIGNMENT, 8) == 0);
+	mems_init();
+}
+
 static void an_idle_heap_costs_little(void **state)
 {
 	(void)state;
@@ -333,6 +353,7 @@ int main(void)
 		heap_test(products_that_overflow),
 		heap_test(eight_untouched_gibibytes),
 		heap_test(a_heap_is_filled_to_its_limit),
+		heap_test(heaps_of_every_small_limit),
 		heap_test(an_idle_heap_costs_little),
 		bare_test(half_of_a_small_address_space),
 		bare_test(half_of_a_32_bit_address_space),
