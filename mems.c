@@ -1883,6 +1883,7 @@ static void live_middle_flip(size_t from, size_t end)
 	bits_flip(leaves, region_end * REGION_LEAVES, end);
 }
 
+/* The same for at most 64 leaves, without a branch. */
 static ALWAYS_INLINE void few_leaves_flip(size_t leaf, size_t count)
 {
 	const struct live_bits bits = live_bits_of(leaf, count);
