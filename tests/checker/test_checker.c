@@ -115,15 +115,10 @@ static bool is_table_of_bins(unsigned name)
 	return name == BIN_TABLE || name == THREAD_CACHES;
 }
 
-/* The empty leaf before the first. */
-static size_t leaf_before(unsigned name)
-{
-	return name == STARTS || name == LIVE ? sizeof(uint64_t) : 0;
-}
-
+/* With what lies before it. */
 static unsigned char *used_memory(unsigned name)
 {
-	return (unsigned char *)heap.tables[name].memory - leaf_before(name);
+	return (unsigned char *)heap.tables[name].memory - bytes_before(&heap.tables[name]);
 }
 
 /* What a heap of this size reads of a table. */
@@ -132,7 +127,7 @@ static size_t used_bytes(unsigned name)
 	const struct table *table = &saved.heap.tables[name];
 	const size_t chunk_bytes = CHUNK_SLOTS * sizeof(uint32_t);
 	if (!is_table_of_bins(name))
-		return leaf_before(name) + table_bytes(table, saved.heap.top);
+		return bytes_before(table) + table_bytes(table, saved.heap.top);
 	return name == THREAD_CACHES || !saved.heap.is_quick
 	               ? 0 /* there are no caches */
 	               : offsetof(struct bins, chunks) + saved.heap.chunk_count * chunk_bytes;
@@ -1356,8 +1351,9 @@ static uint64_t answers(unsigned name)
 /* A start more or less between blocks only makes other blocks; beside or in a HOLE it shows. */
 static bool makes_other_blocks(unsigned name, size_t bit)
 {
-	const size_t granule = bit - CHAR_BIT * leaf_before(name);
-	if (name != STARTS || bit <= 64 || granule >= heap.top || is_border(granule))
+	const size_t first = CHAR_BIT * bytes_before(&heap.tables[name]);
+	const size_t granule = bit - first;
+	if (name != STARTS || bit <= first || granule >= heap.top || is_border(granule))
 		return false;
 	return is_live(granule) && is_live(granule - 1);
 }
