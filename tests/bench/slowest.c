@@ -22,6 +22,7 @@
 #include <time.h>
 
 #include "mems.h"
+#include "wrapped.h"
 
 #define GRANULE ((size_t)8) /* bytes, the default alignment */
 #define RUNS 5
@@ -70,21 +71,10 @@ static void os_end(double start)
 	calls.in_os += now() - start + calls.clock;
 }
 
-void *__real_mmap(void *address, size_t bytes, int protection, int flags, int file, off_t offset);
-void *__wrap_mmap(void *address, size_t bytes, int protection, int flags, int file, off_t offset);
-int __real_munmap(void *address, size_t bytes);
-int __wrap_munmap(void *address, size_t bytes);
-int __real_mprotect(void *address, size_t bytes, int protection);
-int __wrap_mprotect(void *address, size_t bytes, int protection);
-int __real_madvise(void *address, size_t bytes, int advice);
-int __wrap_madvise(void *address, size_t bytes, int advice);
-int __real_mincore(void *address, size_t bytes, unsigned char *pages);
-int __wrap_mincore(void *address, size_t bytes, unsigned char *pages);
-
-void *__wrap_mmap(void *address, size_t bytes, int protection, int flags, int file, off_t offset)
+void *__wrap_mmap(void *address, size_t bytes, int access, int flags, int file, off_t offset)
 {
 	double start = now();
-	void *result = __real_mmap(address, bytes, protection, flags, file, offset);
+	void *result = __real_mmap(address, bytes, access, flags, file, offset);
 
 	os_end(start);
 	return result;
@@ -99,10 +89,10 @@ int __wrap_munmap(void *address, size_t bytes)
 	return result;
 }
 
-int __wrap_mprotect(void *address, size_t bytes, int protection)
+int __wrap_mprotect(void *address, size_t bytes, int access)
 {
 	double start = now();
-	int result = __real_mprotect(address, bytes, protection);
+	int result = __real_mprotect(address, bytes, access);
 
 	os_end(start);
 	return result;

@@ -1,3 +1,6 @@
+# The functions that the linker puts between the library and the system are in wrapped.h.
+include_folders += tests/faults
+
 # test_os stands between the library and the system, to make each request fail in turn.
 
 wrapped := mmap mmap64 mremap munmap mprotect madvise mincore getrlimit getrlimit64 getrusage \

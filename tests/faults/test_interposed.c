@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "support.h"
+#include "wrapped.h"
 
 /* ---- Inside a request -------------------------------------------------------------------- */
 
@@ -119,17 +120,6 @@ static void call_back_in(enum request request)
 	is_inside = false;
 	errno = error;
 }
-
-void *__real_mmap(void *address, size_t bytes, int access, int flags, int file, off_t offset);
-void *__wrap_mmap(void *address, size_t bytes, int access, int flags, int file, off_t offset);
-int __real_munmap(void *address, size_t bytes);
-int __wrap_munmap(void *address, size_t bytes);
-int __real_mprotect(void *address, size_t bytes, int access);
-int __wrap_mprotect(void *address, size_t bytes, int access);
-int __real_madvise(void *address, size_t bytes, int advice);
-int __wrap_madvise(void *address, size_t bytes, int advice);
-int __real_mincore(void *address, size_t bytes, unsigned char *pages);
-int __wrap_mincore(void *address, size_t bytes, unsigned char *pages);
 
 void *__wrap_mmap(void *address, size_t bytes, int access, int flags, int file, off_t offset)
 {

@@ -14,6 +14,7 @@
 #include <sys/types.h>
 
 #include "support.h"
+#include "wrapped.h"
 
 /* ---- Between the library and the OS ------------------------------------------------------ */
 
@@ -66,28 +67,16 @@ static bool is_refused(size_t writable_bytes)
 	return refused;
 }
 
-void *__real_mmap(void *address, size_t bytes, int access, int flags, int file, off_t offset);
-void *__wrap_mmap(void *address, size_t bytes, int access, int flags, int file, off_t offset);
 void *__real_mmap64(void *address, size_t bytes, int access, int flags, int file, off64_t offset);
 void *__wrap_mmap64(void *address, size_t bytes, int access, int flags, int file, off64_t offset);
 void *__real_mremap(void *address, size_t bytes, size_t more, int flags);
 void *__wrap_mremap(void *address, size_t bytes, size_t more, int flags);
-int __real_munmap(void *address, size_t bytes);
-int __wrap_munmap(void *address, size_t bytes);
-int __real_mprotect(void *address, size_t bytes, int access);
-int __wrap_mprotect(void *address, size_t bytes, int access);
-int __real_madvise(void *address, size_t bytes, int advice);
-int __wrap_madvise(void *address, size_t bytes, int advice);
-int __real_mincore(void *address, size_t bytes, unsigned char *pages);
-int __wrap_mincore(void *address, size_t bytes, unsigned char *pages);
 int __real_getrlimit(int resource, struct rlimit *limit);
 int __wrap_getrlimit(int resource, struct rlimit *limit);
 int __real_getrlimit64(int resource, struct rlimit64 *limit);
 int __wrap_getrlimit64(int resource, struct rlimit64 *limit);
 int __real_getrusage(int who, struct rusage *usage);
 int __wrap_getrusage(int who, struct rusage *usage);
-unsigned long __real_getauxval(unsigned long type);
-unsigned long __wrap_getauxval(unsigned long type);
 
 /* What the kernel at hand does before it looks at a request: flags as it understands them. */
 static int flags_understood(int flags)

@@ -12,23 +12,12 @@
 #include <unistd.h>
 
 #include "support.h"
+#include "wrapped.h"
 
 #define OS_PAGE (64 * KIB)
 
 int __wrap_getpagesize(void);
-unsigned long __real_getauxval(unsigned long type);
-unsigned long __wrap_getauxval(unsigned long type);
-void *__real_mmap(void *address, size_t bytes, int access, int flags, int file, off_t offset);
-void *__wrap_mmap(void *address, size_t bytes, int access, int flags, int file, off_t offset);
 void *__wrap_mremap(void *address, size_t bytes, size_t more_bytes, int flags, ...);
-int __real_munmap(void *address, size_t bytes);
-int __wrap_munmap(void *address, size_t bytes);
-int __real_mprotect(void *address, size_t bytes, int access);
-int __wrap_mprotect(void *address, size_t bytes, int access);
-int __real_madvise(void *address, size_t bytes, int advice);
-int __wrap_madvise(void *address, size_t bytes, int advice);
-int __real_mincore(void *address, size_t bytes, unsigned char *pages);
-int __wrap_mincore(void *address, size_t bytes, unsigned char *pages);
 
 static size_t whole(size_t bytes)
 {

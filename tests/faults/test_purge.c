@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "support.h"
+#include "wrapped.h"
 
 /* ---- Between the library and the OS ------------------------------------------------------ */
 
@@ -33,8 +34,6 @@ static void os_watch(void)
 	os.refused_from = SIZE_MAX;
 }
 
-int __real_madvise(void *address, size_t bytes, int advice);
-int __wrap_madvise(void *address, size_t bytes, int advice);
 int __real_clock_gettime(clockid_t id, struct timespec *now);
 int __wrap_clock_gettime(clockid_t id, struct timespec *now);
 

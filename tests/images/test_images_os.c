@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "support.h"
+#include "wrapped.h"
 
 static struct {
 	bool is_on;
@@ -123,10 +124,6 @@ int __real_fsync(int file);
 int __wrap_fsync(int file);
 int __real_renameat(int from_in, const char *from, int to_in, const char *to);
 int __wrap_renameat(int from_in, const char *from, int to_in, const char *to);
-void *__real_mmap(void *address, size_t bytes, int access, int flags, int file, off_t offset);
-void *__wrap_mmap(void *address, size_t bytes, int access, int flags, int file, off_t offset);
-int __real_mprotect(void *address, size_t bytes, int access);
-int __wrap_mprotect(void *address, size_t bytes, int access);
 
 int __wrap_openat(int in, const char *name, int flags, ...)
 {
