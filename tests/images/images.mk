@@ -18,6 +18,6 @@ $(saver): $(saver).o $(library)
 programs: $(saver)
 # Its images are of another width.
 ifeq ($(variant),)
-test32: $(saver)
+test32 coverage: $(saver)
 endif
 test: export SAVER = $(saver)

@@ -145,7 +145,7 @@ fi
 check "kill -9 at any moment leaves the old image or the new one" killed_at_any_moment
 check "the next save works" leftovers_are_in_nobodys_way
 case ${VARIANT:-} in
-m32) other=build/default/tests/images/saver ;;
+*m32) other=build/default/tests/images/saver ;;
 *) other=build/m32/tests/images/saver ;;
 esac
 [ ! -x "$other" ] || check "an image of another width is refused" other_width_is_refused
