@@ -27,6 +27,12 @@ endif
 # The library as the tests are linked with it: in the default build another object than the one that
 # is installed, with assertions. The variants for tests have them anyway, and coverage counts none.
 tested := $(if $(variant),$(library),$(build)/tests/mems.o)
+# Tests that include mems.c itself; they have assertions in every build but those that count.
+including := $(build)/tests/checker/test_checker.o $(build)/tests/threads/test_caches.o
+ifeq ($(filter coverage coverage-m32,$(variant)),)
+$(including): private variant_flags += $(assertions)
+endif
+
 support := $(patsubst %,$(build)/tests/%.o,unit/support model/model model/tree model/twins model/mix model/sweep)
 
 .PHONY: test asan test32 check strict strict-others syntax cxx symbols programs all-objects cmocka

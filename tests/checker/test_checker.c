@@ -3,9 +3,6 @@
  * and to name the invariant. This file includes the library, whose insides it has to reach: it is
  * linked without the library.
  */
-#ifndef MEMS_ASSERTIONS
-#define MEMS_ASSERTIONS
-#endif
 #include "mems.c" /* NOLINT(bugprone-suspicious-include): see above */
 
 #include "support.h"

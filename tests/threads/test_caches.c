@@ -3,9 +3,6 @@
  * a thread that ends. This file includes the library, to see when caches are open: it is linked
  * without the library. test_protocol.c shows that the protocol is right; this, that it is kept.
  */
-#ifndef MEMS_ASSERTIONS
-#define MEMS_ASSERTIONS
-#endif
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
