@@ -2,9 +2,10 @@
 #
 # The library, and the tests that include it, are compiled without optimisation: so what is counted
 # is what is written, line by line and condition by condition. Static and inline functions are kept,
-# so that one that nobody calls counts as not reached. There are no assertions, whose second
-# branch is never taken; nothing else is left out of the count. All else is compiled as ever. Two
-# builds are counted, for some lines are there, or are reached, in 32 bits only.
+# so that one that nobody calls counts as not reached. No function is inlined: of each copy the
+# branches would be counted again, and its lines as those of another function. There are no
+# assertions, whose second branch is never taken; nothing else is left out of the count. All else is
+# compiled as ever. Two builds are counted, for some lines are there, or are reached, in 32 bits only.
 #
 # GCOV has to be that of CC, which has to be gcc.
 
@@ -12,7 +13,7 @@ GCOV ?= gcov
 
 .PHONY: coverage
 
-counted_flags := -O0 --coverage -fkeep-inline-functions -fkeep-static-functions
+counted_flags := -O0 --coverage -fkeep-inline-functions -fkeep-static-functions -Dalways_inline=unused
 ifneq ($(filter coverage coverage-m32,$(variant)),)
 variant_flags += $(if $(filter coverage-m32,$(variant)),$(m32))
 link += --coverage -Wl,-u,__gcov_dump
