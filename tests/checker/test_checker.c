@@ -1612,6 +1612,9 @@ static void a_search_whose_way_is_cut_off_stays_inside(void **state)
 		memset(table_bits(START_SUMMARY - level), 0, used_bytes(START_SUMMARY - level));
 		expect_inside(granule);
 	}
+	for (unsigned level = 0; level < SUMMARY_LEVELS; level++)
+		memset(table_bits(START_SUMMARY - level), 0, used_bytes(START_SUMMARY - level));
+	expect_inside(granule);
 	word_store(starts_at(after), 0);
 	expect_inside(granule);
 	word_store(starts_at(before), 0);

@@ -285,6 +285,24 @@ static void a_call_gives_back_a_bounded_amount(void **state)
 	assert_sound();
 }
 
+/* But a block that is larger than that goes back with the call that frees it, where that is none of the
+ * fast paths: the root is freed by the general one. */
+static void a_large_block_goes_back_at_once(void **state)
+{
+	enum { SIZE = 100 << 20 };
+	(void)state;
+	if (is_address_space_limited()) {
+		print_message("note: 100 MiB that go back: skipped, for there is too little room\n");
+		skip();
+	}
+	const uintptr_t large = take(SIZE);
+	assert_int_equal(mems_set_root(at(large)), 0);
+	watched_free(large);
+	assert_true(os.given_bytes > 64 * MIB);
+	assert_true(stats_now().resident_hole_bytes <= budget());
+	assert_sound();
+}
+
 /* A block that grows makes the heap larger, and what it held is free, while single pages go back. */
 static void realloc_gives_back_a_bounded_amount(void **state)
 {
@@ -717,6 +735,7 @@ int main(void)
 		first_fit_test(pages_that_small_blocks_held_go_back),
 		heap_test(a_quarter_of_what_is_in_use_stays),
 		heap_test(a_call_gives_back_a_bounded_amount),
+		heap_test(a_large_block_goes_back_at_once),
 		heap_test(realloc_gives_back_a_bounded_amount),
 		heap_test(rounds_keep_their_pages),
 		heap_test(a_pair_of_calls_is_enough),

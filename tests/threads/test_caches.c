@@ -7,25 +7,48 @@
 #define _GNU_SOURCE
 #endif
 
+#include <sched.h>
 #include <stddef.h>
 #include <string.h>
+#include <time.h>
 
-/* What the library copies, and what is done then, once, as by another thread. */
-static void (*while_copying)(void);
+/* What is done while the library copies, once, as by another thread; or as it waits for one. */
+static void (*while_copying)(void), (*while_waiting)(void);
+
+static void act(void (**action)(void))
+{
+	void (*const once)(void) = *action;
+	if (once != NULL) {
+		*action = NULL;
+		once();
+	}
+}
 
 static void *copy(void *destination, const void *source, size_t size)
 {
-	void (*const action)(void) = while_copying;
-	if (action != NULL) {
-		while_copying = NULL;
-		action();
-	}
+	act(&while_copying);
 	return memcpy(destination, source, size);
 }
 
+static int yield(void)
+{
+	act(&while_waiting);
+	return sched_yield();
+}
+
+static int doze(const struct timespec *pause, struct timespec *left)
+{
+	act(&while_waiting);
+	return nanosleep(pause, left);
+}
+
 #define memcpy copy
+#define sched_yield yield
+#define nanosleep doze
 #include "mems.c" /* NOLINT(bugprone-suspicious-include): see above */
 #undef memcpy
+#undef sched_yield
+#undef nanosleep
 
 #include "churn.h"
 #include "support.h"
@@ -579,6 +602,148 @@ static void test_a_block_that_is_freed_while_it_moves_is_a_misuse(void **state)
 	assert_sound();
 }
 
+static void look(void)
+{
+	assert_sound();
+}
+
+/* Another thread may close the caches in between: then the old block is freed under the lock. */
+static void test_a_block_moves_while_the_caches_are_closed(void **state)
+{
+	(void)state;
+	become_many();
+	if (!has_caches())
+		skip();
+	use_cache(NULL);
+	const uintptr_t block = take(SIZE);
+	const uintptr_t wall = take(SIZE); /* so that it has to move */
+	memset(mems_get(at(block)), 3, SIZE);
+	while_copying = look;
+	const uintptr_t moved = address_of(mems_realloc(at(block), 2 * SIZE));
+	assert_true(while_copying == NULL && moved != block);
+	assert_null(mems_get(at(block)));
+	for (unsigned i = 0; i < SIZE; i++)
+		assert_int_equal(*(char *)mems_get(at(moved + i)), 3);
+	assert_int_equal(stats_now().process_bytes, 3 * SIZE);
+	give_back(moved);
+	give_back(wall);
+	assert_sound();
+}
+
+/* Of several threads that free a block under the lock, or in a cache, the first claims it. */
+static void test_what_is_claimed_cannot_be_claimed(void **state)
+{
+	(void)state;
+	become_many();
+	use_cache(NULL);
+	const size_t granule = granule_of(at(take(SIZE)));
+	if (!are_open())
+		skip();
+	lock_take();
+	assert_int_equal(block_claim(granule), granule);
+	assert_true(block_claim(granule) == NONE);
+	assert_int_equal(own_give(granule), REFUSED);
+	claim_end(true);
+	assert_int_equal(block_claim(granule), granule);
+	claim_end(true);
+	lock_give();
+	assert_int_equal(stats_now().process_bytes, SIZE);
+	assert_sound();
+}
+
+/* ---- Waiting for others -------------------------------------------------------------------- */
+
+static size_t late_granule;
+
+static void end_late_claim(void)
+{
+	atomic_fetch_or(live_at(leaf_of(late_granule)), bit_of(late_granule));
+}
+
+/* Who claims a block that is gone may take a bit out of the middle of another one, and sets it again.
+ * Who frees or shrinks that one waits for it. */
+static void test_a_claim_that_comes_too_late_is_waited_for(void **state)
+{
+	(void)state;
+	become_many();
+	if (!has_caches())
+		skip();
+	for (unsigned way = 0; way < 2; way++) {
+		use_cache(NULL);
+		const uintptr_t block = take(SIZE);
+		const size_t granule = granule_of(at(block));
+		assert_true(are_open());
+		late_granule = granule + SIZE / 8 - 1;
+		atomic_fetch_and(live_at(leaf_of(late_granule)), ~bit_of(late_granule));
+		while_waiting = end_late_claim;
+		if (way == 0)
+			give_back(block);
+		else
+			assert_true(mems_realloc(at(block), 8) == at(block));
+		assert_true(while_waiting == NULL);
+		assert_true(is_live(granule) == (way != 0) && !is_live(late_granule));
+		assert_sound();
+	}
+}
+
+static void leave_cache(void)
+{
+	own_leave();
+}
+
+/* A thread that was interrupted in its cache may need the processor that waits for it. */
+static void test_a_thread_in_its_cache_is_waited_for(void **state)
+{
+	(void)state;
+	become_many();
+	use_cache(NULL);
+	if (!has_caches())
+		skip();
+	assert_true(own_enter());
+	while_waiting = leave_cache;
+	assert_sound();
+	assert_true(while_waiting == NULL && !are_open());
+}
+
+/* What a core dump has in caches is checked like what is in bins. */
+static void test_caches_are_checked_where_nobody_closes_them(void **state)
+{
+	struct findings findings = { 0 };
+	struct cached_tally tally = { 0 };
+	(void)state;
+	become_many();
+	use_cache(NULL);
+	if (!has_caches())
+		skip();
+	give_back(take(SIZE));
+	struct own_stack *const stack = &own.cache->stacks[SIZE / 8 - 1];
+	check_thread_caches(&findings, &tally);
+	assert_int_equal(findings.count[15], 0);
+	assert_int_equal(tally.blocks, blocks_in_caches());
+	stack->blocks[0]++;
+	check_thread_caches(&findings, &tally);
+	stack->blocks[0]--;
+	assert_int_equal(findings.count[15], 1);
+	assert_sound();
+}
+
+/* There are chunks for so many cached blocks: what else a cache spills is coalesced. */
+static void test_what_no_bin_has_room_for_is_coalesced(void **state)
+{
+	enum { MANY_BLOCKS = MAX_CHUNKS * CHUNK_SLOTS + 1000 };
+	static uintptr_t blocks[MANY_BLOCKS];
+	(void)state;
+	become_many();
+	for (unsigned i = 0; i < MANY_BLOCKS; i++)
+		blocks[i] = take(SIZE);
+	for (unsigned i = 0; i < MANY_BLOCKS; i++)
+		give_back(blocks[i]);
+	assert_int_equal(heap.chunk_count, MAX_CHUNKS);
+	assert_int_equal(stats_now().process_bytes, 0);
+	assert_true(cached_blocks() < MANY_BLOCKS - OWN_BLOCKS);
+	assert_sound();
+}
+
 /* ---- Processes ---------------------------------------------------------------------------- */
 
 static int use_heap_in_child(void *context)
@@ -717,6 +882,12 @@ int main(void)
 		quick_fit_test(test_caches_are_emptied_for_want_of_memory),
 		quick_fit_test(test_calloc_and_realloc_use_the_cache),
 		quick_fit_test(test_a_block_that_is_freed_while_it_moves_is_a_misuse),
+		quick_fit_test(test_a_block_moves_while_the_caches_are_closed),
+		quick_fit_test(test_what_is_claimed_cannot_be_claimed),
+		quick_fit_test(test_a_claim_that_comes_too_late_is_waited_for),
+		quick_fit_test(test_a_thread_in_its_cache_is_waited_for),
+		quick_fit_test(test_caches_are_checked_where_nobody_closes_them),
+		quick_fit_test(test_what_no_bin_has_room_for_is_coalesced),
 		quick_fit_test(test_fork_inside),
 		quick_fit_test(test_fork_while_a_thread_looks),
 		quick_fit_test(test_fork_before_the_first_block_of_a_heap),
