@@ -609,6 +609,21 @@ static void peak_beyond_top(void)
 	heap.peak_before = heap.top + 1;
 }
 
+static void root_beyond_top(void)
+{
+	heap.root = heap.top;
+}
+
+static void root_inside_a_block(void)
+{
+	heap.root = some_block() + 1;
+}
+
+static void root_that_is_free(void)
+{
+	heap.root = some_hole();
+}
+
 static void page_of_a_block_not_touched(void)
 {
 	bit_flip(TOUCHED, os_page_of(some_block()));
@@ -802,6 +817,9 @@ static const struct damage damages[] = {
 	DAMAGE(13, hole_counted_as_a_block),
 	DAMAGE(13, peak_too_small),
 	DAMAGE(13, peak_beyond_top),
+	DAMAGE(13, root_beyond_top),
+	DAMAGE(13, root_inside_a_block),
+	DAMAGE(13, root_that_is_free),
 	DAMAGE(14, page_of_a_block_not_touched),
 	DAMAGE(14, page_beyond_high_page_touched),
 	DAMAGE(14, page_beyond_top_touched),
@@ -1099,6 +1117,16 @@ static void flush_doubled_too_often(void)
 	heap.flush_shift = MOST_FLUSH_SHIFT + 1;
 }
 
+static void caches_left_open(void)
+{
+	heap.is_shared = true;
+}
+
+static void claim_left(void)
+{
+	heap.claimed = some_block();
+}
+
 static const struct damage quick_damages[] = {
 	DAMAGE(15, hole_not_coalesced),
 	DAMAGE(15, cached_block_coalesced),
@@ -1148,6 +1176,8 @@ static const struct damage quick_damages[] = {
 	DAMAGE(13, coalesced_too_few),
 	DAMAGE(15, flush_ahead_of_the_heap),
 	DAMAGE(15, flush_doubled_too_often),
+	DAMAGE(15, caches_left_open),
+	DAMAGE(15, claim_left),
 };
 
 /* ---- Noticing ---------------------------------------------------------------------------- */
@@ -1224,6 +1254,33 @@ static void every_damage_to_the_bins_is_noticed(void **state)
 }
 
 /* Where each table lies, and how far it can be written. */
+/* What the journal says of a block is checked as well. */
+static void every_entry_of_the_journal_is_checked(void **state)
+{
+	(void)state;
+	unnoticed = 0;
+	mems_finish();
+	assert_int_equal(mems_option(MEMS_HISTORY, 10), 0);
+	mems_init();
+	take(8);
+	struct live_block *const entry = entry_at(*live_link(granule_of(at(take(8)))));
+	assert_sound();
+	entry->call++;
+	expect_noticed("a block that a later call will take", 18);
+	entry->call--;
+	entry->site = heap.journal.site_count;
+	expect_noticed("a block of a site that there is not", 18);
+	entry->site--;
+	entry->granule++;
+	expect_noticed("a block without an entry", 18);
+	entry->granule--;
+	assert_sound();
+	mems_finish();
+	assert_int_equal(mems_option(MEMS_HISTORY, 0), 0);
+	mems_init();
+	assert_int_equal(unnoticed, 0);
+}
+
 static void every_table_is_checked(void **state)
 {
 	(void)state;
@@ -1807,6 +1864,7 @@ int main(void)
 		heap_test(every_damage_is_noticed),
 		first_fit_test(a_free_page_that_is_not_idle_is_noticed),
 		quick_fit_test(every_damage_to_the_bins_is_noticed),
+		heap_test(every_entry_of_the_journal_is_checked),
 		heap_test(every_table_is_checked),
 		heap_test(every_bit_of_the_state_counts),
 		heap_test(every_bit_of_what_describes_a_table_counts),
