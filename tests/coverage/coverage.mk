@@ -21,7 +21,7 @@ $(build)/mems.o $(including): variant_flags += $(counted_flags)
 # Threads that count at once; test_checker, which would take six times as long, has none.
 $(filter-out %/test_checker.o,$(build)/mems.o $(including)): variant_flags += -fprofile-update=atomic
 $(build)/mems.o $(including): tests/coverage/coverage.mk
-test: export VARIANT_FLAGS = $(counted_flags)
+test: export VARIANT_FLAGS = $(variant_flags) --coverage
 endif
 
 # It counts between the instructions of a count, which in 32 bits begins anew then, for ever.
