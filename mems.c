@@ -250,7 +250,6 @@ enum {
 	LOCK_MOST_PAUSES = 256, /* between two looks at it */
 	COMMIT_STEP = 64 << 10, /* bytes of a table that are made writable at once */
 	TABLE_SHIFT = 9 * CACHE_LINE, /* bytes that a long table is farther in a page than the one before */
-	WHOLE_TABLE_BYTES = 9 << 20, /* a table that reserves no more is made writable as a whole */
 	SMALL_HEAP_BYTES = 8 << 20, /* for so much heap the movable tables share a few pages */
 
 	BUDGET_BYTES = (4 << 20) - (64 << 10), /* so much may be resident and not in use, or */
@@ -1481,8 +1480,7 @@ static size_t small_tables_bytes(void)
 /* The share of all tables. */
 static size_t tables_share(void)
 {
-	const unsigned end = small_granules() < heap.limit ? TABLES : MOVABLE_TABLES;
-	return small_tables_bytes() + tables_bytes(0, end, heap.limit);
+	return small_tables_bytes() + tables_bytes(0, TABLES, heap.limit);
 }
 
 static char *tables_memory(void)
@@ -1555,23 +1553,18 @@ static void node_join(size_t index)
 	nodes()[index - 1].next = &nodes()[index];
 }
 
-/* Makes with one request, where it is granted, all small tables writable, which lie side by side, and
- * the beginning of the next one. */
+/* Makes with one request, where it is granted, the small movable tables writable, those up to STARTS,
+ * which follow, and its beginning. */
 static void small_tables_commit(void)
 {
-	unsigned count = 0;
-	while (count < MOVABLE_TABLES && heap.tables[count].reserved_bytes <= WHOLE_TABLE_BYTES)
-		count++;
-	const bool are_all = count == MOVABLE_TABLES;
-	const struct table *last = &heap.tables[are_all ? count - 1 : count];
-	const size_t bytes = are_all ? last->reserved_bytes : COMMIT_STEP;
-	if (!tables_commit_range(tables_memory(), last->memory + bytes))
+	struct table *starts = &heap.tables[STARTS];
+	const size_t bytes = min_size(COMMIT_STEP, starts->reserved_bytes);
+	if (!tables_commit_range(tables_memory(), starts->memory + bytes))
 		return;
 	for (unsigned i = 0; i < TABLES; i++)
-		if (i < count || (i >= MOVABLE_TABLES && heap.movable_granules == small_granules()))
+		if (i < STARTS || i >= MOVABLE_TABLES)
 			heap.tables[i].committed_bytes = heap.tables[i].reserved_bytes;
-	if (!are_all)
-		heap.tables[count].committed_bytes = COMMIT_STEP;
+	starts->committed_bytes = bytes;
 }
 
 /* Brings the first so many bytes of a table into memory with one request, where the OS can do that. */
@@ -1628,7 +1621,8 @@ static bool tables_commit(size_t granules)
 	if (is_first) {
 		/* They are used a little here and a little there. */
 		os_advise(tables_memory(), tables_share(), MADV_NOHUGEPAGE);
-		small_tables_commit();
+		if (heap.movable_granules == small_granules())
+			small_tables_commit();
 	}
 	if (granules > heap.movable_granules && !tables_move(granules))
 		return false;
