@@ -5609,12 +5609,10 @@ static inline void granules_zero(struct range range)
 
 /* Zeroes granules of a block whose pages are not in memory, but may be swapped out or in a file: they
  * are given back where they are whole, else written. */
-static void absent_pages_zero(struct range range, bool are_zero)
+static void absent_pages_zero(struct range range)
 {
 	const size_t first = os_page_from(range.from);
 	const size_t end = os_page_of(range.to);
-	if (are_zero)
-		return;
 	if (first < end && are_pages_zeroed(first, end) && pages_release(first, end)) {
 		granules_zero((struct range){ range.from, first << heap.os_page_log2 });
 		range.from = end << heap.os_page_log2;
@@ -5623,8 +5621,8 @@ static void absent_pages_zero(struct range range, bool are_zero)
 }
 
 /* Zeroes granules of a block, and brings no page into memory for that: in pieces of AT_ONCE pages,
- * each run of pages that are in memory, or are not: those that are not may be known to be zero. */
-static void sparse_zero(struct range range, bool are_zero)
+ * each run of pages that are in memory, or are not. */
+static void sparse_zero(struct range range)
 {
 	enum { AT_ONCE = 1024 };
 	unsigned char resident[AT_ONCE];
@@ -5640,7 +5638,7 @@ static void sparse_zero(struct range range, bool are_zero)
 			if (is_in)
 				granules_zero((struct range){ range.from, until });
 			else
-				absent_pages_zero((struct range){ range.from, until }, are_zero);
+				absent_pages_zero((struct range){ range.from, until });
 			range.from = until;
 		}
 	}
@@ -5663,7 +5661,8 @@ static struct range calloc_prepare(size_t start, size_t stop, size_t high_page)
 		const bool are_zero = !is_set && are_pages_zeroed(page, page + 1);
 		page = bits_find(touched, page, end, !is_set);
 		to = min_size(page << heap.os_page_log2, used);
-		sparse_zero((struct range){ from, to }, are_zero);
+		if (!are_zero)
+			sparse_zero((struct range){ from, to });
 	}
 	pages_touch(start, stop);
 	return is_dense ? (struct range){ start, used } : (struct range){ 0 };
