@@ -267,7 +267,7 @@ enum {
 	DIRECT_BINS = 1024,     /* sizes, in granules, that have a bin of their own */
 	FAST_BINS = 64,         /* of these, for blocks whose live bits lie in two words */
 	SHARED_BINS = 128,
-	BINS = DIRECT_BINS + SHARED_BINS,
+	BINS = 1 + DIRECT_BINS + SHARED_BINS, /* the first, of no size, stays empty */
 	OWN_SIZES = FAST_BINS,  /* of which threads have caches of their own, */
 	OWN_BLOCKS = 62,        /* so many blocks of each size at most, */
 	MOST_CACHES = 64,       /* and so many threads at a time */
@@ -333,9 +333,9 @@ struct main_node {
 
 /* The bins of quick fit: a table of zeros is as many empty bins. */
 struct bins {
-	uint8_t misses[BINS];       /* requests that found the bin empty, up to RUN_BLOCKS */
-	uint32_t shared_sizes[SHARED_BINS]; /* granules of the blocks in each of the last bins */
 	uint32_t tops[BINS];        /* slot of the block on top; see "Quick fit" */
+	uint32_t shared_sizes[SHARED_BINS]; /* granules of the blocks in each of the last bins */
+	uint8_t misses[BINS];       /* requests that found the bin empty, up to RUN_BLOCKS */
 	uint32_t chunks[MAX_CHUNKS * CHUNK_SLOTS];
 };
 
@@ -3037,17 +3037,17 @@ static ALWAYS_INLINE size_t bin_pop(size_t bin)
 static ALWAYS_INLINE size_t bin_of(size_t size)
 {
 	if (LIKELY(size <= DIRECT_BINS))
-		return size - 1;
+		return size;
 	if (size > (size_t)CACHED_BYTES >> heap.shift)
 		return NONE;
 	const uint32_t scattered = (uint32_t)size * HASH_FACTOR;
-	return DIRECT_BINS + scattered / (UINT32_MAX / SHARED_BINS + 1);
+	return 1 + DIRECT_BINS + scattered / (UINT32_MAX / SHARED_BINS + 1);
 }
 
 /* The size of the blocks in a bin; 0 for a shared one that was never used. */
 static inline size_t bin_size(size_t bin)
 {
-	return bin < DIRECT_BINS ? bin + 1 : bins()->shared_sizes[bin - DIRECT_BINS];
+	return bin <= DIRECT_BINS ? bin : bins()->shared_sizes[bin - DIRECT_BINS - 1];
 }
 
 /* Coalesces all that the bin has cached, block by block. */
@@ -3064,9 +3064,9 @@ static ALWAYS_INLINE bool cache_put(size_t granule, size_t size)
 	const size_t bin = bin_of(size);
 	if (UNLIKELY(bin == NONE))
 		return false;
-	if (bin >= DIRECT_BINS && bin_size(bin) != size) {
+	if (bin > DIRECT_BINS && bin_size(bin) != size) {
 		bin_flush(bin);
-		bins()->shared_sizes[bin - DIRECT_BINS] = (uint32_t)size;
+		bins()->shared_sizes[bin - DIRECT_BINS - 1] = (uint32_t)size;
 	}
 	if (!bin_push(bin, granule))
 		return false;
@@ -3080,7 +3080,7 @@ static ALWAYS_INLINE size_t cache_get(size_t size)
 	const size_t bin = bin_of(size);
 	if (UNLIKELY(bin == NONE))
 		return NONE;
-	if (bin >= DIRECT_BINS && bin_size(bin) != size)
+	if (bin > DIRECT_BINS && bin_size(bin) != size)
 		return NONE;
 	const size_t granule = bin_pop(bin);
 	if (UNLIKELY(granule == NONE))
@@ -3098,11 +3098,11 @@ static ALWAYS_INLINE size_t cache_get(size_t size)
  * words; NONE, or false, where there is. is_near: at most FAST_BINS. live: the bits of the leaf. */
 static ALWAYS_INLINE size_t fast_bin_pop(size_t size, bool is_near)
 {
-	const uint32_t top = bins()->tops[size - 1];
+	const uint32_t top = bins()->tops[size];
 	const size_t granule = slots()[top];
 	if (UNLIKELY(granule >= LINK))
 		return NONE;
-	bins()->tops[size - 1] = top - 1;
+	bins()->tops[size] = top - 1;
 	if (is_near)
 		live_flip(granule, size, leaf_live(leaf_of(granule)));
 	else
@@ -3114,7 +3114,7 @@ static ALWAYS_INLINE size_t fast_bin_pop(size_t size, bool is_near)
 
 static ALWAYS_INLINE bool fast_bin_push(size_t granule, size_t size, uint64_t live, bool is_near)
 {
-	uint32_t *top = &bins()->tops[size - 1];
+	uint32_t *top = &bins()->tops[size];
 	if (UNLIKELY(*top % CHUNK_SLOTS == 0))
 		return false;
 	slots()[++*top] = (uint32_t)granule;
@@ -3285,7 +3285,7 @@ static void stack_spill(struct own_stack *stack, size_t size, unsigned blocks)
 	for (unsigned i = 0; i < blocks; i++) {
 		const size_t granule = stack->blocks[i];
 		count_freed(size);
-		if (!bin_push(size - 1, granule))
+		if (!bin_push(size, granule))
 			coalesce(granule, granule + size);
 	}
 	stack->count -= blocks;
@@ -3470,7 +3470,7 @@ static NOINLINE void own_balance(size_t size)
 	struct own_stack *stack = &own.cache->stacks[size - 1];
 	if (stack->count == OWN_BLOCKS)
 		stack_spill(stack, size, OWN_BLOCKS / 2);
-	while (stack->count < OWN_BLOCKS / 2 && (granule = bin_pop(size - 1)) != NONE) {
+	while (stack->count < OWN_BLOCKS / 2 && (granule = bin_pop(size)) != NONE) {
 		count_taken(size);
 		if (UNLIKELY(heap.purged_end != 0))
 			few_pages_touch(granule, granule + size);

@@ -12,7 +12,7 @@
 /* ---- A heap to damage, and its metadata to put back -------------------------------------- */
 
 enum {
-	BIN_24 = 2, BIN_32 = 3, BIN_40 = 4,  /* for blocks of so many bytes */
+	BIN_24 = 3, BIN_32 = 4, BIN_40 = 5,  /* for blocks of so many bytes */
 	SHARED_BYTES = 8 * (DIRECT_BINS + 1) /* a size whose bin is shared */
 };
 
@@ -946,7 +946,7 @@ static void bin_in_another_chunk(void)
 
 static void shared_bin_of_another_size(void)
 {
-	bins()->shared_sizes[bin_of(DIRECT_BINS + 1) - DIRECT_BINS]++;
+	bins()->shared_sizes[bin_of(DIRECT_BINS + 1) - DIRECT_BINS - 1]++;
 }
 
 static void bin_emptied(void)
@@ -1839,9 +1839,9 @@ static void pages_before_a_run_stay_as_they_are(void **state)
 	struct hole hole = hole_first(RUN_SIZE);
 	for (; is_touched(hole.start - 1); hole = hole_first(RUN_SIZE))
 		take(hole.size * 8);
-	bins()->misses[RUN_SIZE - 1] = RUN_BLOCKS - 1;
+	bins()->misses[RUN_SIZE] = RUN_BLOCKS - 1;
 	assert_true(mems_calloc(1, RUN_SIZE * 8) == block_virtual(hole.start));
-	assert_true(bin_count(RUN_SIZE - 1) != 0 && !is_touched(hole.start - 1));
+	assert_true(bin_count(RUN_SIZE) != 0 && !is_touched(hole.start - 1));
 	assert_sound();
 }
 
