@@ -199,6 +199,9 @@
 #define ALWAYS_INLINE inline __attribute__((always_inline))
 #define LIKELY(condition) __builtin_expect(!!(condition), 1)
 #define UNLIKELY(condition) __builtin_expect(!!(condition), 0)
+/* What stands before a function must not decide how fast it is: depending on where in it cache lines
+ * begin, a short call took up to 1.4 times as long. */
+#define HOT __attribute__((aligned(64)))
 /* Where the public function in which it stands was called from. */
 #define CALLER __builtin_return_address(0)
 
@@ -1764,31 +1767,36 @@ static ALWAYS_INLINE void coalesced_mark(size_t granule, bool is_coalesced, bool
 
 /* ---- Live granules: what translation reads (I17) --------------------------------------------- */
 
-static ALWAYS_INLINE void word_flip(atomic_word *word, uint64_t mask)
+/* is_private: the process has one thread, so no other one reads the word. One instruction does then,
+ * where the compiler makes three of what is atomic. */
+static ALWAYS_INLINE void word_flip(atomic_word *word, uint64_t mask, bool is_private)
 {
-	word_store(word, word_load(word) ^ mask);
+	if (is_private)
+		*(uint64_t *)word ^= mask;
+	else
+		word_store(word, word_load(word) ^ mask);
 }
 
 /* The bits from `from` to before end. */
 static ALWAYS_INLINE void bits_flip(atomic_word *words, size_t from, size_t end)
 {
 	if (from / 64 == end / 64) {
-		word_flip(words + end / 64, bit_of(end) - bit_of(from));
+		word_flip(words + end / 64, bit_of(end) - bit_of(from), false);
 		return;
 	}
-	word_flip(words + from / 64, UINT64_MAX << (from % 64));
+	word_flip(words + from / 64, UINT64_MAX << (from % 64), false);
 	for (size_t i = from / 64 + 1; i < end / 64; i++)
-		word_flip(words + i, UINT64_MAX);
-	word_flip(words + end / 64, bit_of(end) - 1);
+		word_flip(words + i, UINT64_MAX, false);
+	word_flip(words + end / 64, bit_of(end) - 1, false);
 }
 
-/* low_masks[n]: n bits, from the lowest on. */
+/* low_masks[n + 1]: n bits, from the lowest on. */
 #define EIGHT_MASKS(n) \
 	UINT64_MAX >> (64 - (n)), UINT64_MAX >> (63 - (n)), UINT64_MAX >> (62 - (n)), \
 	UINT64_MAX >> (61 - (n)), UINT64_MAX >> (60 - (n)), UINT64_MAX >> (59 - (n)), \
 	UINT64_MAX >> (58 - (n)), UINT64_MAX >> (57 - (n))
-static const uint64_t low_masks[65] = {
-	0, EIGHT_MASKS(1), EIGHT_MASKS(9), EIGHT_MASKS(17), EIGHT_MASKS(25), EIGHT_MASKS(33),
+static const uint64_t low_masks[66] = {
+	0, 0, EIGHT_MASKS(1), EIGHT_MASKS(9), EIGHT_MASKS(17), EIGHT_MASKS(25), EIGHT_MASKS(33),
 	EIGHT_MASKS(41), EIGHT_MASKS(49), EIGHT_MASKS(57)
 };
 
@@ -1800,11 +1808,17 @@ struct live_bits {
 static ALWAYS_INLINE struct live_bits live_bits_of(size_t granule, size_t size)
 {
 	ASSERT(size <= 64, "so many granules lie in two words");
-	const unsigned bit = granule % 64;
-	const uint64_t mask = low_masks[size];
-	const uint64_t both = mask << bit | mask >> (-bit % 64);
-	const uint64_t high = both & low_masks[bit];
-	return (struct live_bits){ both ^ high, high };
+	return (struct live_bits){ low_masks[size + 1] << (granule % 64),
+	                           low_masks[size] >> (63 - granule % 64) };
+}
+
+static ALWAYS_INLINE void live_bits_flip(atomic_word *words, size_t from, size_t count,
+                                         bool is_private)
+{
+	const struct live_bits bits = live_bits_of(from, count);
+	atomic_word *const word = words + from / 64;
+	word_flip(word, bits.low, is_private);
+	word_flip(word + 1, bits.high, is_private);
 }
 
 /* Several leaves, from `from` to before end, lie in the middle of one PROCESS, or do no more. */
@@ -1822,35 +1836,28 @@ static void live_middle_flip(size_t from, size_t end)
 	bits_flip(leaves, region_end * REGION_LEAVES, end);
 }
 
-/* The same for at most 64 leaves, without a branch. */
-static ALWAYS_INLINE void few_leaves_flip(size_t leaf, size_t count)
-{
-	const struct live_bits bits = live_bits_of(leaf, count);
-	atomic_word *word = table_words(LIVE_LEAVES) + leaf / 64;
-	word_flip(word, bits.low);
-	word_flip(word + 1, bits.high);
-}
-
-/* More than 64 granules, of which all are live, or none: those of a PROCESS. */
-static ALWAYS_INLINE void live_flip_far(size_t granule, size_t size)
+/* More than 64 granules, of which all are live, or none: those of a PROCESS. is_private: so few, too, that
+ * their middle is of at most 64 leaves. */
+static ALWAYS_INLINE void live_flip_far(size_t granule, size_t size, bool is_private)
 {
 	ASSERT(!heap.is_shared && size > 64, "nobody else changes live bits");
+	ASSERT(!is_private || size <= DIRECT_BINS, "its middle lies in two words");
 	const size_t last = granule + size - 1;
 	const size_t first = leaf_of(granule) + 1;
 	const size_t middle = leaf_of(last) - first; /* leaves */
-	word_flip(live_at(leaf_of(granule)), UINT64_MAX << (granule % 64));
-	word_flip(live_at(leaf_of(last)), UINT64_MAX >> (63 - last % 64));
+	word_flip(live_at(leaf_of(granule)), UINT64_MAX << (granule % 64), is_private);
+	word_flip(live_at(leaf_of(last)), UINT64_MAX >> (63 - last % 64), is_private);
 	if (middle <= 1)
-		word_flip(live_at(first), -(uint64_t)middle);
-	else if (middle <= 64)
-		few_leaves_flip(first, middle);
+		word_flip(live_at(first), -(uint64_t)middle, is_private);
+	else if (is_private || middle <= 64)
+		live_bits_flip(table_words(LIVE_LEAVES), first, middle, is_private);
 	else
 		live_middle_flip(first, leaf_of(last));
 }
 
 static NOINLINE void live_change_far(size_t granule, size_t size)
 {
-	live_flip_far(granule, size);
+	live_flip_far(granule, size, false);
 }
 
 /* Clears bits that are set, or will be at once: see 4. */
@@ -1889,15 +1896,12 @@ static COLD void live_change_shared(size_t granule, size_t size, bool value)
 		heap.claimed = NONE;
 }
 
-/* At most 64 granules, of which all are live, or none. live: of their first leaf. Both words are
- * written: whether the second has to be would be a branch that the processor cannot predict. */
-static ALWAYS_INLINE void live_flip(size_t granule, size_t size, uint64_t live)
+/* At most 64 granules, of which all are live, or none. Both words are written: whether the second has
+ * to be would be a branch that the processor cannot predict. */
+static ALWAYS_INLINE void live_flip(size_t granule, size_t size, bool is_private)
 {
 	ASSERT(!heap.is_shared, "nobody else changes live bits");
-	atomic_word *word = live_at(leaf_of(granule));
-	const struct live_bits bits = live_bits_of(granule, size);
-	word_store(word, live ^ bits.low);
-	word_flip(word + 1, bits.high);
+	live_bits_flip(table_words(LIVE), granule, size, is_private);
 }
 
 /* The granules become live, or do no more: all of them change. */
@@ -1906,7 +1910,7 @@ static ALWAYS_INLINE void policy_live_change(size_t granule, size_t size, bool v
 	if (is_quick && UNLIKELY(heap.is_shared))
 		live_change_shared(granule, size, value);
 	else if (size <= 64)
-		live_flip(granule, size, leaf_live(leaf_of(granule)));
+		live_flip(granule, size, false);
 	else
 		live_change_far(granule, size);
 }
@@ -1982,6 +1986,20 @@ static ALWAYS_INLINE uint64_t starts_after(size_t granule, uint64_t starts)
 {
 	const uint64_t next = leaf_starts(leaf_of(granule) + 1);
 	return (starts >> (granule % 64) >> 1) | (next << (63 - granule % 64));
+}
+
+/* The 57 granules from this one on, and perhaps some more: bit i is set where a segment starts at
+ * granule + i. For a process with one thread: one load, of bytes that others might be changing. */
+static ALWAYS_INLINE uint64_t starts_from(size_t granule)
+{
+#if __BYTE_ORDER == __LITTLE_ENDIAN
+	uint64_t word;
+	memcpy(&word, (const char *)table_words(STARTS) + granule / 8, sizeof(word));
+	return word >> (granule % 8);
+#else
+	return leaf_starts(leaf_of(granule)) >> (granule % 64) |
+	       leaf_starts(leaf_of(granule) + 1) << 1 << (63 - granule % 64);
+#endif
 }
 
 /* Where the first segment of a later leaf starts: up the levels of start_summary, and down again.
@@ -3095,7 +3113,7 @@ static ALWAYS_INLINE size_t cache_get(size_t size)
 }
 
 /* The same for at most DIRECT_BINS granules, where there is no more to do than to change a few
- * words; NONE, or false, where there is. is_near: at most FAST_BINS. live: the bits of the leaf. */
+ * words, and the process has one thread; NONE, or false, where there is. is_near: at most FAST_BINS. */
 static ALWAYS_INLINE size_t fast_bin_pop(size_t size, bool is_near)
 {
 	const uint32_t top = bins()->tops[size];
@@ -3104,24 +3122,24 @@ static ALWAYS_INLINE size_t fast_bin_pop(size_t size, bool is_near)
 		return NONE;
 	bins()->tops[size] = top - 1;
 	if (is_near)
-		live_flip(granule, size, leaf_live(leaf_of(granule)));
+		live_flip(granule, size, true);
 	else
-		live_flip_far(granule, size);
+		live_flip_far(granule, size, true);
 	count_taken(size);
 	leaf_assert(leaf_of(granule));
 	return granule;
 }
 
-static ALWAYS_INLINE bool fast_bin_push(size_t granule, size_t size, uint64_t live, bool is_near)
+static ALWAYS_INLINE bool fast_bin_push(size_t granule, size_t size, bool is_near)
 {
 	uint32_t *top = &bins()->tops[size];
 	if (UNLIKELY(*top % CHUNK_SLOTS == 0))
 		return false;
 	slots()[++*top] = (uint32_t)granule;
 	if (is_near)
-		live_flip(granule, size, live);
+		live_flip(granule, size, true);
 	else
-		live_flip_far(granule, size);
+		live_flip_far(granule, size, true);
 	count_freed(size);
 	leaf_assert(leaf_of(granule));
 	return true;
@@ -5690,15 +5708,22 @@ static NOINLINE void *malloc_beyond(size_t size)
 	return granule != NONE ? block_virtual(granule) : malloc_general(size, NULL);
 }
 
-/* Quick fit: a block from the bin of its size; NONE where there is more to do. */
+/* Quick fit: a small block, wherever pages were given back; NONE where there is more to do. */
 static ALWAYS_INLINE size_t quick_take(size_t index)
 {
-	if (!heap.is_quick || index >= DIRECT_BINS)
+	if (!heap.is_quick || index >= FAST_BINS)
 		return NONE;
-	const size_t granule = fast_bin_pop(index + 1, index < FAST_BINS);
+	const size_t granule = fast_bin_pop(index + 1, true);
 	if (UNLIKELY(heap.purged_end != 0) && granule != NONE)
 		few_pages_touch(granule, granule + index + 1);
 	return granule;
+}
+
+/* Quick fit where pages under cached blocks were given back; and what no fast path is for. */
+static NOINLINE void *malloc_purged(size_t size, size_t index)
+{
+	const size_t granule = quick_take(index);
+	return LIKELY(granule != NONE) ? block_virtual(granule) : malloc_beyond(size);
 }
 
 /* With history on, and one thread: as mems_malloc, and noted, but not where the OS is to be asked. */
@@ -5715,11 +5740,12 @@ static NOINLINE void *malloc_noted(size_t size, size_t index, const void *caller
 	return block_virtual(granule);
 }
 
-/* Quick fit: a block of more than FAST_BINS granules, or where pages under cached blocks were given
- * back. */
-static NOINLINE void *malloc_large(size_t size, size_t index)
+/* Quick fit: a block of more than FAST_BINS granules. */
+HOT static NOINLINE void *malloc_large(size_t size, size_t index)
 {
-	const size_t granule = quick_take(index);
+	if (UNLIKELY(heap.quick_bins == 0 || index >= DIRECT_BINS))
+		return malloc_purged(size, index);
+	const size_t granule = fast_bin_pop(index + 1, false);
 	return LIKELY(granule != NONE) ? block_virtual(granule) : malloc_beyond(size);
 }
 
@@ -5743,7 +5769,7 @@ static NOINLINE void *malloc_shared(size_t size, const void *caller)
 	return LIKELY(granule != NONE) ? block_virtual(granule) : malloc_general(size, caller);
 }
 
-void *mems_malloc(size_t size)
+HOT void *mems_malloc(size_t size)
 {
 	if (UNLIKELY(!is_alone()))
 		return malloc_shared(size, CALLER);
@@ -5761,7 +5787,7 @@ void *mems_malloc(size_t size)
 static size_t calloc_existing(size_t size)
 {
 	const size_t high_page = heap.high_page;
-	const size_t cached = heap.is_quick ? cache_get(size) : NONE;
+	const size_t cached = size <= heap.quick_bins ? fast_bin_pop(size, true) : NONE;
 	const size_t granule = cached != NONE ? cached : block_take_existing(size, FOR_CALLOC);
 	if (granule == NONE)
 		return NONE;
@@ -5964,13 +5990,11 @@ static NOINLINE void free_shared(void *v_ptr, const void *caller)
 		free_general(v_ptr, caller);
 }
 
-/* Whether a fast path, with this top, may free a block that starts at granule; the bits of its leaf. */
-static ALWAYS_INLINE bool may_free(size_t granule, size_t top, struct leaf_bits *bits)
+/* Whether a fast path, with this top, may free a block that starts at granule. */
+static ALWAYS_INLINE bool may_free(size_t granule, size_t top)
 {
-	if (UNLIKELY(granule >= top || granule == heap.root))
-		return false;
-	*bits = leaf_read(leaf_of(granule));
-	return LIKELY(is_block(granule, *bits));
+	return LIKELY(granule < top && granule != heap.root) &&
+	       LIKELY(is_block(granule, leaf_read(leaf_of(granule))));
 }
 
 /* A fast path has freed a block, and with it as much as may be freed until that is looked at. */
@@ -5989,29 +6013,36 @@ static NOINLINE void free_beyond(size_t granule)
 		free_look();
 }
 
-/* Quick fit: to the top of the bin. is_near: of at most 64 granules. live: the bits of its leaf. */
-static ALWAYS_INLINE void quick_give(size_t granule, size_t size, uint64_t live, bool is_near)
+/* Quick fit: to the top of the bin. is_near: of at most 64 granules. */
+static ALWAYS_INLINE void quick_give(size_t granule, size_t size, bool is_near)
 {
-	if (UNLIKELY(size > DIRECT_BINS || !fast_bin_push(granule, size, live, is_near)))
+	if (UNLIKELY(size > DIRECT_BINS || !fast_bin_push(granule, size, is_near)))
 		free_beyond(granule);
 	else if (UNLIKELY(heap.look_due < 0))
 		free_look();
 }
 
+/* Quick fit: a block of any size. */
+HOT static NOINLINE void free_large(size_t granule)
+{
+	const uint64_t near = starts_after(granule, leaf_starts(leaf_of(granule)));
+	if (near != 0)
+		quick_give(granule, lowest_bit(near) + 1, true);
+	else
+		quick_give(granule, start_beyond_inline(leaf_of(granule)) - granule, false);
+}
+
 /* With history on, and one thread: as mems_free, and noted. */
 static NOINLINE void free_noted(size_t granule, void *v_ptr, const void *caller)
 {
-	struct leaf_bits bits;
-	const uint32_t site = may_free(granule, heap.noted_top, &bits) ? *site_link(caller) : 0;
+	const uint32_t site = may_free(granule, heap.noted_top) ? *site_link(caller) : 0;
 	if (UNLIKELY(site == 0)) {
 		free_general(v_ptr, caller);
 		return;
 	}
-	const uint64_t near = starts_after(granule, bits.starts);
-	const size_t size = LIKELY(near != 0) ? lowest_bit(near) + 1 : segment_size(granule);
-	call_note(MEMS_FREED, granule, granule, size, 0, site);
+	call_note(MEMS_FREED, granule, granule, segment_size(granule), 0, site);
 	if (heap.is_quick)
-		quick_give(granule, size, bits.live, near != 0);
+		free_large(granule);
 	else
 		free_beyond(granule);
 }
@@ -6019,11 +6050,11 @@ static NOINLINE void free_noted(size_t granule, void *v_ptr, const void *caller)
 /* First fit: where the HOLE that comes to be lies within a leaf. */
 static NOINLINE void free_first(size_t granule, void *v_ptr, const void *caller)
 {
-	struct leaf_bits bits;
-	if (UNLIKELY(!may_free(granule, heap.fast_top, &bits))) {
+	if (UNLIKELY(!may_free(granule, heap.fast_top))) {
 		free_noted(granule, v_ptr, caller);
 		return;
 	}
+	const struct leaf_bits bits = leaf_read(leaf_of(granule));
 	if (!is_inner(granule, bits))
 		block_coalesce(granule);
 	else if (!leaf_coalesce(granule, bits, false))
@@ -6032,29 +6063,25 @@ static NOINLINE void free_first(size_t granule, void *v_ptr, const void *caller)
 		free_look();
 }
 
-/* Quick fit: a block of more than 64 granules. */
-static NOINLINE void free_large(size_t granule)
-{
-	quick_give(granule, start_beyond_inline(leaf_of(granule)) - granule, 0, false);
-}
-
-void mems_free(void *v_ptr)
+HOT void mems_free(void *v_ptr)
 {
 	const size_t granule = granule_of(v_ptr);
-	struct leaf_bits bits;
 	if (UNLIKELY(!is_alone())) {
 		free_shared(v_ptr, CALLER);
 		return;
 	}
-	if (!may_free(granule, heap.quick_top, &bits)) {
-		free_first(granule, v_ptr, CALLER);
-		return;
+	if (LIKELY(granule < heap.quick_top && granule != heap.root)) {
+		const uint64_t starts = starts_from(granule);
+		if (LIKELY(is_live_near(granule)) && LIKELY((starts & 1) != 0)) {
+			const uint64_t after = starts & ~(uint64_t)1;
+			if (after != 0)
+				quick_give(granule, lowest_bit(after), true);
+			else
+				free_large(granule);
+			return;
+		}
 	}
-	const uint64_t near = starts_after(granule, bits.starts);
-	if (near != 0)
-		quick_give(granule, lowest_bit(near) + 1, bits.live, true);
-	else
-		free_large(granule);
+	free_first(granule, v_ptr, CALLER);
 }
 
 size_t mems_usable_size(const void *v_ptr)

@@ -232,12 +232,12 @@ static void bit_flip(unsigned name, size_t index)
 
 static void start_flip(size_t granule)
 {
-	word_flip(starts_at(leaf_of(granule)), bit_of(granule));
+	word_flip(starts_at(leaf_of(granule)), bit_of(granule), false);
 }
 
 static void live_flip_one(size_t granule)
 {
-	word_flip(live_at(leaf_of(granule)), bit_of(granule));
+	word_flip(live_at(leaf_of(granule)), bit_of(granule), false);
 }
 
 static void coalesced_flip(size_t granule)
@@ -465,12 +465,12 @@ static void live_in_the_leaf_after_top(void)
 
 static void start_before_the_heap(void)
 {
-	word_flip(starts_at(0) - 1, bit_of(5));
+	word_flip(starts_at(0) - 1, bit_of(5), false);
 }
 
 static void live_before_the_heap(void)
 {
-	word_flip(live_at(0) - 1, bit_of(63));
+	word_flip(live_at(0) - 1, bit_of(63), false);
 }
 
 static void leaf_not_known_to_have_a_start(void)
