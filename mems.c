@@ -5719,7 +5719,7 @@ static ALWAYS_INLINE size_t quick_take(size_t index)
 	return granule;
 }
 
-/* Quick fit where pages under cached blocks were given back; and what no fast path is for. */
+/* Quick fit, where pages under cached blocks were given back, or for a block whose bin is shared. */
 static NOINLINE void *malloc_purged(size_t size, size_t index)
 {
 	const size_t granule = quick_take(index);
@@ -5774,13 +5774,15 @@ HOT void *mems_malloc(size_t size)
 	if (UNLIKELY(!is_alone()))
 		return malloc_shared(size, CALLER);
 	const size_t index = (size - 1) >> heap.shift; /* of a size of 0 it is as large as can be */
-	if (index < heap.quick_bins) {
+	if (LIKELY(index < heap.quick_bins)) {
 		const size_t granule = fast_bin_pop(index + 1, true);
 		return LIKELY(granule != NONE) ? block_virtual(granule) : malloc_beyond(size);
 	}
 	if (index < heap.fast_sizes)
 		return malloc_first(size, index);
-	return heap.fast_top != 0 ? malloc_large(size, index) : malloc_noted(size, index, CALLER);
+	if (heap.quick_top != 0)
+		return malloc_large(size, index);
+	return heap.fast_top != 0 ? malloc_beyond(size) : malloc_noted(size, index, CALLER);
 }
 
 /* Without asking the OS; NONE where no HOLE is large enough. */
@@ -5990,11 +5992,13 @@ static NOINLINE void free_shared(void *v_ptr, const void *caller)
 		free_general(v_ptr, caller);
 }
 
-/* Whether a fast path, with this top, may free a block that starts at granule. */
-static ALWAYS_INLINE bool may_free(size_t granule, size_t top)
+/* Whether a fast path, with this top, may free a block that starts at granule; the bits of its leaf. */
+static ALWAYS_INLINE bool may_free(size_t granule, size_t top, struct leaf_bits *bits)
 {
-	return LIKELY(granule < top && granule != heap.root) &&
-	       LIKELY(is_block(granule, leaf_read(leaf_of(granule))));
+	if (UNLIKELY(granule >= top || granule == heap.root))
+		return false;
+	*bits = leaf_read(leaf_of(granule));
+	return LIKELY(is_block(granule, *bits));
 }
 
 /* A fast path has freed a block, and with it as much as may be freed until that is looked at. */
@@ -6035,7 +6039,8 @@ HOT static NOINLINE void free_large(size_t granule)
 /* With history on, and one thread: as mems_free, and noted. */
 static NOINLINE void free_noted(size_t granule, void *v_ptr, const void *caller)
 {
-	const uint32_t site = may_free(granule, heap.noted_top) ? *site_link(caller) : 0;
+	struct leaf_bits bits;
+	const uint32_t site = may_free(granule, heap.noted_top, &bits) ? *site_link(caller) : 0;
 	if (UNLIKELY(site == 0)) {
 		free_general(v_ptr, caller);
 		return;
@@ -6050,11 +6055,11 @@ static NOINLINE void free_noted(size_t granule, void *v_ptr, const void *caller)
 /* First fit: where the HOLE that comes to be lies within a leaf. */
 static NOINLINE void free_first(size_t granule, void *v_ptr, const void *caller)
 {
-	if (UNLIKELY(!may_free(granule, heap.fast_top))) {
+	struct leaf_bits bits;
+	if (UNLIKELY(!may_free(granule, heap.fast_top, &bits))) {
 		free_noted(granule, v_ptr, caller);
 		return;
 	}
-	const struct leaf_bits bits = leaf_read(leaf_of(granule));
 	if (!is_inner(granule, bits))
 		block_coalesce(granule);
 	else if (!leaf_coalesce(granule, bits, false))
