@@ -5750,7 +5750,7 @@ HOT static NOINLINE void *malloc_large(size_t size, size_t index)
 }
 
 /* First fit: from the leaf where the class of the size begins to look. */
-static NOINLINE void *malloc_first(size_t size, size_t index)
+HOT static NOINLINE void *malloc_first(size_t size, size_t index)
 {
 	const struct fit fit = small_fit(index + 1);
 	if (fit.holes == 0) {
@@ -6053,7 +6053,7 @@ static NOINLINE void free_noted(size_t granule, void *v_ptr, const void *caller)
 }
 
 /* First fit: where the HOLE that comes to be lies within a leaf. */
-static NOINLINE void free_first(size_t granule, void *v_ptr, const void *caller)
+HOT static NOINLINE void free_first(size_t granule, void *v_ptr, const void *caller)
 {
 	struct leaf_bits bits;
 	if (UNLIKELY(!may_free(granule, heap.fast_top, &bits))) {
