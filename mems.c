@@ -5789,21 +5789,16 @@ HOT void *mems_malloc(size_t size)
 static size_t calloc_existing(size_t size)
 {
 	const size_t high_page = heap.high_page;
-	const size_t cached = size <= heap.quick_bins ? fast_bin_pop(size, true) : NONE;
-	const size_t granule = cached != NONE ? cached : block_take_existing(size, FOR_CALLOC);
+	const size_t granule = block_take_existing(size, FOR_CALLOC);
 	if (granule == NONE)
 		return NONE;
-	granules_zero(cached != NONE ? (struct range){ granule, granule + size }
-	                             : calloc_prepare(granule, granule + size, high_page));
-	mem_mark_defined(granule, size);
+	granules_zero(calloc_prepare(granule, granule + size, high_page));
 	return granule;
 }
 
-void *mems_calloc(size_t count, size_t size)
+static NOINLINE void *calloc_beyond(size_t count, size_t size, size_t bytes, const void *caller)
 {
-	size_t bytes, granule = NONE;
-	if (UNLIKELY(__builtin_mul_overflow(count, size, &bytes)))
-		bytes = SIZE_MAX;
+	size_t granule = NONE;
 	if (UNLIKELY(!is_alone())) {
 		granule = own_take((bytes - 1) >> heap.shift);
 		if (granule != NONE)
@@ -5815,7 +5810,21 @@ void *mems_calloc(size_t count, size_t size)
 		return block_virtual(granule);
 	if (UNLIKELY(!heap.is_started))
 		return no_heap_tell("mems_calloc(%zu, %zu)", count, size);
-	return block_allocate((struct call){ 'c', .size = bytes, .caller = CALLER });
+	return block_allocate((struct call){ 'c', .size = bytes, .caller = caller });
+}
+
+HOT void *mems_calloc(size_t count, size_t size)
+{
+	size_t bytes;
+	if (UNLIKELY(__builtin_mul_overflow(count, size, &bytes)))
+		bytes = SIZE_MAX;
+	const size_t index = (bytes - 1) >> heap.shift; /* of no bytes it is as large as can be */
+	const bool is_fast = LIKELY(is_alone()) && index < heap.quick_bins;
+	const size_t granule = is_fast ? fast_bin_pop(index + 1, true) : NONE;
+	if (UNLIKELY(granule == NONE))
+		return calloc_beyond(count, size, bytes, CALLER);
+	memset(block_physical(granule), 0, (index + 1) << heap.shift);
+	return block_virtual(granule);
 }
 
 /* Copies a large block, piece by piece, to one that was not in memory, and gives the whole pages of
