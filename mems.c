@@ -505,7 +505,6 @@ static mems_error_handler handler_default;
 static struct {
 	size_t options[OPTIONS];     /* what the next mems_init uses; 0 for the default */
 	mems_error_handler *_Atomic handler;
-	bool has_fork_handlers;      /* they stay */
 
 	_Alignas(CACHE_LINE)
 	atomic_uint lock;            /* an enum lock_state */
@@ -4340,6 +4339,12 @@ static void fork_child(void)
 	fork_parent();
 }
 
+/* When the program, or the library, is loaded: before there is a thread that forks, or a heap. */
+__attribute__((constructor)) static void fork_handlers_add(void)
+{
+	pthread_atfork(fork_prepare, fork_parent, fork_child);
+}
+
 /* ---- Questions: what happened to a block? ---------------------------------------------------- */
 
 static bool event_covers(const struct event *event, size_t granule)
@@ -5158,20 +5163,11 @@ static void heap_end(void)
 	heap = (struct heap){ 0 };
 }
 
-/* Takes the lock where a heap may be started: another thread may be about to end, or to fork. The C
- * library may take a lock of its own to note the handlers, which it holds while they run: so before. */
-static void life_lock(void)
-{
-	if (!library.has_fork_handlers)
-		library.has_fork_handlers = pthread_atfork(fork_prepare, fork_parent, fork_child) == 0;
-	lock_take();
-}
-
 void mems_init(void)
 {
 	if (heap.is_started || !life_may_change())
 		return;
-	life_lock();
+	lock_take(); /* another thread may be about to end, or to fork */
 	heap_start(library.options);
 	heap_open();
 	lock_give();
@@ -5583,7 +5579,7 @@ static int image_start(struct image *image, bool is_mapped)
 int mems_load(const char *path, unsigned flags)
 {
 	struct image image = { .file = -1 };
-	life_lock();
+	lock_take(); /* another thread may be about to end, or to fork */
 	int error = (flags & ~(unsigned)MEMS_MAP) != 0 ? EINVAL
 	            : heap.is_started || is_busy() ? EBUSY : path == NULL ? EFAULT : 0;
 	if (error == 0 && (image.file = os_open(AT_FDCWD, path, O_RDONLY | O_NONBLOCK, &error)) >= 0)
