@@ -6050,9 +6050,11 @@ static NOINLINE void free_noted(size_t granule, void *v_ptr, const void *caller)
 		free_general(v_ptr, caller);
 		return;
 	}
-	call_note(MEMS_FREED, granule, granule, segment_size(granule), 0, site);
+	const uint64_t near = starts_after(granule, bits.starts);
+	const size_t size = LIKELY(near != 0) ? lowest_bit(near) + 1 : segment_size(granule);
+	call_note(MEMS_FREED, granule, granule, size, 0, site);
 	if (heap.is_quick)
-		free_large(granule);
+		quick_give(granule, size, near != 0);
 	else
 		free_beyond(granule);
 }
