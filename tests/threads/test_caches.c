@@ -8,12 +8,14 @@
 #endif
 
 #include <sched.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <string.h>
 #include <time.h>
 
-/* What is done while the library copies, once, as by another thread; or as it waits for one. */
-static void (*while_copying)(void), (*while_waiting)(void);
+/* What is done while the library copies, once, as by another thread; or as it waits for one; or in the
+ * middle of own_enter. */
+static void (*while_copying)(void), (*while_waiting)(void), (*while_entering)(void);
 
 static void act(void (**action)(void))
 {
@@ -45,6 +47,8 @@ static int doze(const struct timespec *pause, struct timespec *left)
 #define memcpy copy
 #define sched_yield yield
 #define nanosleep doze
+#undef atomic_signal_fence
+#define atomic_signal_fence(order) (act(&while_entering), __atomic_signal_fence(order))
 #include "mems.c" /* NOLINT(bugprone-suspicious-include): see above */
 #undef memcpy
 #undef sched_yield
@@ -705,6 +709,33 @@ static void test_a_thread_in_its_cache_is_waited_for(void **state)
 	assert_true(while_waiting == NULL && !are_open());
 }
 
+/* As caches_close begins, in a thread that holds the lock. */
+static void close_caches(void)
+{
+	atomic_store(&heap.epoch, 0);
+}
+
+/* Who comes to its cache as another thread closes it takes the way of the lock, and leaves the cache. */
+static void test_a_cache_that_closes_is_not_used(void **state)
+{
+	(void)state;
+	become_many();
+	use_cache(NULL);
+	if (!has_caches())
+		skip();
+	give_back(take(SIZE));
+	const uint32_t *const count = &own.cache->stacks[SIZE / 8 - 1].count;
+	const uint32_t before = *count;
+	assert_true(are_open() && before > 0);
+	while_entering = close_caches;
+	const uintptr_t block = take(SIZE);
+	assert_true(while_entering == NULL && *count >= before);
+	assert_int_equal(atomic_load(&own.cache->busy), 0);
+	give_back(block);
+	assert_int_equal(stats_now().process_bytes, 0);
+	assert_sound();
+}
+
 /* What a core dump has in caches is checked like what is in bins. */
 static void test_caches_are_checked_where_nobody_closes_them(void **state)
 {
@@ -886,6 +917,7 @@ int main(void)
 		quick_fit_test(test_what_is_claimed_cannot_be_claimed),
 		quick_fit_test(test_a_claim_that_comes_too_late_is_waited_for),
 		quick_fit_test(test_a_thread_in_its_cache_is_waited_for),
+		quick_fit_test(test_a_cache_that_closes_is_not_used),
 		quick_fit_test(test_caches_are_checked_where_nobody_closes_them),
 		quick_fit_test(test_what_no_bin_has_room_for_is_coalesced),
 		quick_fit_test(test_fork_inside),
