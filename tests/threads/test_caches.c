@@ -809,6 +809,29 @@ static void test_fork_inside(void **state)
 	assert_sound();
 }
 
+/* Where a thread asks for a cache, and the C library has no key with which to tell of its end, there are
+ * none; those that come later may have one. */
+static void test_without_a_key_there_are_no_caches(void **state)
+{
+	static pthread_key_t keys[PTHREAD_KEYS_MAX];
+	size_t count = 0;
+	(void)state;
+	become_many();
+	while (count < PTHREAD_KEYS_MAX && pthread_key_create(&keys[count], NULL) == 0)
+		count++;
+	use_cache(NULL);
+	run(use_cache, NULL);
+	assert_true(heap.cache_count == 0 && !heap.has_key && !are_open());
+	assert_int_equal(status_of_child(use_heap_in_child, NULL), 0);
+	while (count > 0)
+		pthread_key_delete(keys[--count]);
+	run(use_cache, NULL);
+	assert_int_equal(heap.cache_count, has_caches());
+	use_cache(NULL);
+	assert_int_equal(owned_caches(), 0);
+	assert_sound();
+}
+
 static int use_heap_in_time(void *context)
 {
 	alarm(60);
@@ -920,6 +943,7 @@ int main(void)
 		quick_fit_test(test_a_cache_that_closes_is_not_used),
 		quick_fit_test(test_caches_are_checked_where_nobody_closes_them),
 		quick_fit_test(test_what_no_bin_has_room_for_is_coalesced),
+		quick_fit_test(test_without_a_key_there_are_no_caches),
 		quick_fit_test(test_fork_inside),
 		quick_fit_test(test_fork_while_a_thread_looks),
 		quick_fit_test(test_fork_before_the_first_block_of_a_heap),
