@@ -1718,34 +1718,6 @@ static NOINLINE void summary_update(size_t leaf, bool has_start)
 	}
 }
 
-static inline bool are_in_one_page(const atomic_word *a, const atomic_word *b)
-{
-	return ((uintptr_t)a ^ (uintptr_t)b) < SMALLEST_PAGE;
-}
-
-/* A leaf is about to be changed to which perhaps nobody has written, nor to its pages of the tables:
- * one that is read first faults in twice. */
-static COLD void leaf_touch(size_t leaf)
-{
-	uint64_t nothing = 0;
-	atomic_compare_exchange_strong(starts_at(leaf), &nothing, nothing);
-	nothing = 0;
-	atomic_compare_exchange_strong(live_at(leaf), &nothing, nothing);
-	nothing = 0;
-	if (heap.is_quick)
-		atomic_compare_exchange_strong(table_words(COALESCED) + leaf, &nothing, nothing);
-}
-
-/* The same, where another leaf was written to. */
-static ALWAYS_INLINE void leaf_touch_after(size_t leaf, size_t other, bool is_quick)
-{
-	const atomic_word *coalesced = table_words(COALESCED);
-	if (UNLIKELY(!are_in_one_page(starts_at(leaf), starts_at(other)) ||
-	             !are_in_one_page(live_at(leaf), live_at(other)) ||
-	             (is_quick && !are_in_one_page(coalesced + leaf, coalesced + other))))
-		leaf_touch(leaf);
-}
-
 /* A segment starts at granule, or does no more. */
 static ALWAYS_INLINE void start_mark(size_t granule, bool is_start)
 {
@@ -2613,7 +2585,6 @@ static void node_link(size_t granules)
 {
 	ASSERT(granules != 0 && granules % page_granules() == 0, "a node is of whole pages");
 	const size_t first = heap.top;
-	leaf_touch(leaf_of(first + granules));
 	node_add(first, granules);
 	start_mark(first + granules, true);
 	live_change(first + granules, 1, true); /* the segment at top is no HOLE */
@@ -2882,7 +2853,6 @@ static ALWAYS_INLINE void hole_split(struct hole hole, size_t taken, size_t live
                                      enum purpose purpose, bool is_quick)
 {
 	ASSERT(live <= taken, "no more is live than is taken");
-	leaf_touch_after(leaf_of(hole.start + taken), leaf_of(hole.start), is_quick);
 	start_mark(hole.start + taken, true);
 	policy_live_change(hole.start, live, true, is_quick);
 	hole_cut(hole, hole.start + taken, purpose, is_quick);
