@@ -1330,15 +1330,11 @@ static const struct option_rule {
 	[MEMS_HISTORY] = { "history", 0, MAX_EVENTS, 0, false },
 };
 
-/* What is the least of one option, and the default of another, on a machine with larger pages. */
-static size_t option_floor(enum mems_option option)
-{
-	return option == MEMS_PAGE_SIZE ? os_page_bytes() : 0;
-}
-
+/* On a machine with larger pages, their size is the default of one option, and the least. */
 static size_t option_default(enum mems_option option)
 {
-	return max_size(option_rules[option].value, option_floor(option));
+	const size_t least = option == MEMS_PAGE_SIZE ? os_page_bytes() : 0;
+	return max_size(option_rules[option].value, least);
 }
 
 static bool option_is_valid(enum mems_option option, size_t value)
@@ -1346,7 +1342,8 @@ static bool option_is_valid(enum mems_option option, size_t value)
 	if ((unsigned)option >= OPTIONS)
 		return false;
 	const struct option_rule *rule = &option_rules[option];
-	return value >= max_size(rule->least, option_floor(option)) && value <= rule->most &&
+	const size_t least = option == MEMS_PAGE_SIZE ? option_default(option) : rule->least;
+	return value >= least && value <= rule->most &&
 	       (!rule->is_power_of_two || is_power_of_two(value));
 }
 
@@ -1575,8 +1572,7 @@ static bool tables_move(size_t granules)
 static void tables_touch(void)
 {
 	for (unsigned i = 0; i < TABLES; i++)
-		if (heap.tables[i].entry_bytes != 0 && i != LIVE_REGIONS && i != LIVE_LEAVES &&
-		    i != THREAD_CACHES)
+		if (i != LIVE_REGIONS && i != LIVE_LEAVES && i != THREAD_CACHES)
 			*(volatile char *)heap.tables[i].memory = 0;
 	if (!heap.is_quick)
 		return;
