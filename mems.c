@@ -606,11 +606,6 @@ static uint64_t min_u64(uint64_t a, uint64_t b)
 	return a < b ? a : b;
 }
 
-static size_t clamp(size_t value, size_t least, size_t most)
-{
-	return max_size(least, min_size(value, most));
-}
-
 static bool is_power_of_two(size_t value)
 {
 	return value != 0 && (value & (value - 1)) == 0;
@@ -2636,7 +2631,7 @@ static NOINLINE void pages_touch(size_t start, size_t stop)
 	const size_t end = os_page_of(stop - 1) + 1;
 	if (bits_find(touched, page, end, false) == end)
 		return;
-	const size_t used = clamp(heap.high_page, page, end);
+	const size_t used = max_size(page, min_size(heap.high_page, end));
 	const size_t again = bits_set(touched, page, used, true);
 	const size_t new = bits_set(touched, used, end, true);
 	heap.touched_pages += again + new;
@@ -5573,28 +5568,28 @@ static void sparse_zero(struct range range)
 	}
 }
 
-/* Makes a block zero that was taken for mems_calloc, and notes its pages as touched; no block had
- * been in the pages from high_page on. Others that are not touched are zero, but for some that were
- * given back to an image. Returns what of it is left to be zeroed, which needs no lock.
- * The lock is held. */
-static struct range calloc_prepare(size_t start, size_t stop, size_t high_page)
+/* Makes a block zero that was taken for mems_calloc, and notes its pages as touched. Those that are not
+ * are zero, but for some that were given back to an image. Returns what of the block is left to be
+ * zeroed, which needs no lock. The lock is held. */
+static struct range calloc_prepare(size_t start, size_t stop)
 {
 	const uint64_t *touched = table_bits(TOUCHED);
-	const size_t used = clamp(high_page << heap.os_page_log2, start, stop);
-	const size_t end = os_page_from(used);
+	const size_t end = os_page_from(stop);
+	const bool is_short = stop - start < (size_t)SPARSE_BYTES >> heap.shift;
 	size_t page = os_page_of(start);
-	const bool is_dense = used - start < (size_t)SPARSE_BYTES >> heap.shift &&
-	                      bits_find(touched, page, end, false) == end;
-	for (size_t from = start, to; from < used && !is_dense; from = to) {
+	const bool is_dense = is_short && bits_find(touched, page, end, false) == end;
+	for (size_t from = start, to; from < stop && !is_dense; from = to) {
 		const bool is_set = bit_is_set(touched, page);
 		const bool are_zero = !is_set && are_pages_zeroed(page, page + 1);
 		page = bits_find(touched, page, end, !is_set);
-		to = min_size(page << heap.os_page_log2, used);
-		if (!are_zero)
+		to = min_size(page << heap.os_page_log2, stop);
+		if (is_set && is_short)
+			granules_zero((struct range){ from, to });
+		else if (!are_zero)
 			sparse_zero((struct range){ from, to });
 	}
 	pages_touch(start, stop);
-	return is_dense ? (struct range){ start, used } : (struct range){ 0 };
+	return is_dense ? (struct range){ start, stop } : (struct range){ 0 };
 }
 
 /* Takes the block of a call, whose size is SIZE_MAX where it overflows, 0 where it is bad otherwise. */
@@ -5609,12 +5604,11 @@ static NOINLINE void *block_allocate(struct call call)
 	int error = size_error(call.size);
 	if (error == 0 && heap.journal.is_on && !journal_has_room())
 		error = ENOMEM;
-	const size_t high_page = heap.high_page;
 	if (error == 0)
 		granule = alignment > 1 ? block_take_aligned(granules, alignment)
 		                        : block_take(granules, is_calloc ? FOR_CALLOC : FOR_MALLOC);
 	if (is_calloc && granule != NONE)
-		rest = calloc_prepare(granule, granule + granules, high_page);
+		rest = calloc_prepare(granule, granule + granules);
 	call.to = granule;
 	journal_note(&call);
 	lock_give_after(granules);
@@ -5719,11 +5713,10 @@ HOT void *mems_malloc(size_t size)
 /* Without asking the OS; NONE where no HOLE is large enough. */
 static size_t calloc_existing(size_t size)
 {
-	const size_t high_page = heap.high_page;
 	const size_t granule = block_take_existing(size, FOR_CALLOC);
 	if (granule == NONE)
 		return NONE;
-	granules_zero(calloc_prepare(granule, granule + size, high_page));
+	granules_zero(calloc_prepare(granule, granule + size));
 	return granule;
 }
 
