@@ -1116,8 +1116,8 @@ static void mapping_free(struct mapping *mapping)
 	*mapping = (struct mapping){ 0 };
 }
 
-/* Whether each page of a reservation may cost memory. It costs the kernel none, and Valgrind little, but
- * other emulators keep notes on it; those that do have no vDSO. */
+/* Whether each page of a reservation may cost memory. It costs the kernel none, and Valgrind little,
+ * but other emulators keep notes on it; those that do have no vDSO. */
 static bool os_reservations_are_expensive(void)
 {
 	const int error = errno;
@@ -1203,8 +1203,9 @@ static uint64_t os_file_bytes(int file)
 	return bytes < 0 ? 0 : (uint64_t)bytes;
 }
 
-/* Reads or writes all these bytes of a file. What is written the OS is to bring to the disk at once: so
- * there is less to wait for at the end. Returns 0 or an error number: EBADMSG where the file ends before. */
+/* Reads or writes all these bytes of a file. What is written the OS is to bring to the disk at once:
+ * so there is less to wait for at the end. Returns 0 or an error number: EBADMSG where the file ends
+ * before. */
 static int os_transfer(int file, char *memory, size_t bytes, uint64_t offset, bool is_written)
 {
 	const int before = os_begin();
@@ -1523,8 +1524,8 @@ static void node_join(size_t index)
 	nodes()[index - 1].next = &nodes()[index];
 }
 
-/* Makes with one request, where it is granted, the small movable tables writable, those up to STARTS,
- * which follow, and its beginning. */
+/* Makes with one request, where it is granted, the small movable tables writable, those up to
+ * STARTS, which follow, and its beginning. */
 static void small_tables_commit(void)
 {
 	struct table *starts = &heap.tables[STARTS];
@@ -5527,8 +5528,7 @@ int mems_load(const char *path, unsigned flags)
 
 static inline void granules_zero(struct range range)
 {
-	if (range.from < range.to)
-		memset(block_physical(range.from), 0, (range.to - range.from) << heap.shift);
+	memset(block_physical(range.from), 0, (range.to - range.from) << heap.shift);
 }
 
 /* Zeroes granules of a block whose pages are not in memory, but may be swapped out or in a file: they
@@ -5568,9 +5568,9 @@ static void sparse_zero(struct range range)
 	}
 }
 
-/* Makes a block zero that was taken for mems_calloc, and notes its pages as touched. Those that are not
- * are zero, but for some that were given back to an image. Returns what of the block is left to be
- * zeroed, which needs no lock. The lock is held. */
+/* Makes a block zero that was taken for mems_calloc, and notes its pages as touched. Those that are
+ * not are zero, but for some that were given back to an image. Returns what of the block is left to
+ * be zeroed, which needs no lock. The lock is held. */
 static struct range calloc_prepare(size_t start, size_t stop)
 {
 	const uint64_t *touched = table_bits(TOUCHED);
