@@ -181,6 +181,9 @@
 #ifndef MAP_FIXED_NOREPLACE
 #define MAP_FIXED_NOREPLACE 0x100000
 #endif
+#ifndef AT_RSEQ_FEATURE_SIZE
+#define AT_RSEQ_FEATURE_SIZE 27
+#endif
 /* The kernel's headers are not everywhere beside those of the C library. */
 #ifndef FUTEX_WAIT_PRIVATE
 #define FUTEX_WAIT_PRIVATE 128
@@ -1116,14 +1119,31 @@ static void mapping_free(struct mapping *mapping)
 	*mapping = (struct mapping){ 0 };
 }
 
-/* Whether each page of a reservation may cost memory. It costs the kernel none, and Valgrind little,
- * but other emulators keep notes on it; those that do have no vDSO. */
-static bool os_reservations_are_expensive(void)
+/* Page faults of this thread so far; 0 where the OS does not tell. */
+static long os_faults(void)
 {
 	const int error = errno;
-	const bool is_kernel = getauxval(AT_SYSINFO_EHDR) != 0;
-	errno = error; /* which says that there is none */
-	return !is_kernel && !RUNNING_ON_VALGRIND;
+	struct rusage usage = { 0 };
+	getrusage(RUSAGE_THREAD, &usage);
+	errno = error;
+	return usage.ru_minflt;
+}
+
+/* Whether each page of a reservation costs memory. It costs the kernel none, but an emulator may keep
+ * notes on it. Emulators have no restartable sequences, so most machines need no trial. */
+static bool os_reservations_are_expensive(void)
+{
+	enum { TRIAL_BYTES = 256 << 20, TRIAL_FAULTS = 256 };
+	const int error = errno;
+	const bool is_plain = getauxval(AT_RSEQ_FEATURE_SIZE) != 0;
+	errno = error; /* older kernels do not know that, either */
+	if (is_plain)
+		return false;
+	const long before = os_faults();
+	void *trial = os_mmap(NULL, TRIAL_BYTES, PROT_NONE, 0);
+	if (trial != NULL)
+		os_unmap(trial, TRIAL_BYTES);
+	return os_faults() - before >= TRIAL_FAULTS;
 }
 
 /* Whether so much may be more than half of the address space. The smallest 64-bit ones have 38 bits. */

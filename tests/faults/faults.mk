@@ -3,7 +3,8 @@ include_folders += tests/faults
 
 # test_os stands between the library and the system, to make each request fail in turn.
 
-wrapped := mmap mmap64 mremap munmap mprotect madvise mincore getrlimit getrlimit64 getauxval
+wrapped := mmap mmap64 mremap munmap mprotect madvise mincore getrlimit getrlimit64 getrusage \
+	getauxval
 $(build)/tests/faults/test_os: $(build)/tests/faults/test_os.o $(support) $(tested)
 	$(link) $(wrapped:%=-Wl$(comma)--wrap=%) $^ $(cmocka_libs) $(LDLIBS) -o $@
 
