@@ -181,6 +181,9 @@
 #ifndef MAP_FIXED_NOREPLACE
 #define MAP_FIXED_NOREPLACE 0x100000
 #endif
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
 #ifndef AT_RSEQ_FEATURE_SIZE
 #define AT_RSEQ_FEATURE_SIZE 27
 #endif
@@ -1178,7 +1181,8 @@ static bool os_commit(char *address, size_t bytes)
 	return is_done;
 }
 
-/* madvise for whole pages: MADV_DONTNEED lets the OS take them back, so that they read as zero. */
+/* madvise for whole pages: MADV_DONTNEED lets the OS take them back, so that they read as zero,
+ * MADV_POPULATE_WRITE brings them into memory with one request, where it can do that. */
 static bool os_advise(char *address, size_t bytes, int advice)
 {
 	const int error = os_begin();
@@ -1558,6 +1562,13 @@ static void small_tables_commit(void)
 	starts->committed_bytes = bytes;
 }
 
+/* Brings the first so many bytes of a table into memory with one request, where the OS can do that. */
+static void table_populate(const struct table *table, size_t bytes)
+{
+	char *const first = (char *)round_down((uintptr_t)table->memory, os_page_bytes());
+	os_advise(first, (size_t)(table->memory - first) + bytes, MADV_POPULATE_WRITE);
+}
+
 /* Moves the movable tables, which are too small for so many granules, to where there is room for the
  * largest heap. Where the OS refuses that, nothing has changed. Nobody reads them meanwhile: that takes
  * the lock, or a cache of the thread, and the requests to the OS have closed these. */
@@ -1574,6 +1585,7 @@ static bool tables_move(size_t granules)
 	for (unsigned i = MOVABLE_TABLES; i < TABLES; i++) {
 		const size_t used = i == NODES ? heap.node_count * sizeof(struct main_node)
 		                               : heap.tables[i].committed_bytes;
+		table_populate(&tables[i], used);
 		memcpy(tables[i].memory, heap.tables[i].memory, used);
 		heap.tables[i] = tables[i];
 	}
