@@ -5405,11 +5405,13 @@ static ALWAYS_INLINE bool leaf_build(struct chain_reader *reader, struct leaf_bi
 	if (node != 0)
 		bits_set(table_bits(BORDERS), page, page + 1, true);
 	const size_t before = follows_hole ? 0 : first - reader->process;
-	heap.recent_peak += before + bits_in(live);
+	heap.recent_peak += before + (holes_of(bits) == 0 ? last - first : bits_in(live));
 	if (before != 0)
 		live_change(reader->process, before, true);
 	leaf_write(leaf, (struct leaf_bits){ bits.starts, leaf_live(leaf) | live });
-	summary_update(leaf, true);
+	if (word_load(&summary(0)[leaf / 64]) == 0)
+		summary_update(leaf, true);
+	word_change(&summary(0)[leaf / 64], bit_of(leaf), true);
 	if (heap.is_quick)
 		word_store(table_words(COALESCED) + leaf, holes_of(bits));
 	const uint64_t wrong = holes_after_holes(bits, node != 0, &follows_hole);
