@@ -1630,6 +1630,14 @@ static bool tables_commit(size_t granules)
 	return true;
 }
 
+/* Brings the tables into memory that have most to hold for a heap of so many granules. */
+static void tables_populate(size_t granules)
+{
+	table_populate(&heap.tables[STARTS], table_bytes(&heap.tables[STARTS], granules));
+	table_populate(&heap.tables[LIVE], table_bytes(&heap.tables[LIVE], granules));
+	table_populate(&heap.tables[COALESCED], table_bytes(&heap.tables[COALESCED], granules));
+}
+
 /* ---- Leaves: the bits of segments ------------------------------------------------------------ */
 
 static inline size_t leaf_of(size_t granule)
@@ -5532,6 +5540,8 @@ static int image_start(struct image *image, bool is_mapped)
 	const size_t top = (size_t)image->header.pages << heap.page_log2;
 	if ((top != 0 && (top > heap.limit || !tables_commit(top))) || !image_fit(image, 2 * IMAGE_BYTES))
 		return ENOMEM;
+	if (image->header.chain_words >= leaf_of(top))
+		tables_populate(top); /* most leaves have a start */
 	heap.top = top;
 	int error = tables_load(image);
 	if (error == 0 && top != 0 && !os_map(heap.base, top << heap.shift))
