@@ -2078,6 +2078,23 @@ static inline size_t leaf_with_start(size_t leaf, size_t end)
 	return bits_find(table_bits(START_SUMMARY), leaf, end, true);
 }
 
+/* The end of the PROCESS segments, or of the HOLEs, among which granule lies; at most stop. */
+static size_t stretch_end(size_t granule, size_t stop)
+{
+	const uint64_t process = is_live(granule) ? UINT64_MAX : 0;
+	const size_t end = leaf_of(stop - 1) + 1;
+	uint64_t later = UINT64_MAX << (granule % 64) << 1; /* in the first leaf */
+	for (size_t leaf = leaf_of(granule); leaf < end;) {
+		const uint64_t others = leaf_starts(leaf) & (leaf_live(leaf) ^ process) & later;
+		if (others != 0)
+			return min_size(leaf * 64 + lowest_bit(others), stop);
+		later = UINT64_MAX;
+		if (leaf_starts(++leaf) == 0)
+			leaf = leaf_with_start(leaf, end);
+	}
+	return stop;
+}
+
 /* ---- The hole tree: which is the first HOLE of at least n granules? -------------------------- */
 
 static inline uint8_t *leaf_max(void)
@@ -2714,7 +2731,7 @@ static size_t live_pages_set(uint64_t *map, unsigned granules_log2)
 {
 	size_t count = 0;
 	for (size_t from = 0, to; from < heap.top; from = to) {
-		to = segment_next(from);
+		to = stretch_end(from, heap.top);
 		if (!is_live(from))
 			continue;
 		to = round_up(to, (size_t)1 << granules_log2);
@@ -5295,7 +5312,7 @@ static void chains_write(struct image *image)
 static void pages_copy(struct range pages, char *buffer)
 {
 	for (size_t next, granule = pages.from; granule < pages.to; granule = next) {
-		next = min_size(segment_next(granule), pages.to);
+		next = stretch_end(granule, pages.to);
 		const size_t bytes = (next - granule) << heap.shift;
 		if (is_live(granule))
 			memcpy(buffer, block_physical(granule), bytes);
