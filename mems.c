@@ -1853,8 +1853,8 @@ static void live_middle_flip(size_t from, size_t end)
 	bits_flip(leaves, region_end * REGION_LEAVES, end);
 }
 
-/* More than 64 granules, of which all are live, or none: those of a PROCESS. is_private: so few, too, that
- * their middle is of at most 64 leaves. */
+/* More than 64 granules, of which all are live, or none: those of a PROCESS. Where is_private says that
+ * no other thread reads them, there are at most DIRECT_BINS, with at most 64 leaves in their middle. */
 static ALWAYS_INLINE void live_flip_far(size_t granule, size_t size, bool is_private)
 {
 	ASSERT(!heap.is_shared && size > 64, "nobody else changes live bits");
@@ -2014,8 +2014,8 @@ static ALWAYS_INLINE uint64_t starts_from(size_t granule)
 	memcpy(&word, (const char *)table_words(STARTS) + granule / 8, sizeof(word));
 	return word >> (granule % 8);
 #else
-	return leaf_starts(leaf_of(granule)) >> (granule % 64) |
-	       leaf_starts(leaf_of(granule) + 1) << 1 << (63 - granule % 64);
+	const uint64_t starts = leaf_starts(leaf_of(granule));
+	return starts_after(granule, starts) << 1 | (starts >> (granule % 64) & 1);
 #endif
 }
 
@@ -5843,7 +5843,7 @@ HOT void *mems_calloc(size_t count, size_t size)
 	const size_t granule = is_fast ? fast_bin_pop(index + 1, true) : NONE;
 	if (UNLIKELY(granule == NONE))
 		return calloc_beyond(count, size, bytes, CALLER);
-	memset(block_physical(granule), 0, (index + 1) << heap.shift);
+	granules_zero((struct range){ granule, granule + index + 1 });
 	return block_virtual(granule);
 }
 
