@@ -1253,7 +1253,6 @@ static void every_damage_to_the_bins_is_noticed(void **state)
 	expect_all_noticed(quick_damages, COUNT(quick_damages));
 }
 
-/* Where each table lies, and how far it can be written. */
 /* What the journal says of a block is checked as well. */
 static void every_entry_of_the_journal_is_checked(void **state)
 {
@@ -1281,6 +1280,7 @@ static void every_entry_of_the_journal_is_checked(void **state)
 	assert_int_equal(unnoticed, 0);
 }
 
+/* Where each table lies, and how far it can be written. */
 static void every_table_is_checked(void **state)
 {
 	(void)state;

@@ -117,6 +117,14 @@ static void become_many(void)
 	run(do_nothing, NULL);
 }
 
+/* The same, for a test of what there is with caches only. */
+static void become_many_with_caches(void)
+{
+	become_many();
+	if (!has_caches())
+		skip();
+}
+
 /* Takes blocks and frees them: most are in the cache of this thread then. */
 static void *use_cache(void *context)
 {
@@ -155,10 +163,8 @@ static void test_first_fit_has_no_cache(void **state)
 static void test_small_blocks_stay_in_the_cache(void **state)
 {
 	(void)state;
-	become_many();
+	become_many_with_caches();
 	use_cache(NULL);
-	if (!has_caches())
-		skip();
 	assert_true(are_open());
 	assert_int_equal(owned_caches(), 1);
 	const uintptr_t first = take(SIZE);
@@ -173,9 +179,7 @@ static void test_looking_closes_them(void **state)
 {
 	struct mems_segment segment;
 	(void)state;
-	become_many();
-	if (!has_caches())
-		skip();
+	become_many_with_caches();
 	for (unsigned way = 0; way < 8; way++) {
 		use_cache(NULL);
 		const uintptr_t block = take(SIZE);
@@ -560,9 +564,7 @@ static void test_caches_are_emptied_for_want_of_memory(void **state)
 static void test_calloc_and_realloc_use_the_cache(void **state)
 {
 	(void)state;
-	become_many();
-	if (!has_caches())
-		skip();
+	become_many_with_caches();
 	use_cache(NULL);
 	const uintptr_t block = take(SIZE);
 	memset(mems_get(at(block)), 1, SIZE);
@@ -592,9 +594,7 @@ static void free_what_is_moving(void)
 static void test_a_block_that_is_freed_while_it_moves_is_a_misuse(void **state)
 {
 	(void)state;
-	become_many();
-	if (!has_caches())
-		skip();
+	become_many_with_caches();
 	use_cache(NULL);
 	moving = take(SIZE);
 	const uintptr_t wall = take(SIZE); /* so that it has to move */
@@ -615,9 +615,7 @@ static void look(void)
 static void test_a_block_moves_while_the_caches_are_closed(void **state)
 {
 	(void)state;
-	become_many();
-	if (!has_caches())
-		skip();
+	become_many_with_caches();
 	use_cache(NULL);
 	const uintptr_t block = take(SIZE);
 	const uintptr_t wall = take(SIZE); /* so that it has to move */
@@ -638,11 +636,10 @@ static void test_a_block_moves_while_the_caches_are_closed(void **state)
 static void test_what_is_claimed_cannot_be_claimed(void **state)
 {
 	(void)state;
-	become_many();
+	become_many_with_caches();
 	use_cache(NULL);
 	const size_t granule = granule_of(at(take(SIZE)));
-	if (!are_open())
-		skip();
+	assert_true(are_open());
 	lock_take();
 	assert_int_equal(block_claim(granule), granule);
 	assert_true(block_claim(granule) == NONE);
@@ -669,9 +666,7 @@ static void end_late_claim(void)
 static void test_a_claim_that_comes_too_late_is_waited_for(void **state)
 {
 	(void)state;
-	become_many();
-	if (!has_caches())
-		skip();
+	become_many_with_caches();
 	for (unsigned way = 0; way < 2; way++) {
 		use_cache(NULL);
 		const uintptr_t block = take(SIZE);
@@ -699,10 +694,8 @@ static void leave_cache(void)
 static void test_a_thread_in_its_cache_is_waited_for(void **state)
 {
 	(void)state;
-	become_many();
+	become_many_with_caches();
 	use_cache(NULL);
-	if (!has_caches())
-		skip();
 	assert_true(own_enter());
 	while_waiting = leave_cache;
 	assert_sound();
@@ -719,10 +712,8 @@ static void close_caches(void)
 static void test_a_cache_that_closes_is_not_used(void **state)
 {
 	(void)state;
-	become_many();
+	become_many_with_caches();
 	use_cache(NULL);
-	if (!has_caches())
-		skip();
 	give_back(take(SIZE));
 	const uint32_t *const count = &own.cache->stacks[SIZE / 8 - 1].count;
 	const uint32_t before = *count;
@@ -742,10 +733,8 @@ static void test_caches_are_checked_where_nobody_closes_them(void **state)
 	struct findings findings = { 0 };
 	struct cached_tally tally = { 0 };
 	(void)state;
-	become_many();
+	become_many_with_caches();
 	use_cache(NULL);
-	if (!has_caches())
-		skip();
 	give_back(take(SIZE));
 	struct own_stack *const stack = &own.cache->stacks[SIZE / 8 - 1];
 	check_thread_caches(&findings, &tally);
