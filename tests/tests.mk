@@ -28,7 +28,7 @@ endif
 # is installed, with assertions. The variants for tests have them anyway, and coverage counts none.
 tested := $(if $(variant),$(library),$(build)/tests/mems.o)
 # Tests that include mems.c itself; they have assertions in every build but those that count.
-including := $(build)/tests/checker/test_checker.o $(build)/tests/threads/test_caches.o
+including := $(patsubst %.c,$(build)/%.o,$(shell grep -l '^.include "mems\.c"' tests/*/*.c))
 ifeq ($(filter coverage coverage-m32,$(variant)),)
 $(including): private variant_flags += $(assertions)
 endif
