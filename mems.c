@@ -272,7 +272,8 @@ enum {
 	MOST_REPLACED = 8000,   /* runs of its pages in whose place fresh ones are mapped */
 
 	DIRECT_BINS = 1024,     /* sizes, in granules, that have a bin of their own */
-	FAST_BINS = 64,         /* of these, for blocks whose live bits lie in two words */
+	FAST_BINS = 64,         /* of these, for blocks whose live bits lie in two words, */
+	MIDDLE_BINS = 128,      /* in three words */
 	SHARED_BINS = 128,
 	BINS = 1 + DIRECT_BINS + SHARED_BINS, /* the first, of no size, stays empty */
 	OWN_SIZES = FAST_BINS,  /* of which threads have caches of their own, */
@@ -1853,18 +1854,25 @@ static void live_middle_flip(size_t from, size_t end)
 	bits_flip(leaves, region_end * REGION_LEAVES, end);
 }
 
-/* More than 64 granules, of which all are live, or none: those of a PROCESS. Where is_private says that
- * no other thread reads them, there are at most DIRECT_BINS, with at most 64 leaves in their middle. */
-static ALWAYS_INLINE void live_flip_far(size_t granule, size_t size, bool is_private)
+/* All granules of a PROCESS become live, or do no more. most: the largest size there may be, best a
+ * constant. With FAST_BINS or MIDDLE_BINS two or three words are written, needed or not: that would be a
+ * branch that the processor cannot predict. Where is_private says that no other thread reads them, there
+ * are at most DIRECT_BINS, with at most 64 leaves in their middle. */
+static ALWAYS_INLINE void live_flip(size_t granule, size_t size, size_t most, bool is_private)
 {
-	ASSERT(!heap.is_shared && size > 64, "nobody else changes live bits");
+	ASSERT(!heap.is_shared, "nobody else changes live bits");
+	ASSERT(size <= most && (size > FAST_BINS || most <= FAST_BINS), "so many leaves are written");
 	ASSERT(!is_private || size <= DIRECT_BINS, "its middle lies in two words");
+	if (most <= FAST_BINS) {
+		live_bits_flip(table_words(LIVE), granule, size, is_private);
+		return;
+	}
 	const size_t last = granule + size - 1;
 	const size_t first = leaf_of(granule) + 1;
 	const size_t middle = leaf_of(last) - first; /* leaves */
 	word_flip(live_at(leaf_of(granule)), UINT64_MAX << (granule % 64), is_private);
 	word_flip(live_at(leaf_of(last)), UINT64_MAX >> (63 - last % 64), is_private);
-	if (middle <= 1)
+	if (most <= MIDDLE_BINS || middle <= 1)
 		word_flip(live_at(first), -(uint64_t)middle, is_private);
 	else if (is_private || middle <= 64)
 		live_bits_flip(table_words(LIVE_LEAVES), first, middle, is_private);
@@ -1874,7 +1882,7 @@ static ALWAYS_INLINE void live_flip_far(size_t granule, size_t size, bool is_pri
 
 static NOINLINE void live_change_far(size_t granule, size_t size)
 {
-	live_flip_far(granule, size, false);
+	live_flip(granule, size, SIZE_MAX, false);
 }
 
 /* Clears bits that are set, or will be at once: see 4. */
@@ -1913,21 +1921,13 @@ static COLD void live_change_shared(size_t granule, size_t size, bool value)
 		heap.claimed = NONE;
 }
 
-/* At most 64 granules, of which all are live, or none. Both words are written: whether the second has
- * to be would be a branch that the processor cannot predict. */
-static ALWAYS_INLINE void live_flip(size_t granule, size_t size, bool is_private)
-{
-	ASSERT(!heap.is_shared, "nobody else changes live bits");
-	live_bits_flip(table_words(LIVE), granule, size, is_private);
-}
-
 /* The granules become live, or do no more: all of them change. */
 static ALWAYS_INLINE void policy_live_change(size_t granule, size_t size, bool value, bool is_quick)
 {
 	if (is_quick && UNLIKELY(heap.is_shared))
 		live_change_shared(granule, size, value);
-	else if (size <= 64)
-		live_flip(granule, size, false);
+	else if (size <= FAST_BINS)
+		live_flip(granule, size, FAST_BINS, false);
 	else
 		live_change_far(granule, size);
 }
@@ -3128,33 +3128,27 @@ static ALWAYS_INLINE size_t cache_get(size_t size)
 }
 
 /* The same for at most DIRECT_BINS granules, where there is no more to do than to change a few
- * words, and the process has one thread; NONE, or false, where there is. is_near: at most FAST_BINS. */
-static ALWAYS_INLINE size_t fast_bin_pop(size_t size, bool is_near)
+ * words, and the process has one thread; NONE, or false, where there is. most: as in live_flip. */
+static ALWAYS_INLINE size_t fast_bin_pop(size_t size, size_t most)
 {
 	const uint32_t top = bins()->tops[size];
 	const size_t granule = slots()[top];
 	if (UNLIKELY(granule >= LINK))
 		return NONE;
 	bins()->tops[size] = top - 1;
-	if (is_near)
-		live_flip(granule, size, true);
-	else
-		live_flip_far(granule, size, true);
+	live_flip(granule, size, most, true);
 	count_taken(size);
 	leaf_assert(leaf_of(granule));
 	return granule;
 }
 
-static ALWAYS_INLINE bool fast_bin_push(size_t granule, size_t size, bool is_near)
+static ALWAYS_INLINE bool fast_bin_push(size_t granule, size_t size, size_t most)
 {
 	uint32_t *top = &bins()->tops[size];
 	if (UNLIKELY(*top % CHUNK_SLOTS == 0))
 		return false;
 	slots()[++*top] = (uint32_t)granule;
-	if (is_near)
-		live_flip(granule, size, true);
-	else
-		live_flip_far(granule, size, true);
+	live_flip(granule, size, most, true);
 	count_freed(size);
 	leaf_assert(leaf_of(granule));
 	return true;
@@ -5734,7 +5728,7 @@ static ALWAYS_INLINE size_t quick_take(size_t index)
 {
 	if (!heap.is_quick || index >= FAST_BINS)
 		return NONE;
-	const size_t granule = fast_bin_pop(index + 1, true);
+	const size_t granule = fast_bin_pop(index + 1, FAST_BINS);
 	if (UNLIKELY(heap.purged_end != 0) && granule != NONE)
 		few_pages_touch(granule, granule + index + 1);
 	return granule;
@@ -5766,7 +5760,8 @@ HOT static NOINLINE void *malloc_large(size_t size, size_t index)
 {
 	if (UNLIKELY(heap.quick_bins == 0 || index >= DIRECT_BINS))
 		return malloc_purged(size, index);
-	const size_t granule = fast_bin_pop(index + 1, false);
+	const size_t granule = index < MIDDLE_BINS ? fast_bin_pop(index + 1, MIDDLE_BINS)
+	                                           : fast_bin_pop(index + 1, DIRECT_BINS);
 	return LIKELY(granule != NONE) ? block_virtual(granule) : malloc_beyond(size);
 }
 
@@ -5796,7 +5791,7 @@ HOT void *mems_malloc(size_t size)
 		return malloc_shared(size, CALLER);
 	const size_t index = (size - 1) >> heap.shift; /* of a size of 0 it is as large as can be */
 	if (LIKELY(index < heap.quick_bins)) {
-		const size_t granule = fast_bin_pop(index + 1, true);
+		const size_t granule = fast_bin_pop(index + 1, FAST_BINS);
 		return LIKELY(granule != NONE) ? block_virtual(granule) : malloc_beyond(size);
 	}
 	if (index < heap.fast_sizes)
@@ -5840,7 +5835,7 @@ HOT void *mems_calloc(size_t count, size_t size)
 		bytes = SIZE_MAX;
 	const size_t index = (bytes - 1) >> heap.shift; /* of no bytes it is as large as can be */
 	const bool is_fast = LIKELY(is_alone()) && index < heap.quick_bins;
-	const size_t granule = is_fast ? fast_bin_pop(index + 1, true) : NONE;
+	const size_t granule = is_fast ? fast_bin_pop(index + 1, FAST_BINS) : NONE;
 	if (UNLIKELY(granule == NONE))
 		return calloc_beyond(count, size, bytes, CALLER);
 	granules_zero((struct range){ granule, granule + index + 1 });
@@ -6046,23 +6041,27 @@ static NOINLINE void free_beyond(size_t granule)
 		free_look();
 }
 
-/* Quick fit: to the top of the bin. is_near: of at most 64 granules. */
-static ALWAYS_INLINE void quick_give(size_t granule, size_t size, bool is_near)
+/* Quick fit: to the top of the bin. most: as in live_flip. */
+static ALWAYS_INLINE void quick_give(size_t granule, size_t size, size_t most)
 {
-	if (UNLIKELY(size > DIRECT_BINS || !fast_bin_push(granule, size, is_near)))
+	if (UNLIKELY(size > DIRECT_BINS || !fast_bin_push(granule, size, most)))
 		free_beyond(granule);
 	else if (UNLIKELY(heap.look_due < 0))
 		free_look();
 }
 
-/* Quick fit: a block of any size. */
+/* Quick fit: a block of any size. Up to MIDDLE_BINS, the next start is in one of three words. */
 HOT static NOINLINE void free_large(size_t granule)
 {
-	const uint64_t near = starts_after(granule, leaf_starts(leaf_of(granule)));
+	const size_t leaf = leaf_of(granule);
+	const uint64_t near = starts_after(granule, leaf_starts(leaf));
+	const uint64_t middle = starts_after(granule + 64, leaf_starts(leaf + 1));
 	if (near != 0)
-		quick_give(granule, lowest_bit(near) + 1, true);
+		quick_give(granule, lowest_bit(near) + 1, FAST_BINS);
+	else if (middle != 0)
+		quick_give(granule, lowest_bit(middle) + 65, MIDDLE_BINS);
 	else
-		quick_give(granule, start_beyond_inline(leaf_of(granule)) - granule, false);
+		quick_give(granule, start_beyond_inline(leaf) - granule, DIRECT_BINS);
 }
 
 /* With history on, and one thread: as mems_free, and noted. */
@@ -6078,7 +6077,7 @@ static NOINLINE void free_noted(size_t granule, void *v_ptr, const void *caller)
 	const size_t size = LIKELY(near != 0) ? lowest_bit(near) + 1 : segment_size(granule);
 	call_note(MEMS_FREED, granule, granule, size, 0, site);
 	if (heap.is_quick)
-		quick_give(granule, size, near != 0);
+		quick_give(granule, size, near != 0 ? FAST_BINS : DIRECT_BINS);
 	else
 		free_beyond(granule);
 }
@@ -6111,7 +6110,7 @@ HOT void mems_free(void *v_ptr)
 		if (LIKELY(is_live_near(granule)) && LIKELY((starts & 1) != 0)) {
 			const uint64_t after = starts & ~(uint64_t)1;
 			if (after != 0)
-				quick_give(granule, lowest_bit(after), true);
+				quick_give(granule, lowest_bit(after), FAST_BINS);
 			else
 				free_large(granule);
 			return;
