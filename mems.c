@@ -97,7 +97,8 @@
  *                           words. A HOLE of 255 granules or more is sought among at most 16 in a
  *                           group (no more fit in). Quick fit: O(1), amortised O(log heap)
  *   mems_get                one word of bits; in the middle of large blocks two more
- *   giving pages back       amortised; at most 64 requests to the OS in one call
+ *   giving pages back       amortised; at most 64 requests to the OS in one call, and some 30 more
+ *                           where a large block moves
  *
  * Threads: one lock is around all that changes the heap or walks it. A process with one thread
  * does not take it on the fast paths. Translation reads live, live_leaves, live_regions, starts and
@@ -265,7 +266,8 @@ enum {
 	SWEEP_MOST_BYTES = 64 << 20, /* bytes that they give back, */
 	SWEEP_LOOKS = 96,       /* pages, or segments of several pages, that are looked at */
 	SPARSE_BYTES = 64 << 10, /* calloc asks what is in memory of a run of pages of this size */
-	MOVE_BYTES = 256 << 10, /* a block of this size is copied in such pieces */
+	MOVE_BYTES = 256 << 10, /* a block of this size is copied in such pieces, or larger ones: */
+	MOVE_REQUESTS = 32,     /* about so many at most, a request to the OS behind each */
 	IMAGE_BYTES = 256 << 10, /* of an image are written or read at once */
 	NAME_BYTES = 64,        /* of the file that is to be one */
 	MOST_MAPPINGS = 1000,   /* of an image; one that needs more is copied */
@@ -5847,7 +5849,7 @@ HOT void *mems_calloc(size_t count, size_t size)
  * was not given back. */
 static size_t contents_move(size_t to, size_t from, size_t size)
 {
-	const size_t step = (size_t)MOVE_BYTES >> heap.shift;
+	const size_t step = max_size((size_t)MOVE_BYTES >> heap.shift, size / MOVE_REQUESTS);
 	size_t page = os_page_from(from);
 	bool is_given = true;
 	for (size_t at = from, until; at < from + size; at = until) {

@@ -325,6 +325,23 @@ static void realloc_gives_back_a_bounded_amount(void **state)
 	assert_sound();
 }
 
+/* A block that grows and moves goes back piece by piece while it is copied: not both lie in memory, and
+ * its size does not decide how many requests that takes. */
+static void a_block_that_moves_goes_back_in_few_requests(void **state)
+{
+	enum { SIZE = 256 << 20 };
+	(void)state;
+	const uintptr_t before = take(SIZE);
+	memset(mems_get(at(before)), 1, SIZE);
+	take(8);
+	os_watch();
+	const uintptr_t after = address_of(mems_realloc(at(before), SIZE + MIB));
+	assert_true(after != 0 && after != before);
+	assert_in_range(os.requests, 8, 64);
+	assert_true(os.given_bytes + MIB >= SIZE);
+	assert_sound();
+}
+
 /* ---- What is kept, and forgotten --------------------------------------------------------- */
 
 static void one_round(size_t size, size_t bytes)
@@ -737,6 +754,7 @@ int main(void)
 		heap_test(a_call_gives_back_a_bounded_amount),
 		heap_test(a_large_block_goes_back_at_once),
 		heap_test(realloc_gives_back_a_bounded_amount),
+		heap_test(a_block_that_moves_goes_back_in_few_requests),
 		heap_test(rounds_keep_their_pages),
 		heap_test(a_pair_of_calls_is_enough),
 		quick_fit_test(remembered_blocks_lose_their_pages_to_growth),
