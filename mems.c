@@ -154,11 +154,11 @@
 
 #ifdef __has_feature
 #if __has_feature(address_sanitizer)
-#define HAS_ASAN
+#define HAS_ASAN 1
 #endif
 #endif
 #ifdef __SANITIZE_ADDRESS__
-#define HAS_ASAN
+#define HAS_ASAN 1
 #endif
 #ifdef HAS_ASAN
 #include <sanitizer/asan_interface.h>
@@ -172,6 +172,7 @@
 #define VALGRIND_MAKE_MEM_DEFINED(address, bytes) ((void)(address), (void)(bytes))
 #endif
 #ifndef HAS_ASAN
+#define HAS_ASAN 0
 #define ASAN_UNPOISON_MEMORY_REGION(address, bytes) ((void)(address), (void)(bytes))
 #define ASAN_POISON_MEMORY_REGION(address, bytes) ((void)(address), (void)(bytes))
 #endif
@@ -2465,15 +2466,6 @@ static void tree_rebuild(void)
 }
 
 /* ---- Memory checkers: AddressSanitizer and Valgrind are told what the program may use -------- */
-
-/* Whether there is such a checker, at run time. */
-static bool has_memory_checker(void)
-{
-#ifdef HAS_ASAN
-	return true;
-#endif
-	return RUNNING_ON_VALGRIND != 0;
-}
 
 static NOINLINE void memory_checker_tell(size_t granule, size_t size, bool is_allowed)
 {
@@ -5124,7 +5116,7 @@ static void heap_start(const size_t options[OPTIONS])
 	heap.page_log2 = lowest_bit(option_value(MEMS_PAGE_SIZE) >> heap.shift);
 	heap.os_page_log2 = lowest_bit(os_page_bytes() >> heap.shift);
 	heap.is_quick = option_value(MEMS_POLICY) == MEMS_QUICK_FIT;
-	heap.is_watched = has_memory_checker();
+	heap.is_watched = HAS_ASAN || RUNNING_ON_VALGRIND != 0;
 	heap.root = NONE;
 	heap.claimed = NONE;
 	heap.look_due = (ptrdiff_t)(LOOK_BYTES >> heap.shift);
