@@ -1147,10 +1147,8 @@ static void mapping_free(struct mapping *mapping)
 /* Page faults of this thread so far; 0 where the OS does not tell. */
 static long os_faults(void)
 {
-	const int error = errno;
 	struct rusage usage = { 0 };
 	getrusage(RUSAGE_THREAD, &usage);
-	errno = error;
 	return usage.ru_minflt;
 }
 
@@ -1159,10 +1157,7 @@ static long os_faults(void)
 static bool os_reservations_are_expensive(void)
 {
 	enum { TRIAL_BYTES = 256 << 20, TRIAL_FAULTS = 256 };
-	const int error = errno;
-	const bool is_plain = getauxval(AT_RSEQ_FEATURE_SIZE) != 0;
-	errno = error; /* older kernels do not know that, either */
-	if (is_plain)
+	if (getauxval(AT_RSEQ_FEATURE_SIZE) != 0)
 		return false;
 	const long before = os_faults();
 	void *trial = os_mmap(NULL, TRIAL_BYTES, PROT_NONE, 0);
@@ -1174,10 +1169,8 @@ static bool os_reservations_are_expensive(void)
 /* Whether so much may be more than half of the address space. The smallest 64-bit ones have 38 bits. */
 static bool os_address_space_is_scarce(size_t bytes)
 {
-	const int error = errno;
 	struct rlimit limit;
 	const bool is_limited = getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur != RLIM_INFINITY;
-	errno = error;
 	return is_limited || SIZE_MAX <= UINT32_MAX || bytes > (size_t)(UINT64_C(1) << 37);
 }
 
@@ -5064,6 +5057,7 @@ static bool reservation_try(size_t heap_bytes, size_t page_bytes, bool may_be_sc
 /* Reserves as much as the options, the width of a position and the machine allow; else nothing. */
 static void reservation_take(void)
 {
+	const int error = errno; /* older kernels do not know all that is asked */
 	const size_t page_bytes = option_value(MEMS_PAGE_SIZE);
 	const size_t limit = option_value(MEMS_LIMIT);
 	const size_t most = UINTPTR_MAX - heap.start;
@@ -5080,6 +5074,7 @@ static void reservation_take(void)
 	}
 	if (heap.reservation == NULL)
 		heap.limit = 0;
+	errno = error;
 }
 
 /* Whether a heap may be started or ended now: no code runs that is called from inside. */
