@@ -4705,7 +4705,7 @@ static void check_nodes(struct findings *findings)
 struct tally {
 	size_t process, coalesced;           /* granules */
 	size_t largest_in_leaf, largest_in_group;
-	size_t previous;                     /* where the segment before starts, NONE for the first */
+	bool follows_hole;                   /* the segment before is a coalesced HOLE */
 	struct cached_tally {
 		size_t blocks, granules, sum, mix;
 	} cached;
@@ -4732,14 +4732,13 @@ static void check_live_leaf(struct findings *findings, size_t granule, size_t ne
 	                          (region + 1) * REGION_LEAVES <= last;
 	const uint64_t mask = bits_from_to(leaf == first ? granule : 0, leaf == last ? next - 1 : 63);
 	const uint64_t expected = is_process && !is_between ? mask : 0;
-	const uint64_t leaves = word_load(table_words(LIVE_LEAVES) + leaf / 64);
-	const uint64_t regions = word_load(table_words(LIVE_REGIONS) + region / 64);
 	check(findings, 17, (leaf_live(leaf) & mask) == expected, leaf);
 	if (leaf * 64 + 63 >= next)
 		return;
-	check(findings, 17, (leaves >> (leaf % 64) & 1) == (is_between && !is_in_region), leaf);
-	if (leaf % (64 * 64) == 64 * 64 - 1)
-		check(findings, 17, (regions >> (region % 64) & 1) == is_in_region, leaf);
+	check(findings, 17, bit_is_set(table_bits(LIVE_LEAVES), leaf) ==
+	      (is_between && !is_in_region), leaf);
+	if ((leaf + 1) % REGION_LEAVES == 0)
+		check(findings, 17, bit_is_set(table_bits(LIVE_REGIONS), region) == is_in_region, leaf);
 }
 
 /* Whether the journal knows a block as it is. */
@@ -4763,14 +4762,13 @@ static void check_segment(struct findings *findings, struct tally *tally, size_t
 	} else if (!is_coalesced(granule)) {
 		cached_count(&tally->cached, granule, size);
 	} else {
-		const bool follows_hole = tally->previous != NONE && is_coalesced(tally->previous);
-		check(findings, 7, !follows_hole || is_border(granule), granule);
+		check(findings, 7, !tally->follows_hole || is_border(granule), granule);
 		for (unsigned class = 0; class < CLASSES && class_min[class] <= size; class++)
 			check(findings, 12, search_start_of(class) <= leaf_of(granule), granule);
 		tally->largest_in_leaf = max_size(tally->largest_in_leaf, size);
 		tally->coalesced += size;
 	}
-	tally->previous = granule;
+	tally->follows_hole = is_coalesced(granule);
 }
 
 /* I8, I9, I17: the bits from top on, and the levels above the starts. */
@@ -4793,11 +4791,10 @@ static void check_starts(struct findings *findings)
 	for (unsigned level = 0; level < SUMMARY_LEVELS; level++) {
 		const size_t entries = (last >> (6 * level)) + 1;
 		for (size_t i = 0; i < round_up(entries, 64); i++) {
-			const bool is_set = (word_load(&summary(level)[i / 64]) & bit_of(i)) != 0;
 			const uint64_t below = i >= entries ? 0
 			                       : level == 0 ? leaf_starts(i)
 			                                    : word_load(&summary(level - 1)[i]);
-			check(findings, 9, is_set == (below != 0), i);
+			check(findings, 9, bit_is_set(table_bits(START_SUMMARY - level), i) == (below != 0), i);
 		}
 	}
 }
@@ -4929,7 +4926,7 @@ static void check_bins(struct findings *findings, struct cached_tally *tally)
 /* I6, I7, I10 to I13, I15, I17: every leaf, every segment that starts there. */
 static void check_leaves(struct findings *findings)
 {
-	struct tally tally = { .previous = NONE };
+	struct tally tally = { 0 };
 	for (size_t leaf = 0; leaf <= leaf_of(heap.top); leaf++) {
 		const struct leaf_bits bits = leaf_read(leaf);
 		check(findings, 6, (leaf_holes(leaf) & ~holes_of(bits)) == 0, leaf);
@@ -4943,8 +4940,8 @@ static void check_leaves(struct findings *findings)
 	check(findings, 13, process_granules() == tally.process, process_granules());
 	check(findings, 13, (size_t)heap.room_granules <= heap.recent_peak, heap.recent_peak);
 	check(findings, 13, peak_granules() <= heap.top, peak_granules());
-	check(findings, 13, heap.root == NONE || (heap.root < heap.top && is_start(heap.root) &&
-	                                          !is_hole(heap.root)), heap.root);
+	check(findings, 13, heap.root == NONE || block_of(block_virtual(heap.root)) == heap.root,
+	      heap.root);
 	check(findings, 13, !heap.is_quick || heap.coalesced_granules == tally.coalesced,
 	      heap.coalesced_granules);
 	struct cached_tally cached = { 0 };
