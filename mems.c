@@ -1033,9 +1033,11 @@ static void callout_end(unsigned *count)
 
 /* To look at the heap: takes the lock. out, unless it is NULL, is locked too: what is printed stays
  * together. Who has the stream may wait for the heap, as when the stream needs memory, and a
- * visitor of the heap for the stream: so neither is waited for while the other is held. */
-static void printer_enter(FILE *out)
+ * visitor of the heap for the stream: so neither is waited for while the other is held. Returns errno
+ * as it is. */
+static int printer_enter(FILE *out)
 {
+	const int error = errno;
 	const bool is_needed = out != NULL && !is_calling_out();
 	for (lock_take(); is_needed && ftrylockfile(out) != 0; lock_take()) {
 		lock_give();
@@ -1044,6 +1046,7 @@ static void printer_enter(FILE *out)
 	}
 	callout_begin(&library.visitors);
 	fast_top_update();
+	return error;
 }
 
 static void printer_leave(FILE *out)
@@ -4472,10 +4475,9 @@ static void live_print(FILE *out)
 
 int mems_fprint_live(FILE *out)
 {
-	const int error = errno;
 	if (!heap.is_started || heap.journal.event_slots == 0)
 		return result_of(heap.is_started ? EINVAL : EPERM);
-	printer_enter(out);
+	const int error = printer_enter(out);
 	live_print(out);
 	return printer_end(out, error);
 }
@@ -5011,10 +5013,9 @@ static int findings_print(const struct findings *findings, FILE *report)
 int mems_check(FILE *report)
 {
 	struct findings findings = { 0 };
-	const int error = errno;
 	if (!heap.is_started || heap.reservation == NULL)
 		return 0;
-	printer_enter(report);
+	const int error = printer_enter(report);
 	if (check_extent(&findings) && check_tables(&findings) && heap.top != 0) {
 		check_nodes(&findings);
 		check_starts(&findings);
@@ -6268,8 +6269,7 @@ static int length_print(const struct mems_segment *segment, void *context)
 
 void mems_fprint_stats(FILE *out)
 {
-	const int error = errno;
-	printer_enter(out);
+	const int error = printer_enter(out);
 	segments_walk(segment_print, out);
 	fprintf(out, "Page used: %zu\nSpace unused: %zu\nMain Chain Length: %zu\n",
 	        page_of(heap.top), (heap.top - process_granules()) << heap.shift, heap.node_count);
@@ -6428,9 +6428,8 @@ static int segment_print_json(const struct mems_segment *segment, void *out)
 int mems_fprint_json(FILE *out)
 {
 	enum { SCHEMA = 1 };
-	const int error = errno;
 	struct mems_stats stats;
-	printer_enter(out);
+	const int error = printer_enter(out);
 	mems_get_stats(&stats);
 	fprintf(out, "{\"schema\":%d,\"page_size\":%zu,\"alignment\":%zu,\"start\":%zu,"
 	        "\"policy\":\"%s\",\n\"main_chain\":[", SCHEMA, option_value(MEMS_PAGE_SIZE),
