@@ -5075,12 +5075,6 @@ static void reservation_take(void)
 	errno = error;
 }
 
-/* Whether a heap may be started or ended now: no code runs that is called from inside. */
-static bool life_may_change(void)
-{
-	return result_of(is_busy() ? EBUSY : 0) == 0;
-}
-
 /* A number for the structures that mems-look reads from the memory of another process. */
 static uint64_t sign_layout(void)
 {
@@ -5162,7 +5156,7 @@ static void heap_end(void)
 
 void mems_init(void)
 {
-	if (heap.is_started || !life_may_change())
+	if (heap.is_started || result_of(is_busy() ? EBUSY : 0) != 0)
 		return;
 	lock_take(); /* another thread may be about to end, or to fork */
 	heap_start(library.options);
@@ -5172,7 +5166,7 @@ void mems_init(void)
 
 void mems_finish(void)
 {
-	if (!heap.is_started || !life_may_change())
+	if (!heap.is_started || result_of(is_busy() ? EBUSY : 0) != 0)
 		return;
 	lock_take(); /* a thread may be about to end */
 	heap_end();
@@ -5183,7 +5177,7 @@ int mems_option(enum mems_option option, size_t value)
 {
 	if (!option_is_valid(option, value))
 		return result_of(EINVAL);
-	if (heap.is_started || !life_may_change())
+	if (heap.is_started || is_busy())
 		return result_of(EBUSY);
 	library.options[option] = value;
 	return 0;
