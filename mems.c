@@ -2616,11 +2616,16 @@ static void leaf_assert(size_t leaf)
 #define leaf_assert(leaf) ((void)0)
 #endif
 
-/* Adds a node to the main chain: one HOLE, from top on. Its pages are there, and its tables. */
-static void node_link(size_t granules)
+/* Appends a node of so many pages to the main chain: one HOLE, from top on. */
+static bool node_append(size_t pages)
 {
-	ASSERT(granules != 0 && granules % page_granules() == 0, "a node is of whole pages");
 	const size_t first = heap.top;
+	if (pages > page_of(heap.limit - first))
+		return false;
+	const size_t granules = pages << heap.page_log2;
+	if (!tables_commit(first + granules) || !os_map(block_physical(first), granules << heap.shift))
+		return false;
+	mem_mark_noaccess(first, granules);
 	node_add(first, granules);
 	start_mark(first + granules, true);
 	live_change(first + granules, 1, true); /* the segment at top is no HOLE */
@@ -2634,19 +2639,6 @@ static void node_link(size_t granules)
 	fast_top_update();
 	leaf_assert(leaf_of(first));
 	leaf_assert(leaf_of(heap.top));
-}
-
-/* Appends a node of so many pages to the main chain. */
-static bool node_append(size_t pages)
-{
-	const size_t first = heap.top;
-	if (pages > page_of(heap.limit - first))
-		return false;
-	const size_t granules = pages << heap.page_log2;
-	if (!tables_commit(first + granules) || !os_map(block_physical(first), granules << heap.shift))
-		return false;
-	mem_mark_noaccess(first, granules);
-	node_link(granules);
 	return true;
 }
 
