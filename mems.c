@@ -1140,11 +1140,10 @@ static bool mapping_fit(struct mapping *mapping, size_t bytes)
 	return memory != NULL;
 }
 
-static void mapping_free(struct mapping *mapping)
+static void mapping_free(const struct mapping *mapping)
 {
 	if (mapping->memory != NULL)
 		os_unmap(mapping->memory, mapping->bytes);
-	*mapping = (struct mapping){ 0 };
 }
 
 /* Page faults of this thread so far; 0 where the OS does not tell. */
