@@ -4507,7 +4507,7 @@ static void address_describe(char text[MESSAGE_BYTES], const char *function, con
 	const uintptr_t address = is_physical ? heap.start + offset : (uintptr_t)v_ptr;
 	struct mems_segment segment;
 	text[0] = '\0';
-	text_add(text, "%s%s", function != NULL ? function : "", function != NULL ? "(" : "");
+	text_add(text, function != NULL ? "%s(" : "", function);
 	text_add(text, is_physical ? "0x%" PRIxPTR : "%" PRIuPTR, (uintptr_t)v_ptr);
 	text_add(text, function != NULL ? "): " : ": ");
 	if (!segment_find((const void *)address, &segment)) {
@@ -4882,7 +4882,7 @@ static size_t check_bin(struct findings *findings, size_t bin, struct cached_tal
 {
 	size_t chunks = 0;
 	uint32_t slot = bins()->tops[bin];
-	while (slot != 0) {
+	for (; slot != 0; slot = (*chunk_link(chunk_of(slot)) - LINK) * CHUNK_SLOTS) {
 		const uint32_t chunk = chunk_of(slot);
 		const bool is_chunk = chunk != 0 && chunk < heap.chunk_count &&
 		                      chunks < heap.chunk_count &&
@@ -4893,7 +4893,6 @@ static size_t check_bin(struct findings *findings, size_t bin, struct cached_tal
 		chunks++;
 		for (uint32_t item = chunk * CHUNK_SLOTS - (CHUNK_SLOTS - 2); item <= slot; item++)
 			check_cached(findings, tally, slots()[item], bin_size(bin));
-		slot = (*chunk_link(chunk) - LINK) * CHUNK_SLOTS;
 	}
 	check(findings, 15, bins()->misses[bin] <= RUN_BLOCKS, bin);
 	return chunks;
