@@ -5126,8 +5126,7 @@ static bool heap_open(void)
 	heap.is_started = true;
 	library.generation += 2;
 	heap.journal.event_slots = option_value(MEMS_HISTORY);
-	heap.journal.is_on = heap.journal.event_slots != 0;
-	fast_top_update();
+	record_to(NULL); /* there is no recording yet */
 	return segments_adopt();
 }
 
