@@ -3542,9 +3542,28 @@ static size_t free_pages_first(size_t end, size_t most, size_t *looks)
 	return first;
 }
 
+/* Gives back these free pages, from the last one down. Those that the program has locked the OS refuses:
+ * then fewer are asked for at once, and from the first that is refused alone, more and more are passed
+ * over. Returns how many went back. */
+static size_t pages_purge_most(size_t first, size_t end, unsigned *requests)
+{
+	size_t given = 0;
+	bool is_passing = false;
+	for (size_t pages = end - first; first < end && *requests != 0; --*requests) {
+		pages = min_size(pages, end - first);
+		const bool is_done = pages_purge(end - pages, end);
+		given += is_done ? pages : 0;
+		is_passing = !is_done && (is_passing || pages == 1);
+		if (is_done || is_passing)
+			end -= pages;
+		pages = is_done || is_passing ? 2 * pages : pages / 2;
+	}
+	return given;
+}
+
 /* Gives back at most so many of the free pages below heap.sweep, downwards, as far as one call may
- * go. Returns how many; where the OS refuses, the sweep ends. */
-static size_t pages_sweep(size_t most)
+ * go. Returns how many. *is_refused: the OS was asked, and refused them all. */
+static size_t pages_sweep(size_t most, bool *is_refused)
 {
 	const size_t limit = min_size(most, (size_t)SWEEP_MOST_BYTES / os_pages_bytes(1));
 	size_t given = 0;
@@ -3566,13 +3585,9 @@ static size_t pages_sweep(size_t most)
 				heap.idle_pages -= bits_set(table_bits(IDLE), heap.sweep, end, false);
 			continue;
 		}
-		if (!pages_purge(first, end)) {
-			heap.sweep = 0;
-			break;
-		}
-		requests--;
-		given += end - first;
+		given += pages_purge_most(first, end, &requests);
 	}
+	*is_refused = given == 0 && requests != SWEEP_REQUESTS;
 	return given;
 }
 
@@ -3581,10 +3596,11 @@ static size_t pages_sweep(size_t most)
 static void purge_for_growth(size_t granules)
 {
 	const size_t sweep = heap.sweep;
+	bool is_refused;
 	if (heap.top << heap.shift <= BUDGET_BYTES)
 		return;
 	heap.sweep = os_page_of(heap.top);
-	pages_sweep(min_size(os_page_of(granules), surplus_pages()));
+	pages_sweep(min_size(os_page_of(granules), surplus_pages()), &is_refused);
 	heap.sweep = sweep;
 }
 
@@ -3632,6 +3648,7 @@ static NOINLINE void purge_look(size_t granule, size_t next)
 	const size_t least = os_page_of((size_t)BUDGET_BYTES >> heap.shift);
 	const size_t budget = max_size(least, os_page_of(process_granules()) / BUDGET_DIVISOR);
 	size_t step = (size_t)LOOK_BYTES >> heap.shift;
+	bool is_refused = false; /* by the OS, so that there is no hurry */
 	kept_forget();
 	const size_t goal = budget / 2 + heap.kept_pages;
 	if (heap.sweep == 0 && surplus_pages() > budget + heap.kept_pages) {
@@ -3639,14 +3656,15 @@ static NOINLINE void purge_look(size_t granule, size_t next)
 		heap.sweep = os_page_of(heap.top);
 	}
 	if (heap.sweep != 0 && surplus_pages() > goal) {
-		pages_sweep(surplus_pages() - goal);
+		pages_sweep(surplus_pages() - goal, &is_refused);
 		if (heap.sweep == 0) /* what is left is in use in part, or the OS refuses it */
 			step = max_size(step, process_granules() / LOOK_DIVISOR);
 	}
 	if (surplus_pages() <= goal)
 		heap.sweep = 0;
 	purged_end_lower();
-	heap.look_due = (ptrdiff_t)(heap.sweep == 0 ? step : (size_t)SWEEP_BYTES >> heap.shift);
+	const bool is_sweeping = heap.sweep != 0 && !is_refused;
+	heap.look_due = (ptrdiff_t)(is_sweeping ? (size_t)SWEEP_BYTES >> heap.shift : step);
 }
 
 /* ---- Blocks: what placement gives to the program --------------------------------------------- */
@@ -6104,13 +6122,14 @@ size_t mems_usable_size(const void *v_ptr)
 size_t mems_trim(void)
 {
 	size_t pages = 0;
+	bool is_refused;
 	lock_take();
 	const int error = !heap.is_started ? EPERM : is_busy() ? EBUSY : 0;
 	if (error == 0) {
 		bins_flush();
 		heap.kept_pages = 0;
 		for (heap.sweep = os_page_of(heap.top); heap.sweep != 0;)
-			pages += pages_sweep(NONE);
+			pages += pages_sweep(NONE, &is_refused);
 		journal_note(&(struct call){ .kind = 'g' });
 	}
 	lock_give();

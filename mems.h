@@ -188,8 +188,9 @@ int mems_option(enum mems_option option, size_t value);
  * (also where size overflows). Cost: O(log heap), and one request to the OS for a new node. */
 void *mems_malloc(size_t size);
 
-/* As mems_malloc(count * size), with the bytes zeroed; an overflowing product gives ENOMEM. Brings
- * no page into memory. Cost: as mems_malloc, and the zeroing. */
+/* As mems_malloc(count * size), with the bytes zeroed; an overflowing product gives ENOMEM. Pages that
+ * are not in memory stay so; in a block of less than 64 KiB, if no block has been in them since the OS
+ * gave them. Cost: as mems_malloc, and the zeroing. */
 void *mems_calloc(size_t count, size_t size);
 
 /* Changes the size of the block at v_ptr and returns its virtual address, which may be another; the
@@ -231,7 +232,7 @@ void mems_free(void *v_ptr);
 size_t mems_usable_size(const void *v_ptr);
 
 /* Merges for good all that MEMS_QUICK_FIT remembers, and gives back to the OS every whole page
- * inside a HOLE that may be in memory. Live blocks keep their addresses. Returns the bytes given
+ * inside a HOLE that may be in memory, but not what the program has locked there (mlock). Live blocks keep their addresses. Returns the bytes given
  * back; 0 with EPERM (no heap) or EBUSY (in a visitor). Cost: linear in the pages that were ever
  * touched. */
 size_t mems_trim(void);

@@ -20,6 +20,8 @@ static struct {
 	size_t requests;     /* to give pages back, since os_watch */
 	size_t given_bytes;  /* by these */
 	size_t refused_from; /* the number of the first request that is refused */
+	const char *locked;  /* so is each for one of these bytes, as mlock has it */
+	size_t locked_bytes;
 } os;
 
 static struct {
@@ -45,6 +47,11 @@ int __wrap_madvise(void *address, size_t bytes, int advice)
 	}
 	if (advice == MADV_DONTNEED) {
 		os.requests++;
+		if ((const char *)address < os.locked + os.locked_bytes &&
+		    os.locked < (const char *)address + bytes) {
+			errno = EINVAL;
+			return -1;
+		}
 		os.given_bytes += bytes;
 	}
 	return __real_madvise(address, bytes, advice);
@@ -567,6 +574,41 @@ static void trim_where_the_os_refuses(void **state)
 	assert_sound();
 }
 
+/* Pages that the program has locked stay, and no other ones on their account. */
+static void frees_around_locked(size_t size, size_t at_byte, size_t bytes)
+{
+	enum { TOTAL = 64 << 20 };
+	mems_finish();
+	mems_init();
+	fill_heap(size, TOTAL);
+	os.locked = (const char *)mems_get(at(blocks[0])) + at_byte;
+	os.locked_bytes = bytes;
+	while (count > 0)
+		watched_free(blocks[--count]);
+	go_on_freeing(16 * MIB);
+	const size_t passed_over = bytes + PAGE; /* besides what is locked */
+	assert_true(stats_now().resident_hole_bytes <= budget() + bytes + passed_over);
+	os_watch();
+	assert_true(mems_trim() != 0);
+	assert_in_range(stats_now().resident_hole_bytes, bytes / 2, bytes + passed_over);
+	os.locked_bytes = 0;
+	mems_trim();
+	assert_int_equal(stats_now().resident_hole_bytes, 0);
+	assert_sound();
+}
+
+static void what_is_locked_stays_alone(void **state)
+{
+	static const size_t sizes[] = { 1000, 30000, 1 << 20 };
+	(void)state;
+	for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+		for (size_t from = 0; from <= 60 * MIB; from += 20 * MIB) {
+			frees_around_locked(sizes[i], from, PAGE);
+			frees_around_locked(sizes[i], from + 100 * PAGE, 2 * MIB);
+		}
+	}
+}
+
 static int trim_in_visitor(const struct mems_segment *segment, void *context)
 {
 	(void)segment;
@@ -764,6 +806,7 @@ int main(void)
 		heap_test(trim_forgets_what_was_kept),
 		quick_fit_test(trim_coalesces_what_is_remembered),
 		heap_test(trim_where_the_os_refuses),
+		heap_test(what_is_locked_stays_alone),
 		heap_test(trim_where_it_may_not),
 		heap_test(calloc_leaves_pages_out),
 		heap_test(calloc_page_by_page),
