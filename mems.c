@@ -90,7 +90,8 @@
  *        the first and the last of a PROCESS where these are several: for them a bit in live_leaves
  *        is; where they are more than MOST_LIVE_LEAVES, for the whole regions among them a bit in
  *        live_regions instead
- *   I18  while a recording or history is on, the journal knows every block, and of which size it is
+ *   I18  while a recording or history is on, the journal knows every block, and of which size it is;
+ *        all its other entries are in the list of unused ones
  *
  * Costs, worst case unless said otherwise
  *   mems_malloc, mems_free  O(log heap): at most a few words on each of 5 levels; most often two
@@ -4715,6 +4716,8 @@ static void check_nodes(struct findings *findings)
 /* What a pass over all granules gathers. */
 struct tally {
 	size_t process, coalesced;           /* granules */
+	size_t blocks;                       /* PROCESS segments, and */
+	bool has_journal;                    /* there is one that knows them */
 	size_t largest_in_leaf, largest_in_group;
 	bool follows_hole;                   /* the segment before is a coalesced HOLE */
 	struct cached_tally {
@@ -4752,12 +4755,49 @@ static void check_live_leaf(struct findings *findings, size_t granule, size_t ne
 		check(findings, 17, bit_is_set(table_bits(LIVE_REGIONS), region) == is_in_region, leaf);
 }
 
-/* Whether the journal knows a block as it is. */
+/* Whether the journal has all that it says it has. */
+static bool is_journal_whole(void)
+{
+	const struct journal *journal = &heap.journal;
+	const uint64_t entries = journal->entries;
+	const uint64_t sites = journal->site_count * (uint64_t)sizeof(struct site);
+	const uint64_t needed[JOURNAL_ARRAYS] = { /* in 32 bits a damaged number would wrap */
+		[JOURNAL_EVENTS] = (uint64_t)max_size(journal->event_slots, 1) * sizeof(struct event),
+		[JOURNAL_BLOCKS] = entries * sizeof(struct live_block),
+		[JOURNAL_BUCKETS] = entries * sizeof(uint32_t),
+		[JOURNAL_SITES] = sites,
+		[JOURNAL_COUNTED] = sites };
+	for (unsigned i = 0; i < JOURNAL_ARRAYS; i++) {
+		const struct mapping *array = &journal->arrays[i];
+		if (array->memory == NULL || (uintptr_t)array->memory % os_page_bytes() != 0 ||
+		    array->bytes < needed[i])
+			return false;
+	}
+	return entries >= FIRST_ENTRIES && is_power_of_two(journal->entries) &&
+	       journal->bucket_shift == 32 - lowest_bit(entries);
+}
+
+/* Whether the journal, which is whole, knows a block as it is. Follows no damaged link, and none for ever. */
 static bool is_journaled(size_t granule)
 {
-	const struct live_block *block = live_at_granule(granule);
-	const size_t sites = max_size(heap.journal.site_count, 1);
-	return block != NULL && block->site < sites && block->call <= heap.journal.calls;
+	const uint32_t entries = heap.journal.entries;
+	uint32_t index = *bucket_of(granule);
+	for (uint32_t looks = 0; index < entries && entry_at(index)->granule != granule; looks++)
+		index = index == 0 || looks == entries ? entries : entry_at(index)->next;
+	return index != 0 && index < entries && entry_at(index)->site < heap.journal.site_count &&
+	       entry_at(index)->call <= heap.journal.calls &&
+	       entry_at(index)->slack >> heap.shift == 0;
+}
+
+/* How many entries of the journal, which is whole, are unused; NONE where their list is damaged. */
+static size_t journal_unused(void)
+{
+	const uint32_t entries = heap.journal.entries;
+	uint32_t index = heap.journal.unused;
+	size_t unused = 0;
+	for (; index != 0 && index < entries && unused < entries; unused++)
+		index += 1 + entry_at(index)->next;
+	return index == entries ? unused : NONE;
 }
 
 /* I7, I12, I13, I17, I18: one segment, from granule to next. */
@@ -4769,7 +4809,9 @@ static void check_segment(struct findings *findings, struct tally *tally, size_t
 		check_live_leaf(findings, granule, next, leaf, !is_hole(granule));
 	if (!is_hole(granule)) {
 		tally->process += size;
-		check(findings, 18, !heap.journal.is_on || is_journaled(granule), granule);
+		tally->blocks++;
+		check(findings, 18, !heap.journal.is_on || (tally->has_journal && is_journaled(granule)),
+		      granule);
 	} else if (!is_coalesced(granule)) {
 		cached_count(&tally->cached, granule, size);
 	} else {
@@ -4933,10 +4975,10 @@ static void check_bins(struct findings *findings, struct cached_tally *tally)
 	check(findings, 15, heap.flush_top <= heap.top && heap.flush_shift <= MOST_FLUSH_SHIFT, 0);
 }
 
-/* I6, I7, I10 to I13, I15, I17: every leaf, every segment that starts there. */
+/* I6, I7, I10 to I13, I15, I17, I18: every leaf, every segment that starts there. */
 static void check_leaves(struct findings *findings)
 {
-	struct tally tally = { 0 };
+	struct tally tally = { .has_journal = heap.journal.is_on && is_journal_whole() };
 	for (size_t leaf = 0; leaf <= leaf_of(heap.top); leaf++) {
 		const struct leaf_bits bits = leaf_read(leaf);
 		check(findings, 6, (leaf_holes(leaf) & ~holes_of(bits)) == 0, leaf);
@@ -4958,6 +5000,8 @@ static void check_leaves(struct findings *findings)
 	if (heap.is_quick)
 		check_bins(findings, &cached);
 	check(findings, 15, memcmp(&cached, &tally.cached, sizeof(cached)) == 0, tally.cached.blocks);
+	check(findings, 18, !tally.has_journal ||
+	      journal_unused() == heap.journal.entries - 1 - tally.blocks, heap.journal.unused);
 }
 
 /* I14 */

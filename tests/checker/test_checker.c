@@ -1253,6 +1253,55 @@ static void every_damage_to_the_bins_is_noticed(void **state)
 	expect_all_noticed(quick_damages, COUNT(quick_damages));
 }
 
+/* No link is followed out of the journal, and none for ever. */
+static void expect_links_noticed(struct live_block *entry)
+{
+	uint32_t *const bucket = bucket_of(entry->granule);
+	struct live_block *const unused = entry_at(heap.journal.unused);
+	const uint32_t index = *bucket;
+	for (unsigned bit = 0; bit < 32; bit++) {
+		*bucket ^= UINT32_C(1) << bit;
+		expect_noticed("a bucket that leads elsewhere", 18);
+		*bucket = index;
+		unused->next ^= UINT32_C(1) << bit;
+		expect_noticed("a list of unused entries that leads elsewhere", 18);
+		unused->next = 0;
+		heap.journal.unused ^= UINT32_C(1) << bit;
+		expect_noticed("another first unused entry", 18);
+		heap.journal.unused = (uint32_t)(unused - entry_at(0));
+	}
+	entry->granule++;
+	entry->next = index;
+	expect_noticed("a bucket that has no end", 18);
+	entry->granule--;
+	entry->next = 0;
+	assert_sound();
+}
+
+static void expect_sizes_noticed(struct journal *journal)
+{
+	const struct journal before = *journal;
+	for (unsigned bit = 0; bit < 32; bit++) {
+		journal->entries ^= UINT32_C(1) << bit;
+		expect_noticed("another number of entries", 18);
+		*journal = before;
+		journal->bucket_shift ^= 1U << bit;
+		expect_noticed("another hash", 18);
+		*journal = before;
+	}
+	for (unsigned i = 0; i < JOURNAL_ARRAYS; i++) {
+		journal->arrays[i].memory = (char *)before.arrays[i].memory + 1;
+		expect_noticed("an array that does not begin with a page", 18);
+		journal->arrays[i].memory = NULL;
+		expect_noticed("an array that is not there", 18);
+		*journal = before;
+		journal->arrays[i].bytes = 0;
+		expect_noticed("an array without room", 18);
+		*journal = before;
+	}
+	assert_sound();
+}
+
 /* What the journal says of a block is checked as well. */
 static void every_entry_of_the_journal_is_checked(void **state)
 {
@@ -1273,7 +1322,12 @@ static void every_entry_of_the_journal_is_checked(void **state)
 	entry->granule++;
 	expect_noticed("a block without an entry", 18);
 	entry->granule--;
+	entry->slack = MAX_ALIGNMENT - 1;
+	expect_noticed("a block with more bytes than asked for than a granule has", 18);
+	entry->slack = 0;
 	assert_sound();
+	expect_links_noticed(entry);
+	expect_sizes_noticed(&heap.journal);
 	mems_finish();
 	assert_int_equal(mems_option(MEMS_HISTORY, 0), 0);
 	mems_init();
