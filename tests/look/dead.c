@@ -190,8 +190,10 @@ int main(int count, char **arguments)
 	state = strtoull(arguments[3], NULL, 10);
 	const unsigned long calls = strtoul(arguments[4], NULL, 10);
 	mems_init();
-	if (calls == 0)
+	if (calls == 0) {
+		call_make(); /* so that there is a heap to be shown, whenever it is killed */
 		chains_write(arguments[5]);
+	}
 	for (unsigned long i = 0; calls == 0 || i < calls; i++)
 		call_make();
 	if (has_threads)
