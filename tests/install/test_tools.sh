@@ -142,6 +142,24 @@ says_that_nothing_was_recorded()
 		grep -q 'left no recording' "$work/said" && [ ! -e "$work/x" ]
 }
 
+# As root that would be a device.
+removes_only_what_it_made()
+{
+	: >"$work/kept" && ln -s /dev/null "$work/device" && ln -s kept "$work/kept-link" &&
+		ends_with 125 "$record" -o "$work/device" "$work/static" && [ -h "$work/device" ] &&
+		ends_with 125 "$record" -o "$work/kept-link" "$work/static" && [ -h "$work/kept-link" ]
+}
+
+# Each has its own process.
+records_inside_a_recording()
+{
+	ends_with 7 "$record" -o "$work/outer" sh -c \
+		'"$1" -o "$2" "$3"; status=$?; :; exit $status' sh "$record" "$work/inner" "$work/calls" &&
+		[ -s "$work/outer" ] && grep -q '^a' "$work/inner" &&
+		ends_with 7 env MEMS_RECORD_PID=1 "$record" -o "$work/alone" "$work/calls" &&
+		diff "$work/alone" "$work/inner"
+}
+
 # ---- The heap of a program -----------------------------------------------------------------------
 
 shows_the_chains()
@@ -188,6 +206,8 @@ check "a recorded program runs as ever" runs_as_ever "$record" "$work/as-ever.tr
 check "a program on a MeMS heap runs as ever" runs_as_ever "$preload"
 check "what cannot be run is refused" refuses
 check "a program that cannot be recorded is told of" says_that_nothing_was_recorded
+check "a file that was there before is not removed" removes_only_what_it_made
+check "a recording may be made inside another one" records_inside_a_recording
 check "mems-preload shows the chains of a program" shows_the_chains
 check "both work where they were moved to" works_where_it_was_moved_to
 check "both work where libdir is elsewhere" works_where_libdir_is_elsewhere
