@@ -525,6 +525,7 @@ static struct {
 	unsigned visitors;           /* at work, one within the other, printing and checking included; */
 	unsigned os_requests;        /* likewise, */
 	unsigned waits;              /* and for other threads, or while the process forks */
+	size_t loaded_top;           /* top of a heap that is not whole, while a request is at work */
 } library = { .handler = handler_default };
 
 /* One heap, from mems_init to mems_finish: all zero before and after. Those fields that translation
@@ -1072,11 +1073,14 @@ static int printer_end(FILE *out, int error)
 /* ---- The OS: the only place that asks it for memory ------------------------------------------ */
 
 /* The program may interpose what is called between these two, and call MeMS there: such a call is
- * recognised and changes nothing (ENOMEM; EBUSY for mems_free). errno stays as it was. */
+ * recognised and changes nothing (ENOMEM; EBUSY for mems_free). A heap that is being loaded looks
+ * empty there. errno stays as it was. */
 static int os_begin(void)
 {
 	const int error = errno;
 	callout_begin(&library.os_requests);
+	if (!heap.is_started && library.os_requests == 1)
+		library.loaded_top = atomic_exchange(&heap.top, 0);
 	fast_top_update();
 	return error;
 }
@@ -1084,6 +1088,8 @@ static int os_begin(void)
 static void os_end(int error)
 {
 	callout_end(&library.os_requests);
+	if (!heap.is_started && library.os_requests == 0)
+		heap.top = library.loaded_top;
 	fast_top_update();
 	errno = error;
 }

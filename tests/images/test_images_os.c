@@ -34,9 +34,30 @@ static struct {
 
 #define NONE SIZE_MAX
 
+static int first_byte_read(const struct mems_segment *segment, void *context)
+{
+	if (segment->type == MEMS_PROCESS)
+		*(volatile char *)context = *(const volatile char *)segment->physical;
+	return 0;
+}
+
+/* Whatever is seen is there. */
+static void heap_look(void)
+{
+	struct mems_segment segment;
+	char byte;
+	mems_walk(first_byte_read, &byte);
+	if (mems_segment_at(at(1000), &segment) == 0)
+		first_byte_read(&segment, &byte);
+	const char *const first = mems_get(at(1000));
+	if (first != NULL)
+		byte = *(const volatile char *)first;
+}
+
 static void heap_call(void)
 {
 	os.is_on = false;
+	heap_look();
 	os.answers += mems_malloc(8) == NULL && (errno == ENOMEM || errno == EPERM);
 	os.is_on = true;
 }
