@@ -5203,7 +5203,8 @@ static void heap_end(void)
 	journal_end();
 	if (heap.is_watched && heap.top != 0)
 		memory_checker_tell(0, heap.top, true);
-	heap.top = 0; /* for who is called from inside the request */
+	heap.top = heap.node_count = 0; /* for who is called from inside the request */
+	count_freed(process_granules());
 	if (heap.reservation != NULL)
 		os_unmap(heap.reservation, heap.reservation_bytes);
 	if (heap.has_key)
@@ -6322,9 +6323,11 @@ static int length_print(const struct mems_segment *segment, void *context)
 void mems_fprint_stats(FILE *out)
 {
 	const int error = printer_enter(out);
+	const size_t unused = heap.is_started ? heap.top - process_granules() : 0;
+	const size_t nodes = heap.is_started ? heap.node_count : 0; /* it may be about to be loaded */
 	segments_walk(segment_print, out);
 	fprintf(out, "Page used: %zu\nSpace unused: %zu\nMain Chain Length: %zu\n",
-	        page_of(heap.top), (heap.top - process_granules()) << heap.shift, heap.node_count);
+	        page_of(heap.top), unused << heap.shift, nodes);
 	fputs("Sub-chain Length array: [", out);
 	segments_walk(length_print, &(struct counting){ .out = out });
 	fputs("]\n", out);

@@ -88,6 +88,8 @@ static void look_inside(void)
 		nowhere = fopen("/dev/null", "w");
 	mems_walk(first_byte_read, &byte);
 	mems_get_stats(&stats);
+	expect(stats.process_bytes <= stats.mapped_bytes);
+	expect(stats.main_nodes <= stats.pages);
 	mems_segment_at(at(1000), &segment);
 	mems_history(at(1000), events, 2);
 	mems_explain(at(1000), nowhere);

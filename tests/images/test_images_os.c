@@ -41,6 +41,17 @@ static int first_byte_read(const struct mems_segment *segment, void *context)
 	return 0;
 }
 
+static void assert_no_heap_is_printed(void)
+{
+	char text[200] = "";
+	FILE *const out = fmemopen(text, sizeof text, "w");
+	assert_non_null(out);
+	mems_fprint_stats(out);
+	fclose(out);
+	assert_string_equal(text, "Page used: 0\nSpace unused: 0\nMain Chain Length: 0\n"
+	                          "Sub-chain Length array: []\n");
+}
+
 /* Whatever is seen is there. */
 static void heap_look(void)
 {
@@ -52,6 +63,8 @@ static void heap_look(void)
 	const char *const first = mems_get(at(1000));
 	if (first != NULL)
 		byte = *(const volatile char *)first;
+	else
+		assert_no_heap_is_printed();
 }
 
 static void heap_call(void)
