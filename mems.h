@@ -40,7 +40,8 @@
  *   missing. docs/mistakes.md says what to do about each.
  * A program that interposes mmap, munmap, mprotect, madvise or mincore may call MeMS there: while a
  *   request of MeMS is under way, its thread gets ENOMEM for an allocation and EBUSY for mems_free;
- *   mems_check may find there what is half done, and inside mems_finish no block is left.
+ *   mems_check may find there what is half done, inside mems_finish no block is left, and inside
+ *   mems_load there is no heap yet.
  * Threads: every function may be called from any thread at any time, except mems_init, mems_load,
  *   mems_finish and mems_option: call those only while no other thread is in MeMS. Translations,
  *   and mems_usable_size of a live block, take no lock; all others share one, which is not taken in
