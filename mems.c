@@ -3551,7 +3551,7 @@ static size_t free_pages_first(size_t end, size_t most, size_t *looks)
 
 /* Gives back these free pages, from the last one down. Those that the program has locked the OS refuses:
  * then fewer are asked for at once, and from the first that is refused alone, more and more are passed
- * over. Returns how many went back. */
+ * over. Returns how many went back; the sweep goes on below the last one that was asked for. */
 static size_t pages_purge_most(size_t first, size_t end, unsigned *requests)
 {
 	size_t given = 0;
@@ -3565,6 +3565,7 @@ static size_t pages_purge_most(size_t first, size_t end, unsigned *requests)
 			end -= pages;
 		pages = is_done || is_passing ? 2 * pages : pages / 2;
 	}
+	heap.sweep = end;
 	return given;
 }
 
@@ -3584,7 +3585,6 @@ static size_t pages_sweep(size_t most, bool *is_refused)
 		if (end == 0)
 			break;
 		const size_t first = free_pages_first(end, min_size(limit - given, at_once), &looks);
-		heap.sweep = first;
 		if (first == end) {
 			looks--;
 			heap.sweep = is_live((end - 1) << heap.os_page_log2) ? segment_first_page(end - 1) : end - 1;

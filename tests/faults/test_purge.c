@@ -22,6 +22,7 @@ static struct {
 	size_t refused_from; /* the number of the first request that is refused */
 	const char *locked;  /* so is each for one of these bytes, as mlock has it */
 	size_t locked_bytes;
+	size_t locked_areas; /* and further ones, a MiB apart */
 } os;
 
 static struct {
@@ -39,6 +40,14 @@ static void os_watch(void)
 int __real_clock_gettime(clockid_t id, struct timespec *now);
 int __wrap_clock_gettime(clockid_t id, struct timespec *now);
 
+static bool is_locked(const char *address, size_t bytes)
+{
+	for (size_t i = 0; os.locked_bytes != 0 && i <= os.locked_areas; i++)
+		if (address < os.locked + i * MIB + os.locked_bytes && os.locked + i * MIB < address + bytes)
+			return true;
+	return false;
+}
+
 int __wrap_madvise(void *address, size_t bytes, int advice)
 {
 	if (os.requests >= os.refused_from) {
@@ -47,8 +56,7 @@ int __wrap_madvise(void *address, size_t bytes, int advice)
 	}
 	if (advice == MADV_DONTNEED) {
 		os.requests++;
-		if ((const char *)address < os.locked + os.locked_bytes &&
-		    os.locked < (const char *)address + bytes) {
+		if (is_locked(address, bytes)) {
 			errno = EINVAL;
 			return -1;
 		}
@@ -609,6 +617,28 @@ static void what_is_locked_stays_alone(void **state)
 	}
 }
 
+/* A trim makes as many requests as that takes, and passes little over for each area that is locked. */
+static void trim_around_many_locked(void **state)
+{
+	enum { AREAS = 60 };
+	(void)state;
+	fill_heap(MIB, 64 * MIB);
+	os_watch();
+	os.refused_from = 0;
+	while (count > 0)
+		give_back(blocks[--count]);
+	os_watch();
+	os.locked = (const char *)mems_get(at(take(MIB))) + 2 * MIB;
+	os.locked_bytes = PAGE;
+	os.locked_areas = AREAS;
+	mems_trim();
+	const size_t left = stats_now().resident_hole_bytes;
+	os.locked_areas = 0;
+	os.locked_bytes = 0;
+	assert_in_range(left, AREAS / 2 * PAGE, AREAS * 4 * PAGE);
+	assert_sound();
+}
+
 static int trim_in_visitor(const struct mems_segment *segment, void *context)
 {
 	(void)segment;
@@ -807,6 +837,7 @@ int main(void)
 		quick_fit_test(trim_coalesces_what_is_remembered),
 		heap_test(trim_where_the_os_refuses),
 		heap_test(what_is_locked_stays_alone),
+		heap_test(trim_around_many_locked),
 		heap_test(trim_where_it_may_not),
 		heap_test(calloc_leaves_pages_out),
 		heap_test(calloc_page_by_page),
