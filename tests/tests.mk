@@ -84,7 +84,8 @@ asan:
 test32 strict-others: build/cmocka-m32/libcmocka.a
 
 test32:
-	+@$(MAKE) --no-print-directory variant=m32 $(test32_flags) test
+	+@RUN=$$(tests/platforms/run32.sh $(CC) $(m32)) && export RUN && \
+		$(MAKE) --no-print-directory variant=m32 $(test32_flags) test
 
 # ---- More checks ---------------------------------------------------------------------------------
 

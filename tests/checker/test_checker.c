@@ -1903,6 +1903,7 @@ static void pages_before_a_run_stay_as_they_are(void **state)
 static void each_page_of_the_tables_is_counted_once(void **state)
 {
 	(void)state;
+	need_pages();
 	take(PAGE);
 	assert_int_equal(heap.movable_granules, small_granules());
 	assert_int_equal(tables_resident_bytes(), resident_bytes(tables_memory(), tables_share()));

@@ -36,6 +36,7 @@ coverage: build/cmocka-m32/libcmocka.a
 	@rm -f build/coverage/*.gcda build/coverage/*/*/*.gcda
 	@rm -f build/coverage-m32/*.gcda build/coverage-m32/*/*/*.gcda
 	+@$(MAKE) --no-print-directory variant=coverage test
-	+@$(MAKE) --no-print-directory variant=coverage-m32 CMOCKA=build/cmocka-m32 test
+	+@RUN=$$(tests/platforms/run32.sh $(CC) $(m32)) && export RUN && \
+		$(MAKE) --no-print-directory variant=coverage-m32 CMOCKA=build/cmocka-m32 test
 	@GCOV='$(GCOV)' UNITS='mems $(including:$(build)/%.o=%)' tests/coverage/coverage.sh tests/coverage/coverage.txt build/coverage \
 		build/coverage-m32

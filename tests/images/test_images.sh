@@ -150,7 +150,8 @@ case ${VARIANT:-} in
 *m32) other=build/default/tests/images/saver ;;
 *) other=build/m32/tests/images/saver ;;
 esac
-[ ! -x "$other" ] || check "an image of another width is refused" other_width_is_refused
+"$other" >"$work/said" 2>&1 # some kernels run no programs of 32 bits
+[ $? -ge 126 ] || check "an image of another width is refused" other_width_is_refused
 check "a dictionary is built by one program and loaded by another" dictionary_is_built_and_loaded
 for file in dictionary_build dictionary; do
 	check "README.md shows $file.c" page_shows sample/examples/$file.c

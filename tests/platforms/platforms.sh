@@ -74,7 +74,8 @@ attempt()
 	i386)
 		# shellcheck disable=SC2086 # a list of words
 		needs gcc-multilib && cmocka m32 gcc $m32 &&
-			suite i386 CC="gcc $m32" CXX= CMOCKA=build/cmocka-m32
+			suite i386 CC="gcc $m32" CXX= CMOCKA=build/cmocka-m32 \
+				RUN="$(tests/platforms/run32.sh gcc $m32)"
 		;;
 	musl)
 		needs musl-tools && cmocka musl musl-gcc &&
