@@ -79,20 +79,19 @@ folders_without_rights_are_told()
 
 killed_at_any_moment()
 {
-	mkdir -p "$work/killed" && saver save "$work/killed/image" 1 || return
+	mkdir -p "$work/killed"
+	began=$(date +%s%N)
+	saver save "$work/killed/image" 1 || return
+	took=$(($(date +%s%N) - began)) # ns; a sanitizer or an emulator is slow
 	round=0
 	last=0
-	least=0.0
-	case ${RUN:+emulator}${VARIANT:-} in
-	emulator* | coverage*) least=0. ;; # they are slow, and get ten times as long
-	esac
 	while [ $round -lt "${ROUNDS:-25}" ]; do
 		round=$((round + 1))
 		# shellcheck disable=SC2086 # a command and its arguments; no shell that is killed in its place
 		${RUN:-} "$SAVER" loop "$work/killed/image" &
 		child=$!
-		sleep "$(awk -v seed="$(date +%N)$round" -v least="$least" \
-			'BEGIN { srand(seed); print least int(rand() * 90 + 10) }')"
+		sleep "$(awk -v seed="$(date +%N)$round" -v took="$took" \
+			'BEGIN { srand(seed); print rand() * 6 * took / 1e9 }')"
 		kill -9 $child
 		wait $child 2>/dev/null
 		number=$(saver check "$work/killed/image") || {
