@@ -347,7 +347,7 @@ static bool is_meant(bool is_each_process)
 	if (is_each_process)
 		return true;
 	snprintf(number, sizeof number, "%d", (int)recorder.pid);
-	if (first == NULL || first[0] == '\0')
+	if (first == NULL)
 		return setenv("MEMS_RECORD_PID", number, 1) == 0;
 	return strcmp(first, number) == 0;
 }
