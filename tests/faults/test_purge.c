@@ -565,14 +565,20 @@ static void trim_coalesces_what_is_remembered(void **state)
 	assert_sound();
 }
 
-static void trim_where_the_os_refuses(void **state)
+/* A heap of so much, all free, of which nothing went back. */
+static void free_while_the_os_refuses(size_t bytes)
 {
-	(void)state;
-	fill_heap(MIB, 16 * MIB);
+	fill_heap(MIB, bytes);
 	os_watch();
 	os.refused_from = 0;
 	while (count > 0)
 		give_back(blocks[--count]);
+}
+
+static void trim_where_the_os_refuses(void **state)
+{
+	(void)state;
+	free_while_the_os_refuses(16 * MIB);
 	const size_t resident = stats_now().resident_hole_bytes;
 	assert_succeeds(mems_trim() == 0);
 	assert_int_equal(stats_now().resident_hole_bytes, resident);
@@ -622,11 +628,7 @@ static void trim_around_many_locked(void **state)
 {
 	enum { AREAS = 60 };
 	(void)state;
-	fill_heap(MIB, 64 * MIB);
-	os_watch();
-	os.refused_from = 0;
-	while (count > 0)
-		give_back(blocks[--count]);
+	free_while_the_os_refuses(64 * MIB);
 	os_watch();
 	os.locked = (const char *)mems_get(at(take(MIB))) + 2 * MIB;
 	os.locked_bytes = PAGE;
