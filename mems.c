@@ -322,6 +322,7 @@ static_assert(LARGE <= UINT8_MAX, "an entry of leaf_max is a byte");
 static_assert(SMALL_SIZES <= 32, "room_for looks at most 32 granules ahead");
 static_assert(SMALL_SIZES < LARGE, "a small size is found by its byte");
 static_assert(MAX_CHUNKS <= 4096, "a link has room for the index of a chunk");
+static_assert(FAST_BINS == 64 && MIDDLE_BINS == 128, "no leaf is in the middle of a block, or one");
 static_assert(CACHED_BYTES <= 65536 && MAX_ALIGNMENT <= 64, "a cached size fits into 32 bits");
 
 typedef _Atomic uint64_t atomic_word;
