@@ -546,9 +546,20 @@ static void report_close(enum report report, int file)
 		close(file);
 }
 
-static ssize_t stream_write(void *file, const char *bytes, size_t size)
+/* A report on its way to a file. */
+struct report_file {
+	int file;
+	int error; /* of the first write that failed; 0 for none */
+};
+
+static ssize_t stream_write(void *cookie, const char *bytes, size_t size)
 {
-	return (ssize_t)bytes_write(*(int *)file, bytes, size);
+	struct report_file *report = cookie;
+	size_t written = report->error != 0 ? 0 : bytes_write(report->file, bytes, size);
+
+	if (written < size && report->error == 0)
+		report->error = errno;
+	return (ssize_t)written;
 }
 
 /* Something that describes the heap. */
@@ -558,17 +569,19 @@ typedef void describer(FILE *out);
 static void report_write(enum report report, describer *describe)
 {
 	static char buffer[64 << 10];
-	int file = report_open(report);
-	FILE *out = file < 0 ? NULL :
+	struct report_file file = {.file = report_open(report)};
+	FILE *out = file.file < 0 ? NULL :
 		fopencookie(&file, "w", (cookie_io_functions_t){.write = stream_write});
 
 	if (out == NULL)
 		return;
 	setvbuf(out, buffer, _IOFBF, sizeof buffer);
 	describe(out);
-	if (fclose(out) != 0)
+	fclose(out);
+	errno = file.error;
+	if (file.error != 0)
 		report_fail(report);
-	report_close(report, file);
+	report_close(report, file.file);
 }
 
 /* The counters: not by a stream, so that they come in one piece. */

@@ -120,6 +120,18 @@ lost_reports_are_named()
 "
 }
 
+# What there is no room for.
+reports_cut_short_are_named()
+{
+	mkdir -p "$work/small" || return
+	(trap '' XFSZ; ulimit -f 1; on_heap MEMS_PRELOAD_STATS="$work/small" \
+		MEMS_PRELOAD_JSON="$work/small" MEMS_PRELOAD_LIVE="$work/small" ls /)
+	said "mems: MEMS_PRELOAD_STATS: File too large: $work/small
+mems: MEMS_PRELOAD_JSON: File too large: $work/small
+mems: MEMS_PRELOAD_LIVE: File too large: $work/small
+"
+}
+
 check "programs that close standard error report there" all_programs_report
 check "a file that has its number is left alone" another_file_is_left_alone
 check_with perl "programs that close all descriptors report" closed_descriptors_report
@@ -128,6 +140,7 @@ check "programs that are started get no descriptor" no_descriptor_is_handed_on
 check "a full heap is reported" full_heaps_report
 check "a folder gets a file of each process" folders_get_files
 check "a report that cannot be written is named" lost_reports_are_named
+check "so is one that is cut short" reports_cut_short_are_named
 
 # ---- Settings ------------------------------------------------------------------------------------
 
