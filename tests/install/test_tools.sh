@@ -133,7 +133,40 @@ refuses()
 		ends_with 127 "$record" -o "$work/x" "$work/no program" &&
 		ends_with 125 "$record" -o "$work/no/folder" ls && [ ! -e "$work/x" ] &&
 		ends_with 2 "$preload" && ends_with 2 "$preload" -x ls &&
-		ends_with 127 "$preload" "$work/no program"
+		ends_with 127 "$preload" "$work/no program" && refuses_what_is_no_program
+}
+
+# A folder, and what is in the shell alone.
+refuses_what_is_no_program()
+{
+	ends_with 126 "$preload" "$work" && ends_with 127 "$preload" cd / &&
+		ends_with 126 "$record" -o "$work/x" "$work" && ! grep -q static "$work/said" &&
+		ends_with 127 "$record" -o "$work/x" cd / && ! grep -q static "$work/said" &&
+		[ ! -e "$work/x" ]
+}
+
+# env would take it for a variable.
+runs_what_looks_like_a_variable()
+{
+	cp "$calls" "$work/a=b" && ends_with 7 "$preload" "$work/a=b" && [ ! -s "$work/said" ] &&
+		ends_with 7 "$record" -o "$work/x" "$work/a=b" && play "$work/x"
+}
+
+# A pipe would have no reader when the program begins.
+records_to_files_alone()
+{
+	mkfifo "$work/pipe" && for file in "$work/pipe" "$work" /dev/null; do
+		ends_with 125 timeout 20 "$record" -o "$file" ls &&
+			grep -q "$file: not a regular file" "$work/said" && [ -e "$file" ] || return
+	done
+}
+
+says_that_its_object_is_missing()
+{
+	make -s install PREFIX="$work/fourth" && rm "$work/fourth/lib/mems"/*.so &&
+		ends_with 125 "$work/fourth/bin/mems-preload" ls && grep -q 'preload.so' "$work/said" &&
+		ends_with 125 "$work/fourth/bin/mems-record" -o "$work/x" ls &&
+		grep -q 'recorder.so' "$work/said"
 }
 
 says_that_nothing_was_recorded()
@@ -205,6 +238,9 @@ check "children are recorded where they are asked for" records_children
 check "a recorded program runs as ever" runs_as_ever "$record" "$work/as-ever.trace"
 check "a program on a MeMS heap runs as ever" runs_as_ever "$preload"
 check "what cannot be run is refused" refuses
+check "a program may have the name of a variable" runs_what_looks_like_a_variable
+check "what is no file is refused" records_to_files_alone
+check "an object that is missing is told of" says_that_its_object_is_missing
 check "a program that cannot be recorded is told of" says_that_nothing_was_recorded
 check "a file that was there before is not removed" removes_only_what_it_made
 check "a recording may be made inside another one" records_inside_a_recording
