@@ -6,7 +6,8 @@
  *
  * MEMS_RECORD      the file to write. Only the process that was started is recorded (an exec in it
  *                  starts the recording again), unless the name holds "%p", which is replaced by the
- *                  process number: then each child writes a file of its own.
+ *                  process number: then each child writes a file of its own, without what its parent
+ *                  had allocated.
  * MEMS_RECORD_PID  set by the recorder itself, so that children know that they are not meant.
  *
  * The calls are passed on to glibc by the names under which it also exports them (__libc_malloc
@@ -14,8 +15,11 @@
  *
  * One lock is held around each call and its line, so that lines of several threads come in an
  * order in which no address has two owners. Tables and buffer come from mmap: the recorder asks
- * nothing of the allocator that it watches. The file is valid after every flush: the header's
- * numbers have a fixed width and are written again each time.
+ * nothing of the allocator that it watches.
+ *
+ * Lines are written into a part of the file that is mapped, the window, so that they are there however
+ * the process ends. What the window has not been given yet are empty lines, which are cut off at exit.
+ * The header's numbers have a fixed width and are counted up with every line.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -28,13 +32,16 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define BUFFER_BYTES (1u << 20)
+#define WINDOW_BYTES (128 << 10)
 #define LONGEST_LINE 64u
 #define FIRST_SLOTS (1u << 16)
-#define HEADER "0\n%010u\n%010llu\n1\n"
+#define HEADER "0\n0000000000\n0000000000\n1\n" /* the number of IDs, and that of lines */
+#define HEADER_IDS 11u                            /* their last digits */
+#define HEADER_LINES 22u
 
 #ifdef __GLIBC__
 void *__libc_malloc(size_t size);
@@ -102,9 +109,15 @@ static struct {
 	size_t free_id_count;
 	uint32_t id_count; /* IDs given out so far */
 
-	char *buffer;
-	size_t buffered_bytes;
-	unsigned long long operations;
+	char *header;    /* the first window, which stays mapped */
+	char *window;    /* where lines are written */
+	off_t start;     /* of the window in the file */
+	size_t used;     /* bytes of the window */
+	off_t file_end;  /* with the empty lines */
+	struct stat file;
+	char *is_parent; /* a page that fork leaves all 0 */
+
+	struct stat stderr_file; /* what standard error was at the start */
 } recorder = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 /* ---- Memory and file ------------------------------------------------------------------------- */
@@ -116,48 +129,111 @@ static void *pages_map(size_t bytes)
 	return pages == MAP_FAILED ? NULL : pages;
 }
 
-static bool write_all(int file, const char *bytes, size_t count)
+static bool is_same_file(const struct stat *one, const struct stat *other)
 {
-	while (count > 0) {
-		ssize_t written = write(file, bytes, count);
+	return one->st_dev == other->st_dev && one->st_ino == other->st_ino;
+}
+
+/* Opens the file each time, as some programs close descriptors that they do not know. Another file
+ * that has its name meanwhile is left alone. */
+static int file_open(int flags)
+{
+	int file = open(recorder.path, O_RDWR | O_CLOEXEC | flags, 0666);
+	struct stat now;
+
+	if (file < 0 || fstat(file, &now) != 0)
+		return file;
+	if (recorder.header == NULL)
+		recorder.file = now;
+	if (is_same_file(&now, &recorder.file))
+		return file;
+	close(file);
+	errno = ESTALE;
+	return -1;
+}
+
+/* Ends the recording, and cuts off the empty lines. Where that fails, they do no harm. */
+static void recording_close(void)
+{
+	off_t end = recorder.start + (off_t)recorder.used;
+	int file = file_open(0);
+
+	recorder.state = OFF;
+	if (file < 0)
+		return;
+	if (ftruncate(file, end) == 0)
+		recorder.file_end = end;
+	close(file);
+}
+
+/* Says why on standard error, unless the program has closed that, and another file may have its
+ * number. */
+static void recording_stop(void)
+{
+	int error = errno;
+	struct stat now;
+
+	recording_close();
+	if (fstat(STDERR_FILENO, &now) == 0 && is_same_file(&now, &recorder.stderr_file))
+		dprintf(STDERR_FILENO, "mems-record: %s: %s\n", recorder.path, strerror(error));
+}
+
+/* Makes the file longer by empty lines: that there is room for what is mapped shows here. */
+static bool file_extend(int file, off_t end)
+{
+	char lines[4096];
+
+	memset(lines, '\n', sizeof lines);
+	while (recorder.file_end < end) {
+		size_t missing = (size_t)(end - recorder.file_end);
+		ssize_t written = pwrite(file, lines, missing < sizeof lines ? missing : sizeof lines,
+			recorder.file_end);
 
 		if (written < 0 && errno != EINTR)
 			return false;
-		if (written > 0) {
-			bytes += written;
-			count -= (size_t)written;
-		}
+		recorder.file_end += written < 0 ? 0 : written;
 	}
 	return true;
 }
 
-/* Opens the file each time, as some programs close descriptors that they do not know. */
-static bool file_append(int flags)
+/* Moves the window to the end of the lines. */
+static bool window_move(int flags)
 {
-	char header[LONGEST_LINE];
-	int length = snprintf(header, sizeof header, HEADER, recorder.id_count, recorder.operations);
-	int file = open(recorder.path, O_WRONLY | O_CLOEXEC | flags, 0666);
-	bool written;
+	off_t end = recorder.start + (off_t)recorder.used;
+	off_t start = end - end % sysconf(_SC_PAGESIZE);
+	int file = file_open(flags);
+	char *window = MAP_FAILED;
 
 	if (file < 0)
 		return false;
-	written = write_all(file, header, (size_t)length) && lseek(file, 0, SEEK_END) >= 0
-		&& write_all(file, recorder.buffer, recorder.buffered_bytes);
+	if (file_extend(file, start + WINDOW_BYTES))
+		window = mmap(NULL, WINDOW_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, file, start);
 	close(file);
-	recorder.buffered_bytes = 0;
-	return written;
+	if (window == MAP_FAILED)
+		return false;
+	if (recorder.window != recorder.header)
+		munmap(recorder.window, WINDOW_BYTES);
+	recorder.window = window;
+	recorder.start = start;
+	recorder.used = (size_t)(end - start);
+	return true;
 }
 
-static void recording_stop(const char *why)
+static bool file_begin(void)
 {
-	recorder.state = OFF;
-	dprintf(STDERR_FILENO, "mems-record: %s: %s\n", recorder.path, why);
+	if (!window_move(O_CREAT | O_TRUNC))
+		return false;
+	recorder.header = recorder.window;
+	recorder.used = sizeof HEADER - 1;
+	memcpy(recorder.header, HEADER, sizeof HEADER - 1);
+	return true;
 }
 
-static void buffer_flush(void)
+static void header_count(size_t digit)
 {
-	if (!file_append(0))
-		recording_stop("cannot be written");
+	while (recorder.header[digit] == '9')
+		recorder.header[digit--] = '0';
+	recorder.header[digit]++;
 }
 
 /* ---- Live blocks ----------------------------------------------------------------------------- */
@@ -229,6 +305,7 @@ static uint32_t id_take(void)
 {
 	if (recorder.free_id_count > 0)
 		return recorder.free_ids[--recorder.free_id_count];
+	header_count(HEADER_IDS);
 	return recorder.id_count++;
 }
 
@@ -242,23 +319,23 @@ static void line_number(size_t number)
 	do
 		digits[count++] = (char)('0' + number % 10);
 	while ((number /= 10) > 0);
-	recorder.buffer[recorder.buffered_bytes++] = ' ';
+	recorder.window[recorder.used++] = ' ';
 	while (count > 0)
-		recorder.buffer[recorder.buffered_bytes++] = digits[--count];
+		recorder.window[recorder.used++] = digits[--count];
 }
 
 static void line_start(char kind, uint32_t id)
 {
-	recorder.buffer[recorder.buffered_bytes++] = kind;
+	recorder.window[recorder.used++] = kind;
 	line_number(id);
 }
 
 static void line_end(void)
 {
-	recorder.buffer[recorder.buffered_bytes++] = '\n';
-	recorder.operations++;
-	if (recorder.buffered_bytes + LONGEST_LINE > BUFFER_BYTES)
-		buffer_flush();
+	recorder.window[recorder.used++] = '\n';
+	header_count(HEADER_LINES);
+	if (recorder.used + LONGEST_LINE > WINDOW_BYTES && !window_move(0))
+		recording_stop();
 }
 
 /* kind: 'a', 'c', or 'm', which alone has an alignment. */
@@ -270,7 +347,7 @@ static void record_new(char kind, const void *block, size_t size, size_t alignme
 		return;
 	id = id_take();
 	if (!slot_add(block, id)) {
-		recording_stop("out of memory");
+		recording_stop();
 		return;
 	}
 	line_start(kind, id);
@@ -311,7 +388,7 @@ static void record_resize(const void *old, const void *block, size_t size)
 	id = slot->id;
 	slot_remove(slot);
 	if (!slot_add(block, id)) {
-		recording_stop("out of memory");
+		recording_stop();
 		return;
 	}
 	line_start('r', id);
@@ -352,6 +429,26 @@ static bool is_meant(bool is_each_process)
 	return strcmp(first, number) == 0;
 }
 
+/* In a child, however it was made. It begins a recording of its own where that is asked for. */
+static void recording_forget(void)
+{
+	recorder.lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
+	if (recorder.state != RECORDING)
+		return;
+	if (recorder.window != recorder.header)
+		munmap(recorder.window, WINDOW_BYTES);
+	munmap(recorder.header, WINDOW_BYTES);
+	munmap(recorder.slots, recorder.slot_count * sizeof *recorder.slots);
+	munmap(recorder.free_ids, recorder.slot_count * sizeof *recorder.free_ids);
+	recorder.window = recorder.header = NULL;
+	recorder.slots = NULL;
+	recorder.free_ids = NULL;
+	recorder.slot_count = recorder.live = recorder.free_id_count = recorder.used = 0;
+	recorder.start = recorder.file_end = 0;
+	recorder.id_count = 0;
+	recorder.state = UNSTARTED;
+}
+
 static void fork_prepare(void)
 {
 	pthread_mutex_lock(&recorder.lock);
@@ -359,13 +456,6 @@ static void fork_prepare(void)
 
 static void fork_parent(void)
 {
-	pthread_mutex_unlock(&recorder.lock);
-}
-
-/* The child goes on unrecorded: its first part is in its parent's file. */
-static void fork_child(void)
-{
-	recorder.state = OFF;
 	pthread_mutex_unlock(&recorder.lock);
 }
 
@@ -379,22 +469,25 @@ static void recording_start(void)
 		recorder.state = OFF;
 		return;
 	}
-	recorder.buffer = pages_map(BUFFER_BYTES);
-	if (recorder.buffer == NULL || !tables_grow() || !file_append(O_CREAT | O_TRUNC)) {
-		recording_stop("cannot be started");
+	fstat(STDERR_FILENO, &recorder.stderr_file);
+	if (recorder.is_parent == NULL) {
+		pthread_atfork(fork_prepare, fork_parent, recording_forget);
+		recorder.is_parent = pages_map(1);
+	}
+	if (recorder.is_parent == NULL || !tables_grow() || !file_begin()) {
+		recording_stop();
 		return;
 	}
-	pthread_atfork(fork_prepare, fork_parent, fork_child);
+	madvise(recorder.is_parent, 1, MADV_WIPEONFORK);
+	*recorder.is_parent = 1;
 	recorder.state = RECORDING;
 }
 
 __attribute__((destructor)) static void recording_end(void)
 {
 	pthread_mutex_lock(&recorder.lock);
-	if (recorder.state == RECORDING && getpid() == recorder.pid) {
-		buffer_flush();
-		recorder.state = OFF;
-	}
+	if (recorder.state == RECORDING && getpid() == recorder.pid)
+		recording_close();
 	pthread_mutex_unlock(&recorder.lock);
 }
 
@@ -402,12 +495,21 @@ __attribute__((destructor)) static void recording_end(void)
  * the environment there is nothing to go by yet, and there are no threads. */
 static bool recording_enter(void)
 {
+	if (recorder.state == RECORDING && !*recorder.is_parent)
+		recording_forget();
 	if (recorder.state == UNSTARTED && environ != NULL)
 		recording_start();
 	if (recorder.state != RECORDING)
 		return false;
 	pthread_mutex_lock(&recorder.lock);
 	return true;
+}
+
+/* A program that never allocates is recorded as well. */
+__attribute__((constructor)) static void recording_ensure(void)
+{
+	if (recording_enter())
+		pthread_mutex_unlock(&recorder.lock);
 }
 
 static void recording_leave(void)

@@ -118,6 +118,81 @@ records_children()
 		play "$(grep -l 'r .* 100003' "$work"/all-*.trace | head -n 1)"
 }
 
+# How a process ends does not matter, nor does whether it allocates at all.
+records_whatever_the_end()
+{
+	cat >"$work/ends.c" <<-'END' || return
+		#include <signal.h>
+		#include <stdlib.h>
+		#include <string.h>
+		#include <unistd.h>
+
+		int main(int count, char **arguments)
+		{
+			const char *end = count > 1 ? arguments[1] : "";
+
+			for (int i = 0; i < 20000; i++)
+				if (malloc(1000) == NULL)
+					return 1;
+			if (strcmp(end, "abort") == 0)
+				abort();
+			if (strcmp(end, "kill") == 0)
+				raise(SIGKILL);
+			if (strcmp(end, "quick") == 0)
+				quick_exit(0);
+			if (strcmp(end, "daemon") == 0)
+				return daemon(1, 1);
+			return 0;
+		}
+	END
+	$cc -D_DEFAULT_SOURCE -O0 -fno-builtin "$work/ends.c" -o "$work/ends" || return
+	for end in abort kill quick daemon; do
+		(ulimit -c 0; "$record" -o "$work/end.trace" "$work/ends" $end) >"$work/said" 2>&1
+		if ! "$replay" --check "$work/end.trace" >"$work/said" 2>&1 ||
+				[ "$(grep -c '^a .* 1000$' "$work/end.trace")" -ne 20000 ]; then
+			echo "$end"
+			cat "$work/said"
+			return 1
+		fi
+	done
+	ends_with 0 "$record" -o "$work/none.trace" true && ends_with 0 "$replay" "$work/none.trace"
+}
+
+# Blocks of the parent are not its own.
+records_children_of_fork()
+{
+	ends_with 7 "$record" -o "$work/forked-%p.trace" "$calls" fork &&
+		[ "$(cat "$work"/forked-*.trace | grep -c ' 1004$')" -eq 1 ] &&
+		for trace in "$work"/forked-*.trace; do
+			ends_with 0 "$replay" --check "$trace" || return
+		done
+}
+
+# Whatever folder the children are in.
+records_children_in_one_folder()
+{
+	mkdir -p "$work/place/below" &&
+		(cd "$work/place" && ends_with 0 "$record" -o 'placed-%p' \
+			sh -c 'cd below; "$0"; "$0"; exit 0' "$calls") &&
+		[ "$(find "$work/place/below" -type f | wc -l)" -eq 0 ] &&
+		[ "$(grep -l 'r .* 100003' "$work/place"/placed-* | wc -l)" -eq 2 ]
+}
+
+# What is there by then can be played.
+says_that_there_is_no_room()
+{
+	(trap '' XFSZ; ulimit -f 400; "$record" -o "$work/room.trace" "$work/ends") 2>"$work/said" &&
+		grep -q "^mems-record: $work/room.trace: File too large\$" "$work/said" &&
+		[ "$(wc -l <"$work/said")" -eq 1 ] && play "$work/room.trace"
+}
+
+# Neither damages what the other writes, nor ends it.
+records_where_another_writes()
+{
+	ends_with 7 "$record" -o "$work/twice" sh -c '"$@"; status=$?; :; exit $status' sh \
+		"$record" -o "$work/twice" "$calls" && play "$work/twice"
+}
+
 # Arguments, input, output and status go through.
 runs_as_ever()
 {
@@ -235,6 +310,11 @@ check "mems-record records each call" records_each_call
 check_with musl-tools "mems-record records each call of a program of musl" records_each_call_of_musl
 check "a recording can be checked and played" records_what_can_be_played
 check "children are recorded where they are asked for" records_children
+check "a recording has what came before, whatever the end" records_whatever_the_end
+check "children of fork are recorded where they are asked for" records_children_of_fork
+check "wherever they are" records_children_in_one_folder
+check "where there is no room a recording ends" says_that_there_is_no_room
+check "two recordings to one file do no harm" records_where_another_writes
 check "a recorded program runs as ever" runs_as_ever "$record" "$work/as-ever.trace"
 check "a program on a MeMS heap runs as ever" runs_as_ever "$preload"
 check "what cannot be run is refused" refuses
