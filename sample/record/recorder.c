@@ -338,6 +338,16 @@ static void line_end(void)
 		recording_stop();
 }
 
+/* The C library takes any alignment for the next power of two. */
+static size_t power_of_two(size_t alignment)
+{
+	size_t power = 1;
+
+	while (power < alignment)
+		power *= 2;
+	return power;
+}
+
 /* kind: 'a', 'c', or 'm', which alone has an alignment. */
 static void record_new(char kind, const void *block, size_t size, size_t alignment)
 {
@@ -353,7 +363,7 @@ static void record_new(char kind, const void *block, size_t size, size_t alignme
 	line_start(kind, id);
 	line_number(size);
 	if (kind == 'm')
-		line_number(alignment);
+		line_number(power_of_two(alignment));
 	line_end();
 }
 
@@ -628,6 +638,10 @@ void *valloc(size_t size)
 
 void *pvalloc(size_t size)
 {
+	if (size > SIZE_MAX - page_bytes()) {
+		errno = ENOMEM;
+		return NULL;
+	}
 	return memalign(page_bytes(), (size + page_bytes() - 1) / page_bytes() * page_bytes());
 }
 

@@ -178,6 +178,29 @@ records_children_in_one_folder()
 		[ "$(grep -l 'r .* 100003' "$work/place"/placed-* | wc -l)" -eq 2 ]
 }
 
+# The C library takes alignments for powers of two, and refuses what overflows.
+records_alignments()
+{
+	cat >"$work/odd.c" <<-'END' || return
+		#include <malloc.h>
+		#include <stdint.h>
+		#include <stdlib.h>
+
+		int main(void)
+		{
+			volatile size_t all = SIZE_MAX;
+
+			free(memalign(48, 1005));
+			free(memalign(0, 1005));
+			return pvalloc(all) != NULL || pvalloc(all - 4095) != NULL;
+		}
+	END
+	$cc -O0 -fno-builtin "$work/odd.c" -o "$work/odd" &&
+		ends_with 0 "$record" -o "$work/odd.trace" "$work/odd" &&
+		ends_with 0 "$replay" --check "$work/odd.trace" &&
+		[ "$(grep -c '^m .* 1005 \(64\|1\)$' "$work/odd.trace")" -eq 2 ]
+}
+
 # What is there by then can be played.
 says_that_there_is_no_room()
 {
@@ -313,6 +336,7 @@ check "children are recorded where they are asked for" records_children
 check "a recording has what came before, whatever the end" records_whatever_the_end
 check "children of fork are recorded where they are asked for" records_children_of_fork
 check "wherever they are" records_children_in_one_folder
+check "odd alignments and sizes are recorded as they were answered" records_alignments
 check "where there is no room a recording ends" says_that_there_is_no_room
 check "two recordings to one file do no harm" records_where_another_writes
 check "a recorded program runs as ever" runs_as_ever "$record" "$work/as-ever.trace"
