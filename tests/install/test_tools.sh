@@ -146,8 +146,9 @@ records_whatever_the_end()
 		}
 	END
 	$cc -D_DEFAULT_SOURCE -O0 -fno-builtin "$work/ends.c" -o "$work/ends" || return
+	# shellcheck disable=SC3045 # dash and bash both have ulimit -c
 	for end in abort kill quick daemon; do
-		(ulimit -c 0; "$record" -o "$work/end.trace" "$work/ends" $end) >"$work/said" 2>&1
+		(ulimit -c 0; "$record" -o "$work/end.trace" "$work/ends" "$end") >"$work/said" 2>&1
 		if ! "$replay" --check "$work/end.trace" >"$work/said" 2>&1 ||
 				[ "$(grep -c '^a .* 1000$' "$work/end.trace")" -ne 20000 ]; then
 			echo "$end"
