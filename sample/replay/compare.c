@@ -283,13 +283,24 @@ static void head_print(const struct comparison *comparison, FILE *out)
 	fprintf(out, "   best\n");
 }
 
+/* Without a limit, what cannot be had is an alignment above the page size, or more than there is. */
+static bool is_any_refused(const struct comparison *comparison)
+{
+	for (size_t policy = 0; policy < TEXTBOOK_POLICIES; policy++)
+		if (comparison->outcomes[policy].refused != 0)
+			return true;
+	return false;
+}
+
 void compare_print(const struct comparison *comparison, FILE *out)
 {
+	bool has_refused = comparison->options.limit != 0 || is_any_refused(comparison);
+
 	head_print(comparison, out);
 	for (size_t i = 0; i < MEASURES; i++) {
 		row_texts texts;
 
-		if (measures[i].value == refused && comparison->options.limit == 0)
+		if (measures[i].value == refused && !has_refused)
 			continue;
 		row_format(comparison, &measures[i], texts);
 		fprintf(out, "%-*s", NAME_WIDTH, measures[i].name);

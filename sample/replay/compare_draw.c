@@ -20,6 +20,7 @@ enum {
 	COLUMN = PANEL_WIDTH + 26,
 	ROW = PANEL_HEIGHT + 44,
 	WIDTH = LEFT + TEXTBOOK_POLICIES * COLUMN,
+	NAME_LETTERS = 60, /* of a name in the title; as many W fit */
 };
 
 static double mapped(const struct sample *sample)
@@ -136,7 +137,7 @@ static void panel_number(FILE *out, const struct comparison *comparison, const s
 
 	fprintf(out, "<text class=\"%s\" x=\"0\" y=\"%d\">%.*f%s%s</text>\n",
 	        is_marked ? "best" : "number", PANEL_HEIGHT + 17, curve->decimals, value,
-	        curve->is_mean ? " on average" : " at the peak", is_marked ? ", best" : "");
+	        curve->is_mean ? " on average" : " at peak", is_marked ? ", best" : "");
 }
 
 static void panel_draw(FILE *out, const struct comparison *comparison, size_t row, size_t column)
@@ -185,6 +186,26 @@ static void text_write(FILE *out, const char *text)
 			putc(*text, out);
 }
 
+/* Is this, in UTF-8, not a further byte of a letter? */
+static bool is_letter_start(char byte)
+{
+	return ((unsigned char)byte & 0xc0) != 0x80;
+}
+
+/* Writes a name, without its beginning where that would not fit: a file says more than its folders. */
+static void name_write(FILE *out, const char *name)
+{
+	size_t letters = 0;
+
+	for (const char *byte = name; *byte != '\0'; byte++)
+		letters += is_letter_start(*byte);
+	if (letters > NAME_LETTERS)
+		fprintf(out, "\u2026");
+	for (; letters > NAME_LETTERS || !is_letter_start(*name); name++)
+		letters -= is_letter_start(*name);
+	text_write(out, name);
+}
+
 static void head_draw(FILE *out, const struct comparison *comparison)
 {
 	int height = TOP + CURVES * ROW + 16;
@@ -196,10 +217,10 @@ static void head_draw(FILE *out, const struct comparison *comparison)
 	        WIDTH, height, WIDTH, height, svg_looks, looks_of_curves);
 	fprintf(out, "<rect width=\"100%%\" height=\"100%%\" fill=\"#fff\"/>\n"
 	        "<text class=\"title\" x=\"16\" y=\"34\">Five policies on ");
-	text_write(out, comparison->name);
+	name_write(out, comparison->name);
 	fprintf(out, "</text>\n<text class=\"note\" x=\"16\" y=\"58\">%zu calls from left to right; the"
-	        " dashed line is the peak: after call %zu, with %zu bytes in blocks (filled, in the first"
-	        " row). Grey: the other policies.", comparison->trace->count, comparison->peak_call,
+	        " dashed line is the peak: after call %zu, with %zu bytes in blocks (filled). Grey: the"
+	        " other policies.", comparison->trace->count, comparison->peak_call,
 	        comparison->peak_bytes);
 	if (comparison->options.limit != 0)
 		fprintf(out, " Limit: %zu bytes.", comparison->options.limit);
@@ -227,7 +248,8 @@ static void column_head_draw(FILE *out, const struct comparison *comparison, siz
 	fprintf(out, "<text class=\"head\" x=\"%zu\" y=\"%d\">%s", LEFT + column * COLUMN, TOP - 10,
 	        compare_words(compare_order[column], words));
 	if (outcome->refused > 0)
-		fprintf(out, ", %zu refused", outcome->refused);
+		fprintf(out, "<tspan font-size=\"12\" font-weight=\"normal\">, %zu refused</tspan>",
+		        outcome->refused);
 	fprintf(out, "</text>\n");
 }
 

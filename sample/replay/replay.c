@@ -196,6 +196,14 @@ static bool is_beyond_limit(const struct replay *replay, const struct trace_op *
 	return needed > replay->limit / replay->page_size - stats.pages;
 }
 
+/* Why a call failed. */
+static const char *failure(const struct replay *replay, const struct trace_op *op)
+{
+	if (errno == EINVAL && op->alignment > replay->page_size)
+		return "ALIGNMENT is above the page size (see --page-size)";
+	return errno != 0 ? strerror(errno) : "NULL without an error";
+}
+
 /* Makes the call of an operation that has a block: false where it failed. */
 static bool block_op(struct replay *replay, const struct trace_op *op)
 {
@@ -220,7 +228,7 @@ static bool block_op(struct replay *replay, const struct trace_op *op)
 		return true;
 	}
 	if (v_ptr == NULL || errno != 0) {
-		replay_fail(replay, op, errno != 0 ? strerror(errno) : "NULL without an error");
+		replay_fail(replay, op, failure(replay, op));
 		return false;
 	}
 	block_update(replay, op, block, v_ptr, old_bytes);

@@ -65,6 +65,18 @@ refused()
 }
 check 'blocks that could not be had' refused
 
+# Not for a limit: an alignment above the page size.
+refused_without_a_limit()
+{
+	printf 'm 0 100 65536\nr 0 200\nf 0\na 1 5\n' >"$work/aligned.rep"
+	replay --compare "$work/aligned.rep" >"$work/out" &&
+		[ "$(sed -n 's/^blocks that could not be had  *//p' "$work/out" | tr -s ' ')" = \
+			'1 1 1 1 1 all the same' ] &&
+		replay --compare --page-size 65536 "$work/aligned.rep" >"$work/out" &&
+		! grep -q '^blocks that could' "$work/out"
+}
+check 'blocks that could not be had, without a limit' refused_without_a_limit
+
 empty()
 {
 	: >"$work/empty.rep"
@@ -145,9 +157,28 @@ done
 check 'a panel for each policy and measure' says 'class="own"' 20
 check 'the others behind it' says 'class="other"' 80
 check 'no dots that are no numbers' says 'nan\|inf' 0
-check 'the bytes mapped' numbers 'bytes mapped at the peak' 'at the peak' 1,5
-check 'the HOLEs' numbers 'HOLEs at the peak' 'at the peak' 6,10
-check 'the fragmentation' numbers '% external fragmentation at the peak' 'at the peak' 11,15
+# Letters of the type with one width are 7.3 units wide at most, and columns 206.
+fits()
+{
+	printf 'a 0 100\na 1 65536000000\n' >"$work/large.rep"
+	replay --compare --svg "$work/large.svg" "$work/large.rep" &&
+		sed -n 's/.*class="\(number\|best\)"[^>]*>\(.*\)<.*/\2/p' "$work/large.svg" >"$work/texts" &&
+		grep -q ^65536004096 "$work/texts" && ! grep '.\{28\}' "$work/texts"
+}
+long_names_fit()
+{
+	long=$(printf '%0100d' 0 | sed 's/0/\xc3\xa9/g') # two bytes each
+	: >"$work/$long.rep"
+	replay --compare --svg - "$work/$long.rep" 2>/dev/null >"$work/named.svg" &&
+		xmllint --noout "$work/named.svg" &&
+		sed -n 's/.*>Five policies on \(.*\)<\/text>/\1/p' "$work/named.svg" >"$work/title" &&
+		[ "$(cat "$work/title")" = "…$(printf '%056d' 0 | sed 's/0/\xc3\xa9/g').rep" ]
+}
+check 'numbers have room between columns' fits
+check 'of a long name there is the end' long_names_fit
+check 'the bytes mapped' numbers 'bytes mapped at the peak' 'at peak' 1,5
+check 'the HOLEs' numbers 'HOLEs at the peak' 'at peak' 6,10
+check 'the fragmentation' numbers '% external fragmentation at the peak' 'at peak' 11,15
 check 'the HOLEs looked at' numbers 'HOLEs looked at per request, mean' 'on average' 1,5
 cp "$work/few.rep" "$work/<&.rep"
 check 'a name that is no XML' picture "$work/<&.rep"

@@ -423,7 +423,7 @@ a 0 16 -> 1000
 standard input: 3 calls, 1 blocks left, at most 16 bytes in blocks, 4096 mapped, all checked' \
 'standard input:1: Invalid argument
 standard input:2: Invalid argument
-standard input:3: Invalid argument
+standard input:3: ALIGNMENT is above the page size (see --page-size)
 standard input:5: Invalid argument
 standard input:6: Cannot allocate memory
 standard input:7: ID 1 is not live
@@ -478,6 +478,6 @@ if ${RUN:-} "$replay" "$trace" 2>&1 | grep -q 'too large'; then
 	huge=2147483647 # of 32 bits
 fi
 broken "0\n1\n1\n1\na 0 $huge\n" 'TRACE:5: Cannot allocate memory'
-broken '0\n1\n1\n1\nm 0 8 8192\n' 'TRACE:5: Invalid argument'
+broken '0\n1\n1\n1\nm 0 8 8192\n' 'TRACE:5: ALIGNMENT is above the page size (see --page-size)'
 
 [ $failures -eq 0 ]
