@@ -77,10 +77,10 @@
  *        search start is less than that of the class before
  *   I13  the counters equal what the chains say; no peak is below its counter or beyond top; the
  *        root is a live block, or none
- *   I14  a page with a live granule is touched and below high_page, no page from high_page on is
- *        touched; of the pages from purged_end on, one below it that is not touched lies in one
- *        coalesced HOLE; under first fit a touched page without a live granule is idle, and an idle
- *        page is touched; the counts of pages equal the bits, and no more is kept than was ever in use
+ *   I14  a page with a live granule is touched, one that was given back is not, and none of these is
+ *        beyond top; from purged_end on, a page that is not touched lies in one coalesced HOLE; under
+ *        first fit a touched page without a live granule is idle, and an idle page is touched; the
+ *        counts of pages equal the bits, and no more is kept than was ever in use
  *   I15  the bins hold exactly the cached blocks, each in the bin of its size, and the caches of
  *        threads are closed; the flush before is not ahead of the heap
  *   I16  the tables fill the reservation after the heap, one after another, as large as the limit
@@ -386,6 +386,7 @@ enum table_name {
 	COALESCED,      /* quick fit only: bit i of a leaf's word: a coalesced HOLE starts there */
 	TOUCHED,        /* bit i: OS page i may be in memory */
 	IDLE,           /* first fit only: bit i: OS page i is touched, and may be free */
+	GIVEN_BACK,     /* bit i: OS page i was given back, and is not touched since */
 	BORDERS,        /* bit i: page i is the first of a main node */
 	LEAF_MAX,
 	TABLES
@@ -572,7 +573,6 @@ static struct heap {
 
 	size_t touched_pages;        /* bits set in TOUCHED, */
 	size_t idle_pages;           /* and in IDLE */
-	size_t high_page;            /* the first OS page that no block has ever been in */
 	size_t kept_pages;           /* may be resident beyond the budget: they were taken again */
 	size_t peak_before;          /* the most granules in PROCESS segments before peak_since */
 	time_t peak_since;           /* second */
@@ -1452,6 +1452,7 @@ static void tables_describe(struct table tables[TABLES])
 	table_describe(&tables[COALESCED], quick * sizeof(uint64_t), LEAF_LOG2);
 	table_describe(&tables[TOUCHED], sizeof(uint64_t), heap.os_page_log2 + 6);
 	table_describe(&tables[IDLE], sizeof(uint64_t), heap.os_page_log2 + 6);
+	table_describe(&tables[GIVEN_BACK], sizeof(uint64_t), heap.os_page_log2 + 6);
 	table_describe(&tables[BORDERS], sizeof(uint64_t), heap.page_log2 + 6);
 	table_describe(&tables[LEAF_MAX], sizeof(uint8_t), LEAF_LOG2);
 }
@@ -2704,11 +2705,8 @@ static NOINLINE void pages_touch(size_t start, size_t stop)
 	const size_t end = os_page_of(stop - 1) + 1;
 	if (bits_find(touched, page, end, false) == end)
 		return;
-	const size_t used = max_size(page, min_size(heap.high_page, end));
-	const size_t again = bits_set(touched, page, used, true);
-	const size_t new = bits_set(touched, used, end, true);
-	heap.touched_pages += again + new;
-	heap.high_page = max_size(heap.high_page, end);
+	const size_t again = bits_set(table_bits(GIVEN_BACK), page, end, false);
+	heap.touched_pages += bits_set(touched, page, end, true);
 	heap.kept_pages = min_size(heap.kept_pages + again, os_page_from(peak_granules()));
 }
 
@@ -2778,6 +2776,7 @@ static void pages_forget(size_t first, size_t end)
 {
 	heap.touched_pages -= bits_set(table_bits(TOUCHED), first, end, false);
 	heap.idle_pages -= bits_set(table_bits(IDLE), first, end, false);
+	bits_set(table_bits(GIVEN_BACK), first, end, true);
 }
 
 /* Whether these pages read as zero once they are given back. Those of an image would have its contents
@@ -5016,20 +5015,20 @@ static void check_pages(struct findings *findings)
 {
 	const uint64_t *touched = table_bits(TOUCHED);
 	const uint64_t *idle = table_bits(IDLE);
+	const uint64_t *given_back = table_bits(GIVEN_BACK);
 	const size_t pages = os_page_of(heap.top);
 	for (size_t page = 0; page < pages; page++) {
 		const bool is_set = bit_is_set(touched, page);
 		check(findings, 14, is_page_free(page) || is_set, page);
-		check(findings, 14, page < heap.high_page || !is_set, page);
+		check(findings, 14, !is_set || !bit_is_set(given_back, page), page);
 		check(findings, 14, is_set || !bit_is_set(idle, page), page);
 		check(findings, 14, heap.is_quick || !is_set || !is_page_free(page) ||
 		      bit_is_set(idle, page), page);
-		check(findings, 14, is_set || page < heap.purged_end || page >= heap.high_page ||
-		      is_page_coalesced(page), page);
+		check(findings, 14, is_set || page < heap.purged_end || is_page_coalesced(page), page);
 	}
-	check(findings, 14, heap.high_page <= pages, heap.high_page);
 	check(findings, 14, bits_count(touched, 0, round_up(pages + 1, 64)) == heap.touched_pages, 0);
 	check(findings, 14, bits_count(idle, 0, round_up(pages + 1, 64)) == heap.idle_pages, 1);
+	check(findings, 14, bits_count(given_back, pages, round_up(pages + 1, 64)) == 0, pages);
 	check(findings, 14, heap.purged_end <= pages, heap.purged_end);
 	check(findings, 14, heap.sweep <= pages, heap.sweep);
 	check(findings, 14, heap.kept_pages <= os_page_from(peak_granules()), heap.kept_pages);
@@ -5534,7 +5533,7 @@ static size_t chains_read(struct chain_reader *reader, const uint64_t *words, si
 /* Makes the rest of a heap that has its leaves and borders. False where no sound heap has these. */
 static bool heap_derive(const struct image *image)
 {
-	const size_t pages = page_of(heap.top), os_pages = os_page_of(heap.top);
+	const size_t pages = page_of(heap.top);
 	const size_t used = live_pages_set(image->pages, heap.page_log2);
 	const bool begins_with_node = pages == 0 || is_border(0);
 	heap.touched_pages = live_pages_set(table_bits(TOUCHED), heap.os_page_log2);
@@ -5547,7 +5546,6 @@ static bool heap_derive(const struct image *image)
 		next = bits_find(table_bits(BORDERS), page + 1, pages, true);
 		node_add(page << heap.page_log2, (next - page) << heap.page_log2);
 	}
-	heap.high_page = bits_find_last(table_bits(TOUCHED), 0, os_pages, true);
 	if (pages != 0)
 		tree_rebuild();
 	heap.coalesced_granules = heap.top - process_granules();

@@ -84,7 +84,7 @@ static void make_heap(void)
 	take(2 * MIB);
 	take(8 * MIB);
 	make_blocks(600);
-	assert_true(heap.node_count > 3 && heap.touched_pages < heap.high_page);
+	assert_true(heap.node_count > 3 && heap.touched_pages < os_page_of(heap.top));
 	assert_sound();
 }
 
@@ -630,11 +630,9 @@ static void page_of_a_block_not_touched(void)
 	heap.touched_pages--;
 }
 
-static void page_beyond_high_page_touched(void)
+static void touched_page_given_back(void)
 {
-	heap.high_page = os_page_of(heap.top) - 2;
-	bits_set(table_bits(TOUCHED), 0, heap.high_page + 1, true);
-	heap.touched_pages = bits_count(table_bits(TOUCHED), 0, os_page_of(heap.top));
+	bit_flip(GIVEN_BACK, os_page_of(some_block()));
 }
 
 static void page_beyond_top_touched(void)
@@ -642,14 +640,9 @@ static void page_beyond_top_touched(void)
 	bit_flip(TOUCHED, os_page_of(heap.top));
 }
 
-static void high_page_too_low(void)
+static void page_beyond_top_given_back(void)
 {
-	heap.high_page = os_page_of(region_block());
-}
-
-static void high_page_beyond_top(void)
-{
-	heap.high_page = os_page_of(heap.top) + 1;
+	bit_flip(GIVEN_BACK, os_page_of(heap.top));
 }
 
 static void touched_pages_too_many(void)
@@ -679,14 +672,14 @@ static void idle_pages_too_many(void)
 
 static void page_that_was_given_back_idle(void)
 {
-	const size_t page = bits_find(table_bits(TOUCHED), 0, heap.high_page, false);
+	const size_t page = bits_find(table_bits(TOUCHED), 0, os_page_of(heap.top), false);
 	bits_set(table_bits(IDLE), page, page + 1, true);
 	heap.idle_pages++;
 }
 
 static void idle_page_forgotten(void)
 {
-	const size_t page = bits_find(table_bits(TOUCHED), 0, heap.high_page, false);
+	const size_t page = bits_find(table_bits(TOUCHED), 0, os_page_of(heap.top), false);
 	bits_set(table_bits(TOUCHED), page, page + 1, true);
 	heap.touched_pages++;
 }
@@ -821,10 +814,9 @@ static const struct damage damages[] = {
 	DAMAGE(13, root_inside_a_block),
 	DAMAGE(13, root_that_is_free),
 	DAMAGE(14, page_of_a_block_not_touched),
-	DAMAGE(14, page_beyond_high_page_touched),
+	DAMAGE(14, touched_page_given_back),
 	DAMAGE(14, page_beyond_top_touched),
-	DAMAGE(14, high_page_too_low),
-	DAMAGE(14, high_page_beyond_top),
+	DAMAGE(14, page_beyond_top_given_back),
 	DAMAGE(14, touched_pages_too_many),
 	DAMAGE(14, touched_pages_too_few),
 	DAMAGE(14, sweep_beyond_top),
@@ -935,7 +927,7 @@ static void page_under_cached_blocks_given_back(void)
 	size_t page = 0;
 	while (!is_page_free(page) || is_page_coalesced(page))
 		page++;
-	assert_true(page < heap.high_page && bit_is_set(table_bits(TOUCHED), page));
+	assert_true(page < os_page_of(heap.top) && bit_is_set(table_bits(TOUCHED), page));
 	pages_forget(page, page + 1);
 }
 
@@ -1762,9 +1754,9 @@ static size_t assert_pages_are_noted(bool is_exact)
 	for (size_t i = 0; i < round_up(pages, 64); i++) {
 		const bool is_in_memory = i < pages && (in_memory[i] & 1) != 0;
 		const bool is_noted = bit_is_set(touched, i);
-		assert_true(is_noted ? i < heap.high_page : !is_in_memory);
+		assert_true(is_noted ? i < pages : !is_in_memory);
 		assert_true(!is_exact || is_in_memory == is_noted);
-		given += !is_noted && i < heap.high_page;
+		given += bit_is_set(table_bits(GIVEN_BACK), i);
 	}
 	free(in_memory);
 	return given;

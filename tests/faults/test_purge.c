@@ -452,6 +452,24 @@ static void remembered_blocks_lose_their_pages_to_growth(void **state)
 	assert_sound();
 }
 
+/* Memory below the top of what was used is not kept unless it was given back. */
+static void what_was_never_used_is_not_kept(void **state)
+{
+	(void)state;
+	const uintptr_t large = take(128 * MIB); /* so the next node has 16 MiB */
+	take(8);
+	const uintptr_t high = take(17 * MIB);
+	fill_heap(4000, 14 * MIB);
+	assert_true(blocks[count - 1] < high);
+	watched_free(large);
+	watched_free(high);
+	while (count > 0)
+		watched_free(blocks[--count]);
+	go_on_freeing(8 * MIB);
+	assert_true(stats_now().resident_hole_bytes <= budget());
+	assert_sound();
+}
+
 /* Half of what lies unused goes in each second, no more, and nothing without a clock. */
 static void what_is_kept_is_forgotten_by_halves(void **state)
 {
@@ -832,6 +850,7 @@ int main(void)
 		heap_test(rounds_keep_their_pages),
 		heap_test(a_pair_of_calls_is_enough),
 		quick_fit_test(remembered_blocks_lose_their_pages_to_growth),
+		heap_test(what_was_never_used_is_not_kept),
 		heap_test(what_is_kept_is_forgotten_by_halves),
 		heap_test(what_is_used_each_second_is_not_forgotten),
 		heap_test(trim_gives_all_back_at_once),
