@@ -1295,12 +1295,13 @@ static int os_write(int file, struct iovec *parts, size_t count, uint64_t offset
 	return error;
 }
 
-/* Maps a part of a file in place of what is there: what is written stays in this process. */
+/* Maps a part of a file in place of what is there: what is written stays in this process. The file may
+ * be larger than memory. */
 static int os_map_file(char *address, size_t bytes, int file, uint64_t offset)
 {
 	const int before = os_begin();
-	const void *memory = mmap(address, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, file,
-	                          (off_t)offset);
+	const int flags = MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE;
+	const void *memory = mmap(address, bytes, PROT_READ | PROT_WRITE, flags, file, (off_t)offset);
 	const int error = memory == MAP_FAILED ? errno : 0;
 	os_end(before);
 	return error;

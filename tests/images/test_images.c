@@ -1115,6 +1115,44 @@ static void there_are_a_thousand_mappings_at_most(void **state)
 	}
 }
 
+/* Only what is touched has to be in memory. */
+static void an_image_larger_than_memory_is_mapped(void **state)
+{
+	const size_t kib = status_kib("/proc/meminfo", "MemTotal:") +
+	                   status_kib("/proc/meminfo", "SwapTotal:");
+	const size_t page = 2 * MIB, pages = kib / (page / KIB) + 1, words = (pages + 63) / 64;
+	const uint64_t chains[] = {1, 1, RUN(pages * (page / 64 / 64) - 1)};
+	size_t size;
+	(void)state;
+	if (sizeof(void *) < 8 || pages > 100000 || is_overcommit_refused() ||
+	    is_address_space_limited() || ADDRESS_SANITIZER || is_run_by_another())
+		skip();
+	uint8_t *small = small_image(&size);
+	uint8_t *image = calloc(1, 2 * page);
+	assert_non_null(image);
+	memcpy(image, small, IMAGE_HEADER_BYTES);
+	image_word_put(image, IMAGE_ALIGNMENT, 64);
+	image_word_put(image, IMAGE_PAGE_SIZE, page);
+	image_word_put(image, IMAGE_ROOT, 1000);
+	image_word_put(image, IMAGE_PAGES, pages);
+	image_word_put(image, IMAGE_USED_PAGES, pages);
+	image_word_put(image, IMAGE_STORED_PAGES, pages);
+	image_word_put(image, IMAGE_CHAIN_WORDS, 3);
+	memset(image + IMAGE_HEADER_BYTES, 0xFF, words * 8);
+	memcpy(image + IMAGE_HEADER_BYTES + words * 8, chains, sizeof chains);
+	image_seal(image, page);
+	file_write(path, image, page);
+	assert_int_equal(truncate(path, (off_t)((pages + 1) * page)), 0); /* most of it takes no room */
+	assert_int_equal(mems_load(path, MEMS_MAP), 0);
+	char *const block = mems_get_range(mems_root(), pages * page);
+	assert_non_null(block);
+	assert_int_equal(block[0], 0);
+	block[pages * page - 1] = 1;
+	assert_sound();
+	free(image);
+	free(small);
+}
+
 struct used {
 	size_t count, next; /* pages */
 };
@@ -1254,6 +1292,7 @@ int main(void)
 		image_test(free_parts_of_loaded_pages_go_back),
 		image_test(a_mapped_heap_forks),
 		image_test(there_are_a_thousand_mappings_at_most),
+		image_test(an_image_larger_than_memory_is_mapped),
 		image_test(an_image_is_small),
 		image_test(an_image_of_small_nodes_is_small),
 		image_test(an_image_of_an_empty_heap_is_small),
