@@ -1307,15 +1307,21 @@ static int os_map_file(char *address, size_t bytes, int file, uint64_t offset)
 	return error;
 }
 
+/* What comes behind the folder in a path. */
+static const char *path_name(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	return slash == NULL ? path : slash + 1;
+}
+
 /* Opens the folder of path, perhaps not for reading, and makes a file there, whose name goes to
  * temporary. -1 with *error where that fails. */
 static int os_create_beside(const char *path, int *folder, char temporary[NAME_BYTES], int *error)
 {
 	enum { MOST_NAMES = 10000 };
 	char name[PATH_MAX + 1] = ".";
-	const char *slash = strrchr(path, '/');
 	int file = -1;
-	memcpy(name, path, slash == NULL ? 0 : min_size((size_t)(slash - path) + 1, PATH_MAX));
+	memcpy(name, path, min_size((size_t)(path_name(path) - path), PATH_MAX));
 	*folder = os_open(AT_FDCWD, name, O_RDONLY | O_DIRECTORY, error);
 	if (*error == EACCES)
 		*folder = os_open(AT_FDCWD, name, O_PATH | O_DIRECTORY, error);
@@ -1328,12 +1334,12 @@ static int os_create_beside(const char *path, int *folder, char temporary[NAME_B
 	return file;
 }
 
-/* Brings a file that was written to the disk, puts it in the place of path, and brings the folder to
- * the disk, if it can be read; removes it where that fails, or something had failed before. Returns 0
- * or an error number. Nothing is locked meanwhile: what the program interposes may call MeMS. */
-static int os_publish(int folder, int file, int error, const char *temporary, const char *path)
+/* Brings a file that was written to the disk, gives it its name, and brings the folder to the disk, if
+ * it can be read; removes it where that fails, or something had failed before. Returns 0 or an error
+ * number. Nothing is locked meanwhile: what the program interposes may call MeMS. */
+static int os_publish(int folder, int file, int error, const char *temporary, const char *name)
 {
-	if (error == 0 && (fsync(file) != 0 || renameat(folder, temporary, AT_FDCWD, path) != 0))
+	if (error == 0 && (fsync(file) != 0 || renameat(folder, temporary, folder, name) != 0))
 		error = errno;
 	close(file);
 	if (error != 0)
@@ -5452,7 +5458,7 @@ int mems_save(const char *path)
 	mapping_free(&image.memory);
 	lock_give();
 	if (image.file >= 0)
-		error = os_publish(folder, image.file, error, temporary, path);
+		error = os_publish(folder, image.file, error, temporary, path_name(path));
 	pthread_setcancelstate(cancel_state, NULL);
 	errno = before;
 	return result_of(error);

@@ -8,6 +8,7 @@
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -25,6 +26,7 @@ static struct {
 	bool is_short;       /* reads and writes do a part of what they are asked for */
 	bool is_fatal;       /* the process is killed in place of the request that fails */
 	bool calls_heap;     /* a request calls MeMS, as where the program interposes it */
+	bool leaves_folder;  /* the process goes to another folder, while the file is synced */
 	size_t at, requests; /* the request that fails, NONE for none; requests so far */
 	int error;
 	size_t answers;      /* of MeMS to those calls */
@@ -213,6 +215,8 @@ int __wrap_fsync(int file)
 {
 	if (os.is_on && os.has_other)
 		other_await();
+	if (os.is_on && os.leaves_folder)
+		os.leaves_folder = chdir("elsewhere") != 0;
 	return is_refused() ? -1 : __real_fsync(file);
 }
 
@@ -415,6 +419,31 @@ static void a_folder_that_must_not_be_read_is_not_synced(void **state)
 	assert_int_equal(status_of_child(first_byte_of_image, NULL), 8);
 }
 
+static int save_here(void)
+{
+	return mems_save("image");
+}
+
+/* The program may leave the folder that a path begins in. */
+static void an_image_stays_in_the_folder_where_its_save_began(void **state)
+{
+	char before[PATH_MAX];
+	(void)state;
+	heap_make(9);
+	assert_non_null(getcwd(before, sizeof before));
+	assert_int_equal(chdir(folder), 0);
+	assert_int_equal(mkdir("elsewhere", 0777), 0);
+	os.leaves_folder = true;
+	const int result = fail_at(NONE, EIO, save_here);
+	assert_false(os.leaves_folder);
+	unlink("../elsewhere/image");
+	assert_int_equal(rmdir("../elsewhere"), 0);
+	assert_int_equal(chdir(before), 0);
+	assert_int_equal(result, 0);
+	assert_int_equal(files_in_folder(), 1);
+	assert_int_equal(status_of_child(first_byte_of_image, NULL), 9);
+}
+
 /* Runs a request in a child that is killed at this number, and says whether there were so many. */
 static bool is_killed_at(size_t at, int (*run)(void))
 {
@@ -579,6 +608,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		os_test(a_save_that_fails_leaves_the_old_image),
 		os_test(a_folder_that_must_not_be_read_is_not_synced),
+		os_test(an_image_stays_in_the_folder_where_its_save_began),
 		os_test(a_load_that_fails_leaves_nothing),
 		os_test(a_save_that_is_killed_leaves_an_image_or_none),
 		os_test(a_load_that_is_killed_leaves_the_image),
