@@ -5888,22 +5888,21 @@ HOT void *mems_calloc(size_t count, size_t size)
 }
 
 /* Copies a large block, piece by piece, to one that was not in memory, and gives the whole pages of
- * the old one back behind, so that not both are in memory at once. Returns the first of them that
- * was not given back. */
+ * the old one back behind, so that not both are in memory at once: all but pieces in which the program
+ * has locked a page. Returns the first page from which on some may be in memory. */
 static size_t contents_move(size_t to, size_t from, size_t size)
 {
 	const size_t step = max_size((size_t)MOVE_BYTES >> heap.shift, size / MOVE_REQUESTS);
-	size_t page = os_page_from(from);
-	bool is_given = true;
+	size_t page = os_page_from(from), given_end = page;
 	for (size_t at = from, until; at < from + size; at = until) {
 		until = min_size(round_down(at + step, os_page_granules()), from + size);
 		memcpy(block_physical(at - from + to), block_physical(at), (until - at) << heap.shift);
-		const size_t end = os_page_of(until);
-		if (page < end && is_given)
-			is_given = pages_release(page, end);
-		page = is_given ? max_size(page, end) : page;
+		const size_t end = max_size(os_page_of(until), page);
+		if (page < end && pages_release(page, end) && page == given_end)
+			given_end = end;
+		page = end;
 	}
-	return page;
+	return given_end;
 }
 
 /* Takes a new block, copies the old one, of so many granules, and frees it. */
