@@ -269,6 +269,13 @@ static void choose(int choice, const char *argument)
 	}
 }
 
+/* Is there anything to be printed? */
+static bool has_text(void)
+{
+	return chosen.has_stats || chosen.is_printing || chosen.is_checking || chosen.has_address ||
+	       chosen.is_listing || chosen.has_history || chosen.other != NULL;
+}
+
 static void command_line_read(int argc, char **argv)
 {
 	static const struct option options[] = {
@@ -291,9 +298,30 @@ static void command_line_read(int argc, char **argv)
 	argv[0] = name; /* for the messages of getopt_long */
 	while ((choice = getopt_long(argc, argv, "", options, NULL)) != -1)
 		choose(choice, optarg);
-	if (!chosen.is_printing && !chosen.is_checking && !chosen.has_address && !chosen.is_listing &&
-	    !chosen.has_history && chosen.json == NULL && chosen.svg == NULL && chosen.other == NULL)
+	if (!has_text() && chosen.json == NULL && chosen.svg == NULL)
 		chosen.has_stats = true;
+}
+
+static bool is_same_path(const char *one, const char *other)
+{
+	return one != NULL && other != NULL &&
+	       (strcmp(one, other) == 0 || name_is_same_file(one, other));
+}
+
+/* Where outputs would get into the way of one another, or of what is read: what is wrong, or NULL. */
+static const char *outputs_fault(const char *path)
+{
+	const char *const outputs[] = { chosen.json, chosen.svg };
+	const bool are_same = is_same_path(chosen.json, chosen.svg);
+	for (int i = 0; i < 2; i++) {
+		if (outputs[i] == NULL)
+			continue;
+		if (is_standard(outputs[i]) && (are_same || has_text()))
+			return "standard output can take one of --json, --svg and what is printed";
+		if (is_same_path(outputs[i], path) || is_same_path(outputs[i], chosen.other))
+			return "the file would be overwritten";
+	}
+	return are_same ? "--json and --svg want a file each" : NULL;
 }
 
 int main(int argc, char **argv)
@@ -302,6 +330,9 @@ int main(int argc, char **argv)
 	if (argc - optind != 1)
 		bad_use(optind == argc ? "no file is named (try mems-look --help)"
 		                       : "one file at a time (try mems-look --help)");
+	const char *const fault = outputs_fault(argv[optind]);
+	if (fault != NULL)
+		bad_use(fault);
 	int status = chosen.other == NULL ? path_show(argv[optind], NULL, true)
 	                                  : both_show(argv[optind]);
 	errno = 0;

@@ -15,6 +15,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "compare.h"
@@ -796,22 +797,53 @@ static void command_line_read(int argc, char **argv)
 
 static bool is_same_path(const char *one, const char *other)
 {
-	return one != NULL && other != NULL && strcmp(one, other) == 0;
+	return one != NULL && other != NULL &&
+	       (strcmp(one, other) == 0 || name_is_same_file(one, other));
 }
 
-/* Where two outputs would get into the way of one another: what is wrong, or NULL. */
-static const char *outputs_fault(void)
+/* Is this output one of the traces, which would be lost? */
+static bool is_trace(const char *output, char **traces)
+{
+	while (*traces != NULL && (is_standard(*traces) || !is_same_path(output, *traces)))
+		traces++;
+	return *traces != NULL;
+}
+
+/* Is there a file that is no page? Where no trace is named, it may be that. */
+static bool is_no_page(const char *path)
+{
+	static const char page[] = "<!DOCTYPE html>";
+	char begin[sizeof page - 1];
+	struct stat found;
+	FILE *in = NULL;
+	size_t length = 0;
+
+	if (stat(path, &found) == 0 && S_ISREG(found.st_mode))
+		in = fopen(path, "r");
+	if (in == NULL)
+		return false;
+	length = fread(begin, 1, sizeof begin, in);
+	fclose(in);
+	return length != 0 && (length != sizeof begin || memcmp(begin, page, length) != 0);
+}
+
+/* Where outputs would get into the way of one another, or of what is read: what is wrong, or NULL. */
+static const char *outputs_fault(char **traces)
 {
 	bool are_same = is_same_path(chosen.json, chosen.svg) ||
 	                is_same_path(chosen.svg, chosen.html) || is_same_path(chosen.html, chosen.json);
 
 	if (is_output_taken() && (are_same || chosen.is_printing || chosen.has_stats))
 		return "standard output can take one of --json, --svg, --html, --print and --stats";
+	if (is_trace(chosen.json, traces) || is_trace(chosen.svg, traces) || is_trace(chosen.html, traces))
+		return "the trace would be overwritten";
+	if (*traces == NULL && is_no_page(chosen.html))
+		return "--html: the file is there and no page: is it the trace?";
 	return are_same ? "--json, --svg and --html want a file each" : NULL;
 }
 
 /* What is wrong with the command line as a whole, or NULL. */
-static const char *command_line_fault(int traces)
+static const char *command_line_fault(int traces, char **names)
 {
 	bool has_state = chosen.json != NULL || chosen.svg != NULL;
 
@@ -827,7 +859,7 @@ static const char *command_line_fault(int traces)
 		return "--at needs --json or --svg";
 	if (chosen.walks != NULL && chosen.html == NULL)
 		return "--walks needs --html";
-	return outputs_fault();
+	return outputs_fault(names);
 }
 
 int main(int argc, char **argv)
@@ -836,7 +868,7 @@ int main(int argc, char **argv)
 	const char *fault;
 
 	command_line_read(argc, argv);
-	fault = command_line_fault(argc - optind);
+	fault = command_line_fault(argc - optind, argv + optind);
 	if (fault != NULL) {
 		fprintf(stderr, "mems-replay: %s\n", fault);
 		return EXIT_BAD_USE;

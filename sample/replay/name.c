@@ -1,11 +1,13 @@
 /* Turns names of files into texts that can be shown anywhere. See name.h. */
+#define _POSIX_C_SOURCE 200809L
+
 #include "name.h"
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 static const char replacement[] = "\xEF\xBF\xBD"; /* U+FFFD */
 
@@ -83,4 +85,12 @@ char *name_shown(const char *name)
 	}
 	*end = '\0';
 	return shown;
+}
+
+bool name_is_same_file(const char *one, const char *other)
+{
+	struct stat first, second;
+
+	return stat(one, &first) == 0 && stat(other, &second) == 0 && S_ISREG(first.st_mode) &&
+	       first.st_dev == second.st_dev && first.st_ino == second.st_ino;
 }

@@ -1,6 +1,6 @@
 /*
  * Turns names of files into texts that can be shown anywhere. Depends on nothing here; called by
- * mems-replay.
+ * mems-replay and mems-look.
  *
  * A name may be any bytes. A terminal would act on some, XML and JSON must not have others, and some
  * turn the text around that follows them.
@@ -8,9 +8,14 @@
 #ifndef NAME_H
 #define NAME_H
 
+#include <stdbool.h>
+
 /* A copy of a name in UTF-8, in which U+FFFD stands for each byte that is not UTF-8 and for each
  * character that is no letter, sign or space. The caller's, to be freed; NULL without memory. What
  * means something to HTML or XML is still in it. */
 char *name_shown(const char *name);
+
+/* Do both name one regular file that is there? */
+bool name_is_same_file(const char *one, const char *other);
 
 #endif

@@ -221,6 +221,21 @@ refuses_what_is_no_core()
 	refused core 'no heap of MeMS'
 }
 
+# Nor is a file lost that was only to be looked at.
+refuses_outputs_in_the_way()
+{
+	dies first_fit 8 "$seed" 300 chains && cp core core.kept && ln -f core link &&
+		for outputs in '--json core' '--svg ./core' '--svg link' '--svg link --diff core chains.image' \
+				'--json - --svg -' '--json - --check' '--svg - --print' '--json out --svg out'; do
+			# shellcheck disable=SC2086 # a list of words
+			case $outputs in
+			*chains.image) ends_with 2 "$look" $outputs ;;
+			*) ends_with 2 "$look" $outputs core ;;
+			esac && [ ! -s said ] && [ -s errors ] || return
+		done
+	cmp core core.kept && "$look" --json - core | jq -e '.schema == 1' >/dev/null
+}
+
 # Cut off anywhere.
 refuses_what_is_cut_off()
 {
@@ -281,6 +296,7 @@ fi
 check "programs killed at random moments" survives_kills
 check "other files are refused" refuses_what_is_no_core
 check "files that are cut off are refused" refuses_what_is_cut_off
+check "outputs in the way of one another, or of a file, are refused" refuses_outputs_in_the_way
 check "damaged files are shown or refused" survives_damage
 export MEMS_LOOK="${look%/*}"
 if [ -n "$skip" ] || command -v gdb >/dev/null; then

@@ -197,6 +197,17 @@ if [ -e /dev/full ]; then
 		run 1 'mems-replay: /dev/full: No space left on device' --$option /dev/full "$trace"
 	done
 fi
+cp "$trace" "$trace.kept"
+ln "$trace" "$trace.link"
+for option in svg json html; do
+	run 2 'mems-replay: the trace would be overwritten' --$option "$trace.link" "$trace"
+done
+run 2 'mems-replay: the trace would be overwritten' --compare --svg "$trace" "$trace"
+run 2 'mems-replay: --html: the file is there and no page: is it the trace?' --html "$trace"
+try 'and the trace is as it was' cmp "$trace" "$trace.kept"
+run 0 '' --html "$work/page"
+run 0 '' --html "$work/page"
+rm "$trace.link"
 run 2 'TRACE.none: No such file or directory' "$trace.none"
 run 2 'TRACE.none: No such file or directory' "$trace.none" "$trace"
 run 2 '/:1: cannot be read further' /
