@@ -532,14 +532,13 @@ static void stats_print(const struct session *session, const struct mems_stats *
 }
 
 static void summary_print(const struct session *session, const struct mems_stats *stats,
-                          size_t refused)
+                          const struct replay *replay)
 {
 	printf("%s: %zu calls, %zu blocks left, at most %zu bytes in blocks, %zu mapped%s",
 	       session->name, session->trace.count, stats->process_segments,
-	       stats->peak_process_bytes, stats->peak_mapped_bytes,
-	       chosen.is_checking ? ", all checked" : "");
-	if (refused > 0)
-		printf(", %zu beyond the limit of %zu bytes", refused, session->options.limit);
+	       replay->most_bytes, stats->peak_mapped_bytes, chosen.is_checking ? ", all checked" : "");
+	if (replay->refused > 0)
+		printf(", %zu beyond the limit of %zu bytes", replay->refused, session->options.limit);
 	printf("\n");
 }
 
@@ -605,7 +604,7 @@ static int session_finish(struct session *session)
 	if (status == EXIT_SUCCESS && chosen.has_stats)
 		status = time_measure(session, &seconds);
 	if (status == EXIT_SUCCESS && !is_output_taken())
-		summary_print(session, &stats, first.refused);
+		summary_print(session, &stats, &first);
 	if (status == EXIT_SUCCESS && chosen.has_stats)
 		stats_print(session, &stats, &first, seconds);
 	return status;

@@ -67,9 +67,9 @@ good '# A title\na 0 10\n# and more words than a line of a trace may have\nf 0\n
 good '0\n1\n2\n1\na 0 10\nf 0' \
 	'TRACE: 2 calls, 0 blocks left, at most 16 bytes in blocks, 4096 mapped, all checked'
 good '0\r\n1\r\n2\r\n1\r\n\r\n a\t0  0 \r\n\nr 0 5000\r\n' \
-	'TRACE: 2 calls, 1 blocks left, at most 5008 bytes in blocks, 16384 mapped, all checked'
+	'TRACE: 2 calls, 1 blocks left, at most 5000 bytes in blocks, 16384 mapped, all checked'
 good '0\n3\n8\n1\na 0 10\nc 1 5000\nm 2 100 4096\nr 1 9000\nf 0\na 0 1\nr 2 50\nf 1\n' \
-	'TRACE: 8 calls, 2 blocks left, at most 14120 bytes in blocks, 32768 mapped, all checked'
+	'TRACE: 8 calls, 2 blocks left, at most 9120 bytes in blocks, 32768 mapped, all checked'
 good '0\n2\n2\n1\no alignment 1\no start 1\no limit 4096\no policy 0\na 0 5\na 1 4091\n' \
 	'TRACE: 2 calls, 2 blocks left, at most 4096 bytes in blocks, 4096 mapped, all checked'
 good '0\n1\n1\n1\no page-size 65536\no policy first-fit\na 0 5\n' \
@@ -403,7 +403,7 @@ Page used: 1
 Space unused: 3888
 Main Chain Length: 1
 Sub-chain Length array: [5]
-standard input: 6 calls, 2 blocks left, at most 320 bytes in blocks, 4096 mapped' ''
+standard input: 6 calls, 2 blocks left, at most 216 bytes in blocks, 4096 mapped' ''
 }
 
 # A line that is too long, or has other bytes, is wrong once.
