@@ -36,23 +36,17 @@ trap 'exit 2' HUP INT TERM
 
 # ---- Building and running ----------------------------------------------------------------------
 
-# Puts the student's sources without a main into a file, a line each.
-sources_find()
+has_main()
 {
-	for source in "$folder"/*.c; do
-		[ ! -f "$source" ] || grep -Eq '(^|[^_[:alnum:]])main[[:space:]]*\(' "$source" ||
-			printf '%s\n' "$source"
-	done >"$work/sources"
+	grep -Eqs '^([[:space:]]*(extern|int|void))*[[:space:]]*main[[:space:]]*\(' "$1"
 }
 
 # build PROGRAM: with the student's MeMS.
 build()
 {
-	program=$1
-	set -- "$program"
-	while IFS= read -r source; do
-		set -- "$@" "$source"
-	done <"$work/sources"
+	for source in "$folder"/*.c; do
+		[ ! -f "$source" ] || has_main "$source" || set -- "$@" "$source"
+	done
 	# shellcheck disable=SC2086 # a list of words
 	${CC:-cc} ${CFLAGS:--O1 -g} -std=gnu11 -w -I"$folder" -I"$here/grade" "$@" -lm \
 		-o "$work/student" 2>"$work/errors"
@@ -70,14 +64,13 @@ run()
 {
 	(
 		ulimit -c 0 && ulimit -t 2 && ulimit -v 1048576 && ulimit -f 2048 &&
-			timeout 10 "$work/student" >"$work/printed" </dev/null
+			timeout -s KILL 10 "$work/student" >"$work/printed" </dev/null
 		exit $?
 	) 2>/dev/null
 	status=$?
 	case $status in
 	0) ended= ;;
-	124) ended='stopped after 10 seconds' ;;
-	137 | 152) ended='stopped after 2 seconds' ;;
+	137 | 152) ended='stopped, for it took too long' ;;
 	153) ended='stopped, for it printed too much' ;;
 	139) ended='crashed: segmentation fault' ;;
 	134) ended='crashed: aborted' ;;
@@ -123,14 +116,17 @@ first_difference()
 grade()
 {
 	points=0
-	build_library "$1" && "$work/library" >"$work/printed" || usage "$1 does not run"
-	plain "$work/printed" >"$work/expected"
+	[ -f "$1" ] || usage "there is no $1"
 	if ! build "$1"; then
-		remark="does not compile: $(sed -n 's/.*error: //p' "$work/errors" | head -n 1)"
+		what='error: |undefined reference|multiple definition'
+		remark="does not compile: $(grep -oE "($what).*" "$work/errors" | sed 's/^error: //; s/;.*//; q')"
 		return
 	fi
 	run
 	plain "$work/printed" >"$work/found"
+	# Only now, for the student's program could read it.
+	build_library "$1" && "$work/library" >"$work/printed" || usage "$1 does not run"
+	plain "$work/printed" >"$work/expected"
 	first_difference "$work/expected" "$work/found" >"$work/difference"
 	read -r all good remark <"$work/difference"
 	points=$((10 * good / all))
@@ -138,7 +134,9 @@ grade()
 	remark=$ended${ended:+${remark:+; }}$remark
 }
 
-sources_find
+for source in "$folder"/*.c; do
+	! has_main "$source" || echo "${source##*/} has a main, and is left out."
+done
 total=0
 printf '%-16s %6s  %s\n' program points 'first difference'
 for program in "$@"; do

@@ -42,8 +42,10 @@ check 'a student who is right has full points' right
 # The library is one, too: mems.h and a source beside it, and a program with a main.
 library()
 {
-	mkdir -p "$work/a library" && cp mems.h mems.c example.c "$work/a library" &&
-		grade 0 "$work/a library" 06-pages 10-many && says '^total  *20/20$'
+	mkdir -p "$work/a library" && cp mems.h example.c "$work/a library" &&
+		sed '2i\ * Everything but main() is here.' mems.c >"$work/a library/mems.c" &&
+		grade 0 "$work/a library" 06-pages 10-many && says '^total  *20/20$' &&
+		says '^example.c has a main, and is left out\.$' && ! grep -q '^mems\.c' "$work/table"
 }
 check 'so has the library; a source with a main is left out' library
 
@@ -71,7 +73,7 @@ check 'a page, whatever is needed' wrong one-page-each 06-pages \
 check 'translation of a start alone' wrong start-alone 08-contents \
 	'0/10  crashed: segmentation fault; line 2: ends; expected = 1000 bytes at 2000'
 check 'a free that never ends' wrong never-ends 04-merge \
-	'2/10  stopped after (2|10) seconds; line 7: ends; expected = right'
+	'2/10  stopped, for it took too long; line 7: ends; expected = right'
 check 'a free that prints forever' wrong prints-forever 04-merge \
 	'2/10  stopped, for it printed too much; line 7: ends; expected = right'
 check 'too much memory' wrong takes-it-all 02-ten-arrays \
@@ -92,6 +94,48 @@ no_points()
 		says "^01-one-block  *0/10  does not compile: .*oops" && says '^total  *0/20$'
 }
 check 'a header that does not compile' no_points
+
+# student NAME BODY: one that has nothing but this body of mems_init.
+student()
+{
+	mkdir -p "$work/$1" && cat >"$work/$1/mems.h" <<END
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+void mems_init(void) $2
+void *mems_malloc(size_t size) { return NULL; }
+void mems_free(void *v_ptr) { }
+void *mems_get(void *v_ptr) { return NULL; }
+void mems_print_stats(void) { }
+void mems_finish(void) { }
+END
+}
+
+# It is named, and not only that the linker failed.
+no_function()
+{
+	student declares ';' && grade 1 "$work/declares" 01-one-block &&
+		says '^01-one-block  *0/10  does not compile: undefined reference to .mems_init.$'
+}
+check 'a function that is only declared' no_function
+
+sleeps()
+{
+	student sleeps '{ signal(SIGTERM, SIG_IGN); for (;;) pause(); }' &&
+		grade 1 "$work/sleeps" 01-one-block && says '0/10  stopped, for it took too long; line 1: ends'
+}
+check 'one that sleeps and cannot be asked to end' sleeps
+
+copies()
+{
+	student copies '{ char path[4096] = { 0 }; int c; readlink("/proc/self/exe", path, 4000);
+		strcpy(strrchr(path, 47), "/expected"); FILE *file = fopen(path, "r");
+		while (file != NULL && (c = getc(file)) != EOF) putchar(c);
+		fflush(stdout); _exit(0); }' &&
+		grade 1 "$work/copies" 04-merge && says '^04-merge  *0/10  line 1: ends'
+}
+check 'one that looks for what is expected' copies
 
 # One line too much costs a point.
 too_much()
