@@ -110,6 +110,62 @@ names_every_word()
 	return "$missing"
 }
 
+# header_comment FUNCTION: what stands right above it.
+header_comment()
+{
+	awk -v line="[ *]$1[(].*;$" '/^\/\*/ { comment = "" } { comment = comment $0 "\n" }
+		$0 ~ line && !/^ \*/ { printf "%s", comment; exit }' mems.h
+}
+
+# The functions, but for those that take a block, that mems.h says give EPERM or, without history, EINVAL.
+functions_with_errors()
+{
+	header_functions | grep -v 'alloc$' | while read -r function; do
+		header_comment "$function" | grep -q 'EPERM no heap\|EPERM (no' && echo "EPERM $function"
+		header_comment "$function" | grep -q 'EINVAL history' && echo "EINVAL $function"
+	done
+	sed -n '/^ \* Misuse:/p' mems.h | grep -o 'mems_[a-z_]*' | sed 's/^/misuse /'
+}
+
+# manual_says EPERM|EINVAL|misuse NAME
+manual_says()
+{
+	case $1 in
+	misuse) sed -n '/^Chooses who is told/,/^that is not the start/p' "$manual" ;;
+	*) sed -n "/^\.It Bq Er $1/,/^\.It Bq Er/p" "$manual" ;;
+	esac | grep -qw "$2"
+}
+
+page_says()
+{
+	case $1 in
+	misuse) sed -n '/^A misuse is/,/^$/p' docs/functions.md ;;
+	*) grep "^| .$1. |" docs/functions.md ;;
+	esac | grep -qw "$2"
+}
+
+names_who_fails()
+{
+	functions_with_errors >"$work/failing"
+	[ "$(wc -l <"$work/failing")" -ge 9 ] || { cat "$work/failing"; return 1; }
+	while read -r error function; do
+		for place in manual page; do
+			${place}_says "$error" "$function" ||
+				{ echo "the $place does not name $function: $error"; return 1; }
+		done
+	done <"$work/failing"
+}
+
+# Every other page is in the list at the end of mems(3).
+refers_to_every_page()
+{
+	for page in man/*; do
+		title=${page#man/}
+		[ "$page" = "$manual" ] || sed -n '/^\.Sh SEE ALSO/,/^\.Sh NOTES/p' "$manual" |
+			grep -q "^\.Xr ${title%.*} ${title##*.}" || { echo "mems(3) does not refer to $page"; return 1; }
+	done
+}
+
 # The Nth display of the section of examples, as it is read on paper.
 example_display()
 {
@@ -188,6 +244,8 @@ check "the manual has the prototypes of mems.h" same header_prototypes manual_pr
 check "the manual names the functions of mems.h" same header_functions manual_names
 check "the manual describes the functions of mems.h" same header_functions manual_entries
 check "the manual has the constants and fields of mems.h" names_every_word
+check "the manual and docs/functions.md name the functions that fail without a heap or history" names_who_fails
+check "mems(3) refers to the other pages" refers_to_every_page
 check "the example of the manual prints what the manual says" example_runs
 for program in mems-replay mems-look; do
 	check "$program(1) has the options of $program" same help_options manual_options
