@@ -28,6 +28,18 @@ is_shown()
 	are_on_the_page
 }
 
+# Built as the page has it, the program shows an address of which addr2line knows the line.
+shows_the_line()
+{
+	options=$(sed -n 's/^cc \(.* sample\/examples\/mistakes\.c libmems\.a\) -o mistakes$/\1/p' docs/mistakes.md)
+	# shellcheck disable=SC2086 # a list of words
+	${CC:-cc} $options -o "$work/mistakes" && "$work/mistakes" leak >"$work/said" || return
+	addr2line -e "$work/mistakes" "$(sed -n 's/.* from //p' "$work/said")" >"$work/line"
+	grep -q '/mistakes\.c:[1-9]' "$work/line" && return
+	cat "$work/said" "$work/line"
+	return 1
+}
+
 # The program aborts, and mems-look says the rest.
 shows_the_crash()
 {
@@ -64,6 +76,7 @@ check 'a double free as the page shows it' is_shown double-free 1
 check 'a stale address as the page shows it' is_shown stale 1
 check 'a virtual address used as a pointer as the page shows it' is_shown pointer 1
 check 'a leak as the page shows it' is_shown leak 3
+[ -n "${VARIANT:-}${RUN:-}" ] || check 'the line of code behind an address' shows_the_line
 case "$(cat /proc/sys/kernel/core_pattern 2>/dev/null)${VARIANT:-}${RUN:-}" in
 core | core.%p) check 'a core dump as the page shows it' shows_the_crash ;;
 *) echo 'note: a core dump as the page shows it: skipped, for none can be had here' ;;
