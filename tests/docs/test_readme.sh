@@ -131,6 +131,19 @@ lists_every_test()
 	sed -n 's/^| `\([^`]*\)` |.*/\1/p' tests/README.md | sort | diff "$work/programs" -
 }
 
+# ARCHITECTURE.md has the sections of mems.c in their order, and no name that is not there.
+has_the_sections()
+{
+	sed -n 's|^/\* ---- \([^:,-]*[^:, -]\).*|\1|p' mems.c | sed 1d >"$work/sections" # the types come first
+	sed -n '/^## The sections/,/^## What/s/^| \([A-Z][^|]*\) |.*/\1/p' ARCHITECTURE.md | sed 's/, /\n/g' |
+		diff "$work/sections" - || return
+	grep -o '`[A-Za-z_]*`' ARCHITECTURE.md | tr -d '`' | sort -u >"$work/names"
+	while read -r word; do
+		[ -e "$word" ] || grep -qw "$word" mems.c mems.h ||
+			{ echo "ARCHITECTURE.md names $word"; return 1; }
+	done <"$work/names"
+}
+
 # The example as it is when it follows the block of C that records: what comes there before its
 # comment takes the place of mems_init, the rest that of mems_finish.
 recorded_example()
@@ -240,6 +253,8 @@ check "the README is short" is_short
 check "the tests that docs/security.md names are there" has_tests_that_it_names
 
 check "tests/README.md has a line for every program of the tests" lists_every_test
+
+check "ARCHITECTURE.md has the sections and the names of mems.c" has_the_sections
 
 check "make" makes_it
 commands=0
