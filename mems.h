@@ -191,7 +191,8 @@ void *mems_malloc(size_t size);
 
 /* As mems_malloc(count * size), with the bytes zeroed; an overflowing product gives ENOMEM. Pages that
  * are not in memory stay so; in a block of less than 64 KiB, if no block has been in them since the OS
- * gave them. Cost: as mems_malloc, and the zeroing. */
+ * gave them. Cost: as mems_malloc, and the zeroing, with a request to the OS for each run of pages of
+ * a large block that may hold something and are not in memory. */
 void *mems_calloc(size_t count, size_t size);
 
 /* Changes the size of the block at v_ptr and returns its virtual address, which may be another; the
