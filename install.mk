@@ -68,6 +68,7 @@ install: $(library) $(replay) $(look) $(recorder) $(preload)
 	$(call script,$(folder_there)) sample/preload/mems-preload.in >$(build)/mems-preload
 	$(INSTALL) -m 755 $(replay) $(look) $(build)/mems-record $(build)/mems-preload \
 		'$(DESTDIR)$(bindir)'
+	$(STRIP) '$(DESTDIR)$(bindir)/mems-replay' '$(DESTDIR)$(bindir)/mems-look'
 	$(INSTALL) -m 644 sample/look/mems-gdb.py '$(DESTDIR)$(libdir)/mems'
 	sed '$(mems_pc)' mems.pc.in >$(build)/mems.pc
 	$(INSTALL) -m 644 $(build)/mems.pc '$(DESTDIR)$(pkgconfigdir)'

@@ -142,19 +142,21 @@ shared_is_asked_for()
 		make -s variant="${VARIANT:-}" uninstall PREFIX=/p DESTDIR="$root" && holds_only "$root" ''
 }
 
-# has_debug_sections FILE
-has_debug_sections()
+# What is no script and no text.
+have_debug_sections()
 {
-	readelf -SW "$1" | grep -q ' \.debug'
+	readelf -SW "$root/p/lib/libmems.a" "$root/p/lib/mems/recorder.so" "$root/p/lib/mems/preload.so" \
+		"$root/p/bin/mems-replay" "$root/p/bin/mems-look" | grep ' \.debug'
 }
 
 debug_sections_are_asked_for()
 {
 	root=$work/debug
 	make -s variant="${VARIANT:-}" install PREFIX=/p DESTDIR="$root" &&
-		! has_debug_sections "$root/p/lib/libmems.a" &&
+		! have_debug_sections &&
 		make -s variant="${VARIANT:-}" install PREFIX=/p DESTDIR="$root" STRIP=: &&
-		cmp "$root/p/lib/libmems.a" "${VARIANT:+build/$VARIANT/}libmems.a"
+		cmp "$root/p/lib/libmems.a" "${VARIANT:+build/$VARIANT/}libmems.a" &&
+		cmp "$root/p/bin/mems-look" "${VARIANT:+build/$VARIANT/}sample/mems-look"
 }
 
 check "it goes to /usr/local below DESTDIR, and from there again" goes_to_usr_local
