@@ -274,6 +274,20 @@ static int run_within(void *limit)
 	return (int)live_within(*(const size_t *)limit);
 }
 
+/* As docs/limits.md says. */
+static void a_small_limit_reserves_little(void **state)
+{
+	(void)state;
+	if (ADDRESS_SANITIZER || is_reserving_dear())
+		skip();
+	const size_t most_kib = policy_under_test() == MEMS_FIRST_FIT ? 4300 * KIB / 1000 : 6500 * KIB / 1000;
+	const size_t before = address_space_kib();
+	assert_succeeds(mems_option(MEMS_LIMIT, 4 * MIB) == 0);
+	mems_init();
+	assert_true(address_space_kib() - before <= most_kib);
+	assert_true(take(4 * MIB) == 1000);
+}
+
 static void half_of_a_small_address_space(void **state)
 {
 	(void)state;
@@ -355,6 +369,7 @@ int main(void)
 		heap_test(a_heap_is_filled_to_its_limit),
 		heap_test(heaps_of_every_small_limit),
 		heap_test(an_idle_heap_costs_little),
+		bare_test(a_small_limit_reserves_little),
 		bare_test(half_of_a_small_address_space),
 		bare_test(half_of_a_32_bit_address_space),
 		bare_test(no_address_space_at_all),
