@@ -3577,8 +3577,8 @@ static size_t pages_purge_most(size_t first, size_t end, unsigned *requests)
 }
 
 /* Gives back at most so many of the free pages below heap.sweep, downwards, as far as one call may
- * go. Returns how many. *is_refused: the OS was asked, and refused them all. */
-static size_t pages_sweep(size_t most, bool *is_refused)
+ * go. False where the OS was asked, and refused them all. */
+static bool pages_sweep(size_t most)
 {
 	const size_t limit = min_size(most, (size_t)SWEEP_MOST_BYTES / os_pages_bytes(1));
 	size_t given = 0;
@@ -3601,8 +3601,7 @@ static size_t pages_sweep(size_t most, bool *is_refused)
 		}
 		given += pages_purge_most(first, end, &requests);
 	}
-	*is_refused = given == 0 && requests != SWEEP_REQUESTS;
-	return given;
+	return given != 0 || requests == SWEEP_REQUESTS;
 }
 
 /* The heap has grown by so many granules: gives as much back, of what is kept too, so that its memory
@@ -3610,11 +3609,10 @@ static size_t pages_sweep(size_t most, bool *is_refused)
 static void purge_for_growth(size_t granules)
 {
 	const size_t sweep = heap.sweep;
-	bool is_refused;
 	if (heap.top << heap.shift <= BUDGET_BYTES)
 		return;
 	heap.sweep = os_page_of(heap.top);
-	pages_sweep(min_size(os_page_of(granules), surplus_pages()), &is_refused);
+	pages_sweep(min_size(os_page_of(granules), surplus_pages()));
 	heap.sweep = sweep;
 }
 
@@ -3670,7 +3668,7 @@ static NOINLINE void purge_look(size_t granule, size_t next)
 		heap.sweep = os_page_of(heap.top);
 	}
 	if (heap.sweep != 0 && surplus_pages() > goal) {
-		pages_sweep(surplus_pages() - goal, &is_refused);
+		is_refused = !pages_sweep(surplus_pages() - goal);
 		if (heap.sweep == 0) /* what is left is in use in part, or the OS refuses it */
 			step = max_size(step, process_granules() / LOOK_DIVISOR);
 	}
@@ -6178,14 +6176,15 @@ size_t mems_usable_size(const void *v_ptr)
 size_t mems_trim(void)
 {
 	size_t pages = 0;
-	bool is_refused;
 	lock_take();
 	const int error = !heap.is_started ? EPERM : is_busy() ? EBUSY : 0;
 	if (error == 0) {
 		bins_flush();
 		heap.kept_pages = 0;
+		pages = heap.touched_pages;
 		for (heap.sweep = os_page_of(heap.top); heap.sweep != 0;)
-			pages += pages_sweep(NONE, &is_refused);
+			pages_sweep(NONE);
+		pages -= heap.touched_pages;
 		journal_note(&(struct call){ .kind = 'g' });
 	}
 	lock_give();
