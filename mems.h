@@ -221,7 +221,9 @@ void *mems_aligned_alloc(size_t alignment, size_t size);
  * Placement treats all that is remembered as taken until it is merged for good. That happens in
  * mems_trim, before ENOMEM is given for a size that is within the limit, and before the OS is asked
  * for memory if it adds up to a sixteenth of the heap and to 256 KiB. If the heap has not grown since
- * the last such merge, these 256 KiB double, at most twice, until mems_finish.
+ * the last such merge, these 256 KiB double, at most twice, until mems_finish. And of sizes of more
+ * than 1,024 granules not all can be remembered at a time: one may take the place of another, whose
+ * blocks are then merged.
  * Whole pages inside HOLEs go back to the OS. As the program goes on freeing, the part of them that
  * is resident falls to a quarter of what is in use plus 4 MiB. Pages that are taken again are kept
  * beyond that; of those that then lie unused for a second, half go back. That changes no address.
