@@ -828,6 +828,7 @@ static int visit_save(const struct mems_segment *segment, void *context)
 	assert_fails(EBUSY, mems_save(NULL) == -1);
 	assert_fails(EBUSY, mems_load(path, 0) == -1);
 	assert_fails(EBUSY, mems_set_root(NULL) == -1);
+	assert_fails(EINVAL, mems_set_root(at(1001)) == -1);
 	assert_int_equal((uintptr_t)mems_root(), 1000);
 	return 1;
 }

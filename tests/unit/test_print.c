@@ -1,4 +1,4 @@
-/* Printing as text and as JSON: where there is no heap, and where writing fails. */
+/* Printing as text and as JSON: where there is no heap, where writing fails, and what becomes of errno. */
 #define _GNU_SOURCE
 #include "support.h"
 
@@ -76,6 +76,39 @@ static void text_leaves_its_errors_in_the_stream(void **state)
 	assert_true(take(100) == 1104);
 }
 
+static ssize_t write_with_errno(void *context, const char *text, size_t size)
+{
+	(void)context;
+	(void)text;
+	errno = EAGAIN;
+	return (ssize_t)size;
+}
+
+/* A stream may change errno where nothing has failed. */
+static void success_leaves_errno_alone(void **state)
+{
+	(void)state;
+	const cookie_io_functions_t functions = { .write = write_with_errno };
+	FILE *const out = fopencookie(NULL, "w", functions);
+	assert_non_null(out);
+	assert_int_equal(setvbuf(out, NULL, _IONBF, 0), 0);
+	options_reset();
+	assert_succeeds(mems_option(MEMS_HISTORY, 8) == 0);
+	mems_init();
+	assert_succeeds(mems_record(out) == 0);
+	take(100);
+	assert_succeeds(mems_malloc(100) != NULL);
+	assert_succeeds((mems_free(at(1000)), true));
+	assert_succeeds(mems_record(NULL) == 0);
+	assert_succeeds((mems_fprint_stats(out), true));
+	assert_succeeds(mems_fprint_json(out) == 0);
+	assert_succeeds(mems_explain(at(1000), out) == 0);
+	assert_succeeds(mems_fprint_live(out) == 0);
+	fclose(out);
+	mems_finish();
+	assert_int_equal(mems_option(MEMS_HISTORY, 0), 0);
+}
+
 static void the_version_is_that_of_the_header(void **state)
 {
 	(void)state;
@@ -92,6 +125,7 @@ int main(void)
 		bare_test(json_without_a_heap_shows_an_empty_one),
 		heap_test(json_says_that_writing_failed),
 		heap_test(text_leaves_its_errors_in_the_stream),
+		bare_test(success_leaves_errno_alone),
 		bare_test(the_version_is_that_of_the_header),
 	};
 	return run_heap_tests("print", tests);
