@@ -4360,8 +4360,10 @@ static void fork_child(void)
 	fork_parent();
 }
 
-/* When the program, or the library, is loaded: before there is a thread that forks, or a heap. */
-__attribute__((constructor)) static void fork_handlers_add(void)
+/* When the program, or the library, is loaded: before there is a thread that forks, or a heap. And before
+ * other constructors: the handlers that they add run before these then, and may wait for threads that
+ * allocate. */
+__attribute__((constructor(101))) static void fork_handlers_add(void)
 {
 	pthread_atfork(fork_prepare, fork_parent, fork_child);
 }

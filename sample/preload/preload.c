@@ -504,9 +504,14 @@ static inline void leave(void)
 	is_inside = false;
 }
 
-/* A program that never allocates leaves its reports as well. */
-__attribute__((constructor)) static void heap_ensure(void)
+/* A program that never allocates leaves its reports as well. This object is the first to be initialised,
+ * before the C library, which passes the environment but has not noted it yet. */
+__attribute__((constructor)) static void heap_ensure(int count, char **arguments, char **environment)
 {
+	(void)count;
+	(void)arguments;
+	if (environ == NULL)
+		environ = environment;
 	is_inside = true;
 	if (preload.state == UNSTARTED)
 		heap_start();

@@ -6,14 +6,17 @@
  *     guest closed FILE       closes standard error, whose number FILE has from then on, and frees
  *                             what it must not
  *     guest signal            interrupts itself, again and again, by a handler that calls malloc
+ *     guest fork              forks, again and again, beside a thread that allocates in handlers.c
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
 
+#include <dlfcn.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -21,6 +24,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/time.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 enum {
@@ -28,7 +32,9 @@ enum {
 	BLOCKS = 200,
 	CALLS = 20000,
 	PAGES_EVERY = 20, /* calls */
-	ALARMS = 2000
+	ALARMS = 2000,
+	FORKS = 100,
+	FORKS_SECONDS = 30 /* after which they have come to a standstill */
 };
 
 struct block {
@@ -171,6 +177,41 @@ static int interrupt(void)
 	return fault == NULL ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
+/* ---- Forks ----------------------------------------------------------------------------------- */
+
+static atomic_bool must_end;
+
+static void *allocate(void *library)
+{
+	void (*handlers_allocate)(void);
+
+	*(void **)&handlers_allocate = library;
+	while (!atomic_load(&must_end))
+		handlers_allocate();
+	return NULL;
+}
+
+static int forks(void)
+{
+	void *library = dlsym(RTLD_DEFAULT, "handlers_allocate");
+	bool are_well = library != NULL;
+	pthread_t thread;
+
+	alarm(FORKS_SECONDS);
+	if (!are_well || pthread_create(&thread, NULL, allocate, library) != 0)
+		return EXIT_FAILURE;
+	for (int i = 0; i < FORKS && are_well; i++) {
+		pid_t child = fork();
+		int status = 0;
+
+		if (child == 0)
+			_exit(EXIT_SUCCESS);
+		are_well = waitpid(child, &status, 0) == child && status == 0;
+	}
+	atomic_store(&must_end, true);
+	return pthread_join(thread, NULL) == 0 && are_well ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
 int main(int argc, char **argv)
 {
 	const char *mode = argc > 1 ? argv[1] : "";
@@ -183,5 +224,7 @@ int main(int argc, char **argv)
 		return misuse_closed(argv[2]);
 	if (strcmp(mode, "signal") == 0)
 		return interrupt();
+	if (strcmp(mode, "fork") == 0)
+		return forks();
 	return EXIT_FAILURE;
 }

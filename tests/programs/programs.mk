@@ -4,6 +4,7 @@
 allocator := $(build)/tests/programs/allocator
 guest := $(build)/tests/programs/guest
 hooks := $(build)/tests/programs/hooks.so
+handlers := $(build)/tests/programs/handlers.so
 
 .PHONY: test-programs test-programs-sabotage
 
@@ -14,15 +15,15 @@ $(allocator).o $(guest).o: %.o: $(build)/flags
 $(allocator) $(guest): %: %.o
 	$(link) -pthread $^ $(LDLIBS) -o $@
 
-$(hooks:.so=.o): tests/programs/hooks.c $(build)/flags
+$(hooks:.so=.o) $(handlers:.so=.o): $(build)/%.o: %.c $(build)/flags
 	$(compile) -fPIC -fno-builtin $< -o $@
 
-$(hooks): %.so: %.o
+$(hooks) $(handlers): %.so: %.o
 	$(link) -shared $^ $(LDLIBS) -o $@
 
 # Programs of the system are on the heap of the plain build only.
 ifeq ($(variant),)
-programs: $(preload) $(guest) $(hooks)
+programs: $(preload) $(guest) $(hooks) $(handlers)
 endif
 
 # PROGRAMS_FLAGS are the options of tests/programs/programs.sh, for instance --quick or

@@ -8,6 +8,7 @@ set -u
 build=build/default
 preload=$PWD/$build/preload.so
 hooks=$PWD/$build/tests/programs/hooks.so
+handlers=$PWD/$build/tests/programs/handlers.so
 guest=$PWD/$build/tests/programs/guest
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
@@ -217,4 +218,14 @@ for policy in first_fit quick_fit; do
 	check "malloc within mmap, $policy, four threads" hooked $policy 4
 	check "malloc within a signal's handler, $policy" survives $policy "$guest" signal
 done
+
+# ---- Forks ---------------------------------------------------------------------------------------
+
+# Another thread holds a lock, for which handlers of fork wait, and allocates.
+forks()
+{
+	timeout 60 env LD_PRELOAD="$preload $handlers" "$guest" fork
+}
+
+check 'a fork waits for no thread that waits for the heap' forks
 exit $status

@@ -1510,6 +1510,53 @@ static void test_fork_handlers_that_use_the_heap(void **state)
 	assert_holds_only(&churn);
 }
 
+/* Handlers that a constructor registers may wait for a thread that waits for the heap. */
+static pthread_mutex_t early_mutex = PTHREAD_MUTEX_INITIALIZER;
+
+static void early_lock(void)
+{
+	pthread_mutex_lock(&early_mutex);
+}
+
+static void early_unlock(void)
+{
+	pthread_mutex_unlock(&early_mutex);
+}
+
+__attribute__((constructor)) static void early_handlers_add(void)
+{
+	pthread_atfork(early_lock, early_unlock, early_unlock);
+}
+
+static void *allocate_and_wait(void *must_end)
+{
+	while (!atomic_load((_Atomic bool *)must_end)) {
+		early_lock();
+		for (unsigned i = 0; i < 10; i++)
+			mems_free(at(churn_block_take(100 + 1000 * i, i)));
+		early_unlock();
+	}
+	return NULL;
+}
+
+static void test_fork_handlers_of_a_constructor(void **state)
+{
+	_Atomic bool must_end = false;
+	pthread_t other;
+	(void)state;
+	expect(pthread_create(&other, NULL, allocate_and_wait, &must_end) == 0);
+	for (unsigned i = 0; i < 50; i++) {
+		const pid_t pid = child_start();
+		if (pid == 0)
+			child_exit();
+		child_wait(pid);
+	}
+	atomic_store(&must_end, true);
+	expect(pthread_join(other, NULL) == 0);
+	assert_as_expected();
+	assert_empty();
+}
+
 /* The recording ends in the child, and what was in the buffer is written once. */
 static void fork_while_recording(FILE *record, const uintptr_t *known)
 {
@@ -1635,6 +1682,7 @@ int main(void)
 		thread_test(test_fork_while_printing),
 		thread_test(test_fork_in_a_handler),
 		thread_test(test_fork_handlers_that_use_the_heap),
+		thread_test(test_fork_handlers_of_a_constructor),
 		thread_test(test_fork_while_recording),
 		thread_test(test_heaps_and_threads_one_after_another),
 		thread_test(test_threads_without_a_heap),
