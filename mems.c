@@ -5375,11 +5375,13 @@ static void chains_write(struct image *image)
 }
 
 /* What the first of these pages hold, in each of which a PROCESS lies: those that have no HOLE, as they
- * lie, or the very first one, copied, with zeros in place of HOLEs. For a memory checker all is defined. */
+ * lie, or the very first one, copied, with zeros in place of HOLEs. For a memory checker all is defined.
+ * Other threads may clear blocks that they have taken: then all is copied, so that what is written is
+ * what was summed. */
 static struct iovec pages_contents(struct range pages, char *buffer)
 {
 	const size_t whole = round_down(stretch_end(pages.from, pages.to), page_granules());
-	const bool is_direct = whole > pages.from && !heap.is_watched;
+	const bool is_direct = whole > pages.from && !heap.is_watched && is_alone();
 	const size_t to = is_direct ? whole : pages.from + page_granules();
 	const size_t bytes = (to - pages.from) << heap.shift;
 	memset(buffer, 0, is_direct ? 0 : bytes);
