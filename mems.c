@@ -527,6 +527,7 @@ static struct {
 	unsigned visitors;           /* at work, one within the other, printing and checking included; */
 	unsigned os_requests;        /* likewise, */
 	unsigned waits;              /* and for other threads, or while the process forks */
+	bool has_no_fence;           /* the OS has refused one when caches of threads were closed */
 	size_t loaded_top;           /* top of a heap that is not whole, while a request is at work */
 } library = { .handler = handler_default };
 
@@ -3228,7 +3229,9 @@ static NOINLINE void bins_flush(void)
  *   1. A thread uses its cache between own_enter and own_leave only, and waits for nobody there.
  *      own_enter sets busy, then sees whether the epoch is that of the thread; caches_close sets the
  *      epoch to 0, then waits until no cache is busy: one of them sees the other. The barrier for
- *      that is in caches_close alone, for all threads (os_fence; without it there are no caches).
+ *      that is in caches_close alone, for all threads (os_fence; without it there are no caches). A
+ *      process may forbid it to itself later: then stores of other threads get time to arrive, once,
+ *      and the caches stay closed.
  *      Releasing and acquiring busy, and the epoch, hands over what is in a cache.
  *   2. While caches are open (is_shared), live bits change by atomic read-modify-write, under
  *      the lock too: others change other bits of the word. Who holds the lock alone changes the rest.
@@ -3281,24 +3284,28 @@ static bool caches_open(void)
 {
 	if (atomic_load_explicit(&heap.epoch, memory_order_relaxed) != 0)
 		return true;
-	if (heap.quick_top == 0 || heap.sweep != 0)
+	if (heap.quick_top == 0 || heap.sweep != 0 || library.has_no_fence)
 		return false;
 	heap.is_shared = true;
 	atomic_store_explicit(&heap.epoch, library.generation, memory_order_release);
 	return true;
 }
 
-/* Waits until its thread has left the cache, which may have a lower priority than this one. */
+/* Lets other threads run, which may have a lower priority than this one. */
+static void threads_await(long microseconds)
+{
+	const struct timespec pause = { .tv_nsec = 1000 * microseconds };
+	callout_begin(&library.waits); /* no cancellation */
+	nanosleep(&pause, NULL);
+	callout_end(&library.waits);
+}
+
+/* Waits until its thread has left the cache. */
 static void cache_await(struct thread_cache *cache)
 {
-	const struct timespec pause = { .tv_nsec = 50000 };
-	for (unsigned looks = 0; atomic_load_explicit(&cache->busy, memory_order_acquire); looks++) {
-		if (looks < LOCK_PAUSES)
-			continue;
-		callout_begin(&library.waits); /* no cancellation */
-		nanosleep(&pause, NULL);
-		callout_end(&library.waits);
-	}
+	for (unsigned looks = 0; atomic_load_explicit(&cache->busy, memory_order_acquire); looks++)
+		if (looks >= LOCK_PAUSES)
+			threads_await(50);
 }
 
 /* Moves so many blocks of a stack, the lowest, to their bin. No other thread is in the cache. */
@@ -3328,7 +3335,10 @@ static NOINLINE void caches_close(void)
 	if (atomic_load_explicit(&heap.epoch, memory_order_relaxed) == 0)
 		return;
 	atomic_store_explicit(&heap.epoch, 0, memory_order_relaxed);
-	os_fence(false);
+	if (!os_fence(false)) {
+		library.has_no_fence = true;
+		threads_await(10000);
+	}
 	for (unsigned i = 0; i < heap.cache_count; i++)
 		cache_await(&thread_caches()[i]);
 	heap.is_shared = false;
@@ -3390,7 +3400,7 @@ static void caches_leave(void)
 		                              own.cache == &thread_caches()[i];
 		atomic_store_explicit(&thread_caches()[i].busy, 0, memory_order_relaxed);
 	}
-	own.epoch = heap.has_key && os_fence(true) ? own.epoch : 1;
+	library.has_no_fence |= heap.has_key && !os_fence(true);
 }
 
 /* Whether this thread may use its cache, until own_leave. */

@@ -7,11 +7,15 @@
 #define _GNU_SOURCE
 #endif
 
+#include <errno.h>
 #include <sched.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
 /* What is done while the library copies, once, as by another thread; or as it waits for one; or in the
  * middle of own_enter. */
@@ -44,15 +48,22 @@ static int doze(const struct timespec *pause, struct timespec *left)
 	return nanosleep(pause, left);
 }
 
+/* The OS has no barrier any more, as where the process forbids itself to ask for one. */
+static bool is_fence_refused;
+
 #define memcpy copy
 #define sched_yield yield
 #define nanosleep doze
+#define syscall(number, ...) \
+	((number) == SYS_membarrier && is_fence_refused ? (errno = EPERM, -1L) \
+	                                                : syscall(number, __VA_ARGS__))
 #undef atomic_signal_fence
 #define atomic_signal_fence(order) (act(&while_entering), __atomic_signal_fence(order))
 #include "mems.c" /* NOLINT(bugprone-suspicious-include): see above */
 #undef memcpy
 #undef sched_yield
 #undef nanosleep
+#undef syscall
 
 #include "churn.h"
 #include "support.h"
@@ -702,6 +713,39 @@ static void test_a_thread_in_its_cache_is_waited_for(void **state)
 	assert_true(while_waiting == NULL && !are_open());
 }
 
+/* What a thread in its cache has stored may be seen late where there is no barrier. */
+static void be_seen_late(void)
+{
+	atomic_store(&own.cache->busy, 1);
+	while_waiting = leave_cache;
+}
+
+static int lose_the_barrier(void *context)
+{
+	(void)context;
+	use_cache(NULL);
+	expect(are_open());
+	is_fence_refused = true;
+	while_waiting = be_seen_late;
+	expect(mems_check(stderr) == 0);
+	expect(while_waiting == NULL && !are_open());
+	use_cache(NULL);
+	expect(!are_open() && mems_check(stderr) == 0);
+	mems_finish();
+	mems_init();
+	use_cache(NULL);
+	expect(!are_open() && mems_check(stderr) == 0);
+	return expect_failures != 0;
+}
+
+/* A process may take the barrier away from itself, with a filter of its requests to the OS. */
+static void test_caches_that_lose_the_barrier_stay_closed(void **state)
+{
+	(void)state;
+	become_many_with_caches();
+	assert_int_equal(status_of_child(lose_the_barrier, NULL), 0);
+}
+
 /* As caches_close begins, in a thread that holds the lock. */
 static void close_caches(void)
 {
@@ -929,6 +973,7 @@ int main(void)
 		quick_fit_test(test_what_is_claimed_cannot_be_claimed),
 		quick_fit_test(test_a_claim_that_comes_too_late_is_waited_for),
 		quick_fit_test(test_a_thread_in_its_cache_is_waited_for),
+		quick_fit_test(test_caches_that_lose_the_barrier_stay_closed),
 		quick_fit_test(test_a_cache_that_closes_is_not_used),
 		quick_fit_test(test_caches_are_checked_where_nobody_closes_them),
 		quick_fit_test(test_what_no_bin_has_room_for_is_coalesced),
