@@ -3443,12 +3443,6 @@ static ALWAYS_INLINE size_t own_take(size_t index)
 	return granule;
 }
 
-enum given {
-	GIVEN,      /* the block is in the cache */
-	NOT_CACHED, /* it has to be freed under the lock */
-	REFUSED     /* it is no live block */
-};
-
 /* Whether a block that ends here may grow in place, as far as one can tell without the lock. */
 static bool own_may_grow(size_t end)
 {
@@ -3459,37 +3453,38 @@ static bool own_may_grow(size_t end)
 	return may_grow;
 }
 
-/* Frees the block at granule to the cache, in which this thread is. */
-static ALWAYS_INLINE enum given own_put(size_t granule)
+/* Frees the block at granule to the cache, in which this thread is. False where that is to be done under
+ * the lock, or there is no block. */
+static ALWAYS_INLINE bool own_put(size_t granule)
 {
 	const uint64_t this = bit_of(granule);
 	const size_t leaf = leaf_of(granule);
 	atomic_word *live = live_at(leaf);
 	if (UNLIKELY(!is_block(granule, leaf_read(leaf))) ||
 	    UNLIKELY((atomic_fetch_and_explicit(live, ~this, memory_order_acq_rel) & this) == 0))
-		return REFUSED;
+		return false;
 	const uint64_t near = starts_after(granule, leaf_starts(leaf));
 	const size_t index = near != 0 ? lowest_bit(near) : 0;
 	struct own_stack *stack = &own.cache->stacks[index];
 	if (UNLIKELY(near == 0 || stack->count == OWN_BLOCKS || !is_start(granule))) {
 		atomic_fetch_or_explicit(live, this, memory_order_release);
-		return NOT_CACHED;
+		return false;
 	}
 	const struct live_bits bits = live_bits_of(granule, index + 1);
 	live_clear(live, bits.low & ~this);
 	live_clear(live_at(leaf + 1), bits.high);
 	stack->blocks[stack->count++] = (uint32_t)granule;
-	return GIVEN;
+	return true;
 }
 
-/* Frees the block at granule, if there is one, to the cache. */
-static ALWAYS_INLINE enum given own_give(size_t granule)
+/* Enters the cache for that, if the thread may. */
+static ALWAYS_INLINE bool own_give(size_t granule)
 {
 	if (granule >= top_load() || !own_enter())
-		return NOT_CACHED;
-	const enum given given = LIKELY(granule != root_load()) ? own_put(granule) : NOT_CACHED;
+		return false;
+	const bool is_given = LIKELY(granule != root_load()) && own_put(granule);
 	own_leave();
-	return given;
+	return is_given;
 }
 
 /* A block of so many granules was taken from a bin, or freed to it, under the lock: where the stack
@@ -5968,7 +5963,7 @@ static size_t block_resize(size_t granule, size_t size, bool may_ask_os)
 static NOINLINE void *realloc_general(void *v_ptr, size_t size, const void *caller)
 {
 	struct misuse_report report = { 0 };
-	size_t to = NONE;
+	size_t to = NONE, freed = 0;
 	int error = 0;
 	lock_take();
 	size_t granule = block_of(v_ptr);
@@ -5979,21 +5974,23 @@ static NOINLINE void *realloc_general(void *v_ptr, size_t size, const void *call
 	if (granule != NONE && error == 0) {
 		const size_t before = segment_size(granule), top = heap.top;
 		to = block_resize(granule, granules_of(size), true);
-		claim_end(to == NONE || to == granule);
+		freed = to == NONE || to == granule ? 0 : before;
+		claim_end(freed == 0);
 		if (granule == heap.root && to != NONE)
 			root_set(to);
 		journal_note(&(struct call){ 'r', granule, to, size, 0, caller, before });
 		if (UNLIKELY(heap.look_due < 0) && heap.top == top) /* else pages have gone back already */
 			purge_look(granule, granule);
 	}
-	lock_give();
+	lock_give_after(freed);
 	report_tell(&report);
 	return report.error != 0 ? NULL : block_result(to, error);
 }
 
 static void free_general(void *v_ptr, const void *caller);
 
-/* With other threads at work a small block that grows, and not in place, moves through the caches. */
+/* With other threads at work a small block that grows, and not in place, moves through the caches. Where the
+ * old one cannot be freed to them, nothing has changed, and the lock is taken. */
 static NOINLINE void *realloc_shared(void *v_ptr, size_t size, const void *caller)
 {
 	const size_t granule = !is_alone() && heap.is_quick ? block_of(v_ptr) : NONE;
@@ -6004,14 +6001,10 @@ static NOINLINE void *realloc_shared(void *v_ptr, size_t size, const void *calle
 	if (to == NONE)
 		return realloc_general(v_ptr, size, caller);
 	memcpy(block_physical(to), block_physical(granule), before << heap.shift);
-	const enum given given = own_give(granule);
-	if (given == NOT_CACHED)
-		free_general(v_ptr, caller);
-	if (given != REFUSED)
+	if (own_give(granule))
 		return block_virtual(to);
 	free_general(block_virtual(to), caller);
-	misuse_tell(EINVAL, "mems_realloc", v_ptr);
-	return NULL;
+	return realloc_general(v_ptr, size, caller);
 }
 
 void *mems_realloc(void *v_ptr, size_t size)
@@ -6068,7 +6061,7 @@ static NOINLINE void free_general(void *v_ptr, const void *caller)
 /* Other threads may be at work: to the cache of this one. */
 static NOINLINE void free_shared(void *v_ptr, const void *caller)
 {
-	if (own_give(granule_of(v_ptr)) != GIVEN)
+	if (!own_give(granule_of(v_ptr)))
 		free_general(v_ptr, caller);
 }
 

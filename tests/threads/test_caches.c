@@ -622,6 +622,75 @@ static void look(void)
 	assert_sound();
 }
 
+static void free_what_is_moving_and_look(void)
+{
+	give_back(moving);
+	look();
+}
+
+/* Nor does it count as moved where the caches were closed meanwhile. */
+static void test_a_block_that_is_freed_as_the_caches_close_is_a_misuse(void **state)
+{
+	(void)state;
+	become_many_with_caches();
+	use_cache(NULL);
+	moving = take(SIZE);
+	const uintptr_t wall = take(SIZE); /* so that it has to move */
+	while_copying = free_what_is_moving_and_look;
+	reports_clear();
+	assert_fails(EINVAL, mems_realloc(at(moving), 2 * SIZE) == NULL);
+	assert_true(while_copying == NULL);
+	assert_int_equal(report.count, 1);
+	assert_memory_equal(report.message, "mems_realloc(", strlen("mems_realloc("));
+	give_back(wall);
+	assert_int_equal(stats_now().process_bytes, 0);
+	assert_sound();
+}
+
+static void root_what_is_moving(void)
+{
+	assert_int_equal(mems_set_root(at(moving)), 0);
+}
+
+static void test_a_block_that_is_made_the_root_while_it_moves_stays_the_root(void **state)
+{
+	(void)state;
+	become_many_with_caches();
+	use_cache(NULL);
+	moving = take(SIZE);
+	const uintptr_t wall = take(SIZE); /* so that it has to move */
+	while_copying = root_what_is_moving;
+	const uintptr_t moved = address_of(mems_realloc(at(moving), 2 * SIZE));
+	assert_true(while_copying == NULL && moved != moving);
+	assert_int_equal(address_of(mems_root()), moved);
+	give_back(moved);
+	assert_null(mems_root());
+	give_back(wall);
+	assert_sound();
+}
+
+/* A cache that has no room for the old block has some afterwards. */
+static void test_a_block_moves_where_the_cache_is_full(void **state)
+{
+	uintptr_t blocks[OWN_BLOCKS + 2];
+	(void)state;
+	become_many_with_caches();
+	use_cache(NULL);
+	for (unsigned i = 0; i < OWN_BLOCKS + 2; i++)
+		blocks[i] = take(SIZE);
+	const struct own_stack *const stack = &own.cache->stacks[SIZE / 8 - 1];
+	unsigned next = 0;
+	while (stack->count < OWN_BLOCKS)
+		give_back(blocks[next++]);
+	const uintptr_t moved = address_of(mems_realloc(at(blocks[next]), 2 * SIZE));
+	assert_true(moved != blocks[next] && stack->count < OWN_BLOCKS);
+	give_back(moved);
+	while (++next < OWN_BLOCKS + 2)
+		give_back(blocks[next]);
+	assert_int_equal(stats_now().process_bytes, 0);
+	assert_sound();
+}
+
 /* Another thread may close the caches in between: then the old block is freed under the lock. */
 static void test_a_block_moves_while_the_caches_are_closed(void **state)
 {
@@ -654,7 +723,7 @@ static void test_what_is_claimed_cannot_be_claimed(void **state)
 	lock_take();
 	assert_int_equal(block_claim(granule), granule);
 	assert_true(block_claim(granule) == NONE);
-	assert_int_equal(own_give(granule), REFUSED);
+	assert_false(own_give(granule));
 	claim_end(true);
 	assert_int_equal(block_claim(granule), granule);
 	claim_end(true);
@@ -969,6 +1038,9 @@ int main(void)
 		quick_fit_test(test_caches_are_emptied_for_want_of_memory),
 		quick_fit_test(test_calloc_and_realloc_use_the_cache),
 		quick_fit_test(test_a_block_that_is_freed_while_it_moves_is_a_misuse),
+		quick_fit_test(test_a_block_that_is_freed_as_the_caches_close_is_a_misuse),
+		quick_fit_test(test_a_block_that_is_made_the_root_while_it_moves_stays_the_root),
+		quick_fit_test(test_a_block_moves_where_the_cache_is_full),
 		quick_fit_test(test_a_block_moves_while_the_caches_are_closed),
 		quick_fit_test(test_what_is_claimed_cannot_be_claimed),
 		quick_fit_test(test_a_claim_that_comes_too_late_is_waited_for),
