@@ -4503,7 +4503,7 @@ static void live_print(FILE *out)
 
 int mems_fprint_live(FILE *out)
 {
-	if (heap.journal.event_slots == 0)
+	if (!heap.is_started || option_value(MEMS_HISTORY) == 0)
 		return result_of(heap.is_started ? EINVAL : EPERM);
 	const int error = printer_enter(out);
 	live_print(out);
@@ -6009,6 +6009,8 @@ static NOINLINE void *realloc_shared(void *v_ptr, size_t size, const void *calle
 
 void *mems_realloc(void *v_ptr, size_t size)
 {
+	if (v_ptr == NULL && heap.is_started && !is_alone())
+		return malloc_shared(size, CALLER);
 	if (v_ptr == NULL && heap.is_started)
 		return heap.journal.is_on ? malloc_general(size, CALLER) : mems_malloc(size);
 	if (v_ptr == NULL)

@@ -1203,6 +1203,32 @@ static void test_recording_many_threads(void **state)
 	fclose(record);
 }
 
+/* A recording may be ended at any time, even where there is none. */
+static _Atomic bool must_end_recordings;
+
+static void *end_recordings(void *context)
+{
+	while (atomic_load(&must_end_recordings))
+		expect(mems_record(NULL) == 0);
+	return context;
+}
+
+static void test_recordings_end_while_others_work(void **state)
+{
+	pthread_t other;
+	(void)state;
+	atomic_store(&must_end_recordings, true);
+	expect(pthread_create(&other, NULL, end_recordings, NULL) == 0);
+	for (unsigned i = 0; i < 2000; i++) {
+		mems_free(mems_realloc(NULL, 8));
+		expect(mems_fprint_live(stdout) == -1);
+	}
+	atomic_store(&must_end_recordings, false);
+	expect(pthread_join(other, NULL) == 0);
+	assert_as_expected();
+	assert_sound();
+}
+
 /* ---- Forks -------------------------------------------------------------------------------- */
 
 enum { KNOWN = 20 };
@@ -1675,6 +1701,7 @@ int main(void)
 		thread_test(test_visitor_that_prints_where_others_print),
 		thread_test(test_cancelled_while_printing),
 		thread_test(test_recording_many_threads),
+		thread_test(test_recordings_end_while_others_work),
 		thread_test(test_fork_while_others_change),
 		thread_test(test_children_with_threads),
 		thread_test(test_fork_in_a_visitor),
