@@ -439,17 +439,13 @@ static bool is_meant(bool is_each_process)
 	return strcmp(first, number) == 0;
 }
 
-/* In a child, however it was made. It begins a recording of its own where that is asked for. */
+/* In a child, however it was made. It begins a recording of its own where that is asked for. What the
+ * parent has mapped is left as it is: another thread may have been changing it. */
 static void recording_forget(void)
 {
 	recorder.lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
 	if (recorder.state != RECORDING)
 		return;
-	if (recorder.window != recorder.header)
-		munmap(recorder.window, WINDOW_BYTES);
-	munmap(recorder.header, WINDOW_BYTES);
-	munmap(recorder.slots, recorder.slot_count * sizeof *recorder.slots);
-	munmap(recorder.free_ids, recorder.slot_count * sizeof *recorder.free_ids);
 	recorder.window = recorder.header = NULL;
 	recorder.slots = NULL;
 	recorder.free_ids = NULL;
@@ -457,16 +453,6 @@ static void recording_forget(void)
 	recorder.start = recorder.file_end = 0;
 	recorder.id_count = 0;
 	recorder.state = UNSTARTED;
-}
-
-static void fork_prepare(void)
-{
-	pthread_mutex_lock(&recorder.lock);
-}
-
-static void fork_parent(void)
-{
-	pthread_mutex_unlock(&recorder.lock);
 }
 
 static void recording_start(void)
@@ -481,7 +467,7 @@ static void recording_start(void)
 	}
 	fstat(STDERR_FILENO, &recorder.stderr_file);
 	if (recorder.is_parent == NULL) {
-		pthread_atfork(fork_prepare, fork_parent, recording_forget);
+		pthread_atfork(NULL, NULL, recording_forget);
 		recorder.is_parent = pages_map(1);
 	}
 	if (recorder.is_parent == NULL || !tables_grow() || !file_begin()) {

@@ -7,6 +7,7 @@ set -u
 
 build=build/default
 preload=$PWD/$build/preload.so
+recorder=$PWD/$build/recorder.so
 hooks=$PWD/$build/tests/programs/hooks.so
 handlers=$PWD/$build/tests/programs/handlers.so
 guest=$PWD/$build/tests/programs/guest
@@ -224,8 +225,9 @@ done
 # Another thread holds a lock, for which handlers of fork wait, and allocates.
 forks()
 {
-	timeout 60 env LD_PRELOAD="$preload $handlers" "$guest" fork
+	timeout 60 env LD_PRELOAD="$1 $handlers" MEMS_RECORD="$work/forks.trace" "$guest" fork
 }
 
-check 'a fork waits for no thread that waits for the heap' forks
+check 'a fork waits for no thread that waits for the heap' forks "$preload"
+check 'a fork waits for no thread that waits for the recorder' forks "$recorder"
 exit $status
