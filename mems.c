@@ -5526,22 +5526,29 @@ static ALWAYS_INLINE bool leaf_build(struct chain_reader *reader, struct leaf_bi
 	return wrong == 0;
 }
 
-/* Makes what these words say, without the first of two alone. Returns how many it read; NONE for no heap. */
-static size_t chains_read(struct chain_reader *reader, const uint64_t *words, size_t count)
+/* Makes the leaves of these chains, and that of top. False where no heap has them. */
+static bool chains_read(const uint64_t *words, size_t count)
 {
-	size_t i = 0;
-	for (bool is_sound = true; i < count && i + (words[i] < RUN) < count; i++) {
-		const uint64_t word = words[i], second = word < RUN ? words[++i] : 0;
-		if (word < RUN)
-			is_sound = leaf_build(reader, (struct leaf_bits){ word | second, second }, word & second);
-		else if ((word & RUN_HOLE) != 0)
-			is_sound = leaf_build(reader, (struct leaf_bits){ bit_of((size_t)word), 0 }, word & RUN_NODE);
-		if (word >= RUN)
-			reader->leaf += (size_t)min_u64((word & ~RUN) >> RUN_SHIFT, leaf_of(heap.top));
-		if (!is_sound || reader->leaf > leaf_of(heap.top))
-			return NONE;
+	struct chain_reader reader = { 0, NONE };
+	for (const uint64_t *const end = words + count; words < end;) {
+		const uint64_t word = *words++;
+		const bool is_run = word >= RUN;
+		if (!is_run && words == end)
+			return false;
+		const uint64_t holes = is_run ? bit_of((size_t)word) : word;
+		const uint64_t processes = is_run ? 0 : *words++;
+		const uint64_t node = word & (is_run ? RUN_NODE : processes);
+		if ((!is_run || (word & RUN_HOLE) != 0) &&
+		    !leaf_build(&reader, (struct leaf_bits){ holes | processes, processes }, node))
+			return false;
+		reader.leaf += is_run ? (size_t)min_u64((word & ~RUN) >> RUN_SHIFT, leaf_of(heap.top)) : 0;
+		if (reader.leaf > leaf_of(heap.top))
+			return false;
 	}
-	return i;
+	reader.leaf = leaf_of(heap.top);
+	if (heap.top != 0 && leaf_build(&reader, (struct leaf_bits){ 1, 1 }, 0))
+		live_change(heap.top, 1, true);
+	return true;
 }
 
 /* Makes the rest of a heap that has its leaves and borders. False where no sound heap has these. */
@@ -5569,34 +5576,17 @@ static bool heap_derive(const struct image *image)
 	       bits_count(image->pages, 0, pages) == image->header.stored_pages;
 }
 
-/* Reads the tables, of the chains a piece at a time, and makes a heap of them. */
+/* Reads the tables, and makes a heap of them. */
 static int tables_load(const struct image *image)
 {
 	const struct image_header *header = &image->header;
-	const size_t map_bytes = bit_words(header->used_pages) * sizeof(uint64_t);
-	const uint64_t end = contents_offset(header);
-	uint64_t left = header->chain_words;
-	size_t kept = 0; /* words of a piece that are read with the next one: none or one */
-	struct chain_reader reader = { 0, NONE };
-	int error = os_read(image->file, image->stored, map_bytes, HEADER_BYTES);
-	struct checksum sum = checksum_add(no_sum, image->stored, map_bytes);
-	for (uint64_t offset = HEADER_BYTES + map_bytes; error == 0 && offset < end; offset += IMAGE_BYTES) {
-		const size_t bytes = (size_t)min_u64(end - offset, IMAGE_BYTES);
-		const size_t count = (size_t)min_u64(kept + bytes / sizeof(uint64_t), left);
-		error = os_read(image->file, image->chains + kept, bytes, offset);
-		sum = checksum_add(sum, image->chains + kept, bytes);
-		const size_t done = chains_read(&reader, image->chains, count);
-		if (done == NONE)
-			return error != 0 ? error : EBADMSG;
-		left -= done;
-		kept = count - done;
-		image->chains[0] = image->chains[done];
-	}
-	const bool is_whole = left == 0 && is_same_sum(sum, header->tables_sum);
-	reader.leaf = leaf_of(heap.top);
-	if (is_whole && heap.top != 0 && leaf_build(&reader, (struct leaf_bits){ 1, 1 }, 0))
-		live_change(heap.top, 1, true);
-	return error != 0 ? error : is_whole && heap_derive(image) ? 0 : EBADMSG;
+	const size_t bytes = (size_t)contents_offset(header) - HEADER_BYTES;
+	const int error = os_read(image->file, image->stored, bytes, HEADER_BYTES);
+	if (error != 0)
+		return error;
+	const bool is_sound = is_same_sum(checksum_add(no_sum, image->stored, bytes), header->tables_sum) &&
+	                      chains_read(image->chains, (size_t)header->chain_words);
+	return is_sound && heap_derive(image) ? 0 : EBADMSG;
 }
 
 /* Maps the contents where that takes few requests, or copies and verifies them. */
@@ -5636,7 +5626,8 @@ static int image_start(struct image *image, bool is_mapped)
 	options[MEMS_LIMIT] = min_size(options[MEMS_LIMIT] - 1, limit - 1) + 1; /* 0 is the most */
 	heap_start(options);
 	const size_t top = (size_t)image->header.pages << heap.page_log2;
-	if ((top != 0 && (top > heap.limit || !tables_commit(top))) || !image_fit(image, 2 * IMAGE_BYTES))
+	const uint64_t tables_end = contents_offset(&image->header);
+	if ((top != 0 && (top > heap.limit || !tables_commit(top))) || !image_fit(image, (size_t)tables_end))
 		return ENOMEM;
 	if (image->header.chain_words >= leaf_of(top))
 		tables_populate(top); /* most leaves have a start */
