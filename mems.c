@@ -329,7 +329,6 @@ typedef _Atomic uint64_t atomic_word;
 
 /* Several numbers at once; the compiler makes vector instructions of them where there are any. */
 typedef int32_t i32x4 __attribute__((vector_size(16)));
-typedef uint64_t u64x2 __attribute__((vector_size(16)));
 typedef int32_t i32x4_unaligned __attribute__((vector_size(16), aligned(4), may_alias));
 
 /* What the two words of a leaf hold, or are to hold. */
@@ -877,31 +876,17 @@ static bool is_same_sum(struct checksum a, struct checksum b)
 }
 
 /* Goes on with a checksum: Fletcher's, of words of 32 bits, the lowest byte first. It is the sum of
- * them all, and the sum of what that was after each of them, both modulo 2^64. A step takes four
- * words and has them all count as much as the first of them: what is too much, once the second,
- * twice the third and three times the fourth, is taken off at the end. bytes: a multiple of 8. */
+ * them all, and the sum of what that was after each of them, both modulo 2^64. A step takes two words.
+ * bytes: a multiple of 8. */
 static struct checksum checksum_add(struct checksum sum, const void *memory, size_t bytes)
 {
-	const char *next = memory;
-	const size_t steps = bytes / 16;
-	u64x2 odd = { 0 };    /* the second and the fourth words */
-	u64x2 total = { 0 };  /* the first two, the last two */
-	u64x2 totals = { 0 }; /* what total was after each step */
-	for (const char *end = next + 16 * steps; next < end; next += 16) {
-		uint64_t words[2];
-		memcpy(words, next, sizeof(words));
-		const u64x2 pairs = { le64toh(words[0]), le64toh(words[1]) };
-		odd += pairs >> 32;
-		total += (pairs & UINT32_MAX) + (pairs >> 32);
-		totals += total;
-	}
-	sum.sums += 4 * (steps * sum.sum + totals[0] + totals[1]) - 2 * total[1] - odd[0] - odd[1];
-	sum.sum += total[0] + total[1];
-	for (const char *end = (const char *)memory + bytes; next < end; next += sizeof(uint32_t)) {
-		uint32_t word;
-		memcpy(&word, next, sizeof(word));
-		sum.sum += le32toh(word);
-		sum.sums += sum.sum;
+	const char *const end = (const char *)memory + bytes;
+	for (const char *next = memory; next < end; next += sizeof(uint64_t)) {
+		uint64_t words;
+		memcpy(&words, next, sizeof(words));
+		words = le64toh(words);
+		sum.sums += 2 * (sum.sum + (words & UINT32_MAX)) + (words >> 32);
+		sum.sum += (words & UINT32_MAX) + (words >> 32);
 	}
 	return sum;
 }
