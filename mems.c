@@ -2447,18 +2447,12 @@ static size_t leaves_with_starts(void)
 /* Makes all entries exact, counted from the bits. */
 static void tree_rebuild(void)
 {
-	size_t entries = group_of(heap.top) + 1;
-	memset(leaf_max(), 0, leaf_of(heap.top) + 1);
-	for (size_t group = 0; group < entries; group++) {
-		for (uint64_t leaves = word_load(&summary(0)[group]); leaves != 0; leaves &= leaves - 1)
-			leaf_refresh(group * GROUP_LEAVES + lowest_bit(leaves));
-		tree(0)[group] = tree_entry_of(group_largest(group));
-	}
-	for (unsigned level = 1; level < TREE_LEVELS; level++) {
-		entries = (entries + FANOUT - 1) / FANOUT;
-		for (size_t i = 0; i < entries; i++)
-			tree(level)[i] = sizes_max(tree(level - 1) + i * FANOUT);
-	}
+	const size_t end = leaf_of(heap.top) + 1;
+	memset(leaf_max(), 0, end);
+	for (unsigned level = 0; level < TREE_LEVELS; level++)
+		memset(tree(level), 0, table_bytes(&heap.tables[TREE + level], heap.top));
+	for (size_t leaf = 0; (leaf = leaf_with_start(leaf, end)) < end; leaf++)
+		hole_enter(leaf * 64, leaf_largest(leaf));
 	memset(heap.search_start, 0, sizeof(heap.search_start));
 }
 
