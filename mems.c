@@ -5745,22 +5745,14 @@ static NOINLINE void *malloc_beyond(size_t size)
 	return granule != NONE ? block_virtual(granule) : malloc_general(size, NULL);
 }
 
-/* Quick fit: a small block, wherever pages were given back; NONE where there is more to do. */
-static ALWAYS_INLINE size_t quick_take(size_t index)
-{
-	if (!heap.is_quick || index >= FAST_BINS)
-		return NONE;
-	const size_t granule = fast_bin_pop(index + 1, FAST_BINS);
-	if (UNLIKELY(heap.purged_end != 0) && granule != NONE)
-		few_pages_touch(granule, granule + index + 1);
-	return granule;
-}
-
 /* Quick fit, where pages under cached blocks were given back, or for a block whose bin is shared. */
 static NOINLINE void *malloc_purged(size_t size, size_t index)
 {
-	const size_t granule = quick_take(index);
-	return LIKELY(granule != NONE) ? block_virtual(granule) : malloc_beyond(size);
+	const size_t granule = index < FAST_BINS ? fast_bin_pop(index + 1, FAST_BINS) : NONE;
+	if (UNLIKELY(granule == NONE))
+		return malloc_beyond(size);
+	few_pages_touch(granule, granule + index + 1);
+	return block_virtual(granule);
 }
 
 /* With history on, and one thread: as mems_malloc, and noted, but not where the OS is to be asked. */
@@ -5768,9 +5760,7 @@ static NOINLINE void *malloc_noted(size_t size, size_t index, const void *caller
 {
 	const bool has_room = heap.noted_top != 0 && heap.journal.unused < heap.journal.entries;
 	const uint32_t site = LIKELY(has_room) && size != 0 ? *site_link(caller) : 0;
-	size_t granule = LIKELY(site != 0) ? quick_take(index) : NONE;
-	if (UNLIKELY(granule == NONE) && site != 0)
-		granule = block_take_existing(index + 1, FOR_MALLOC);
+	const size_t granule = LIKELY(site != 0) ? block_take_existing(index + 1, FOR_MALLOC) : NONE;
 	if (UNLIKELY(granule == NONE))
 		return malloc_general(size, caller);
 	call_note(MEMS_TAKEN, NONE, granule, index + 1, size, site);
