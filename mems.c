@@ -5813,25 +5813,18 @@ HOT void *mems_malloc(size_t size)
 	return heap.fast_top != 0 ? malloc_beyond(size) : malloc_noted(size, index, CALLER);
 }
 
-/* Without asking the OS; NONE where no HOLE is large enough. */
-static size_t calloc_existing(size_t size)
-{
-	const size_t granule = block_take_existing(size, FOR_CALLOC);
-	if (granule == NONE)
-		return NONE;
-	granules_zero(calloc_prepare(granule, granule + size));
-	return granule;
-}
-
 static NOINLINE void *calloc_beyond(size_t count, size_t size, size_t bytes, const void *caller)
 {
+	const size_t granules = granules_of(bytes);
 	size_t granule = NONE;
 	if (UNLIKELY(!is_alone())) {
 		granule = own_take((bytes - 1) >> heap.shift);
 		if (granule != NONE)
-			granules_zero((struct range){ granule, granule + granules_of(bytes) });
+			granules_zero((struct range){ granule, granule + granules });
 	} else if (LIKELY(heap.fast_top != 0 && bytes != 0)) {
-		granule = calloc_existing(granules_of(bytes));
+		granule = block_take_existing(granules, FOR_CALLOC);
+		if (LIKELY(granule != NONE))
+			granules_zero(calloc_prepare(granule, granule + granules));
 	}
 	if (LIKELY(granule != NONE))
 		return block_virtual(granule);
