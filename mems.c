@@ -1072,13 +1072,15 @@ static int os_begin(void)
 	return error;
 }
 
-static void os_end(int error)
+/* Hands on what the request has returned. */
+static int os_end(int error, int result)
 {
 	callout_end(&library.os_requests);
 	if (!heap.is_started && library.os_requests == 0)
 		heap.top = library.loaded_top;
 	fast_top_update();
 	errno = error;
+	return result;
 }
 
 /* What a function of mems.h returns that has failed with this error number, or, with 0, has not. */
@@ -1100,7 +1102,7 @@ static void *os_mmap(void *address, size_t bytes, int protection, int flags)
 	const int error = os_begin();
 	flags |= MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
 	void *memory = mmap(address, bytes, protection, flags, -1, 0);
-	os_end(error);
+	os_end(error, 0);
 	return memory == MAP_FAILED ? NULL : memory;
 }
 
@@ -1109,16 +1111,14 @@ static void *os_remap(void *address, size_t bytes, size_t more_bytes)
 {
 	const int error = os_begin();
 	void *memory = mremap(address, bytes, more_bytes, MREMAP_MAYMOVE);
-	os_end(error);
+	os_end(error, 0);
 	return memory == MAP_FAILED ? NULL : memory;
 }
 
 static bool os_unmap(void *address, size_t bytes)
 {
 	const int error = os_begin();
-	const bool is_done = munmap(address, bytes) == 0;
-	os_end(error);
-	return is_done;
+	return os_end(error, munmap(address, bytes)) == 0;
 }
 
 /* Makes a mapping at least so large; false where the OS refuses it. */
@@ -1187,9 +1187,7 @@ static bool os_map(char *address, size_t bytes)
 static bool os_commit(char *address, size_t bytes)
 {
 	const int error = os_begin();
-	const bool is_done = mprotect(address, bytes, PROT_READ | PROT_WRITE) == 0;
-	os_end(error);
-	return is_done;
+	return os_end(error, mprotect(address, bytes, PROT_READ | PROT_WRITE)) == 0;
 }
 
 /* madvise for whole pages: MADV_DONTNEED lets the OS take them back, so that they read as zero,
@@ -1197,18 +1195,15 @@ static bool os_commit(char *address, size_t bytes)
 static bool os_advise(char *address, size_t bytes, int advice)
 {
 	const int error = os_begin();
-	const bool is_done = madvise(address, bytes, advice) == 0;
-	os_end(error);
-	return is_done;
+	return os_end(error, madvise(address, bytes, advice)) == 0;
 }
 
 /* mincore: all pages are in memory where the OS does not tell. */
 static void os_residency(char *address, size_t bytes, unsigned char *pages)
 {
 	const int error = os_begin();
-	if (mincore(address, bytes, pages) != 0)
+	if (os_end(error, mincore(address, bytes, pages)) != 0)
 		memset(pages, 1, bytes / os_page_bytes());
-	os_end(error);
 }
 
 /* Opens a file; -1 with *error where that fails. It may be larger than an off_t tells: so are images
@@ -1217,16 +1212,14 @@ static int os_open(int folder, const char *path, int flags, int *error)
 {
 	const int before = os_begin();
 	const int file = openat(folder, path, flags | O_CLOEXEC | O_LARGEFILE, 0666);
-	*error = file < 0 ? errno : 0;
-	os_end(before);
+	*error = os_end(before, file < 0 ? errno : 0);
 	return file;
 }
 
 static void os_close(int file)
 {
 	const int error = os_begin();
-	close(file);
-	os_end(error);
+	os_end(error, close(file));
 }
 
 /* The size of a file; 0 where it has none. */
@@ -1234,7 +1227,7 @@ static uint64_t os_file_bytes(int file)
 {
 	const int error = os_begin();
 	const off_t bytes = lseek(file, 0, SEEK_END);
-	os_end(error);
+	os_end(error, 0);
 	return bytes < 0 ? 0 : (uint64_t)bytes;
 }
 
@@ -1254,8 +1247,7 @@ static int os_read(int file, void *memory, size_t bytes, uint64_t offset)
 			error = done < 0 ? errno : EBADMSG;
 		}
 	}
-	os_end(before);
-	return error;
+	return os_end(before, error);
 }
 
 /* Writes these parts of memory one after the other, and has the OS bring them to the disk at once: so
@@ -1277,8 +1269,7 @@ static int os_write(int file, struct iovec *parts, size_t count, uint64_t offset
 			*parts = (struct iovec){ (char *)parts->iov_base + written, parts->iov_len - written };
 	}
 	sync_file_range(file, (off_t)first, (off_t)(offset - first), SYNC_FILE_RANGE_WRITE);
-	os_end(before);
-	return error;
+	return os_end(before, error);
 }
 
 /* Maps a part of a file in place of what is there: what is written stays in this process. The file may
@@ -1288,9 +1279,7 @@ static int os_map_file(char *address, size_t bytes, int file, uint64_t offset)
 	const int before = os_begin();
 	const int flags = MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE;
 	const void *memory = mmap(address, bytes, PROT_READ | PROT_WRITE, flags, file, (off_t)offset);
-	const int error = memory == MAP_FAILED ? errno : 0;
-	os_end(before);
-	return error;
+	return os_end(before, memory == MAP_FAILED ? errno : 0);
 }
 
 /* What comes behind the folder in a path. */
