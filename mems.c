@@ -465,8 +465,7 @@ enum journal_array {
 	JOURNAL_EVENTS,          /* a ring */
 	JOURNAL_BLOCKS,
 	JOURNAL_BUCKETS,         /* the first entry of those whose granules have one hash */
-	JOURNAL_SITES,           /* the first is nobody's */
-	JOURNAL_COUNTED,         /* room for a copy of them, to be counted and sorted */
+	JOURNAL_SITES,           /* the first is nobody's; then room for as many, to be counted and sorted */
 	JOURNAL_ARRAYS
 };
 
@@ -4119,24 +4118,19 @@ static ALWAYS_INLINE uint32_t *site_link(const void *caller)
 	return link;
 }
 
-static bool sites_fit(size_t count)
-{
-	return mapping_fit(&heap.journal.arrays[JOURNAL_SITES], count * sizeof(struct site)) &&
-	       mapping_fit(&heap.journal.arrays[JOURNAL_COUNTED], count * sizeof(struct site));
-}
-
 /* The site of a call, which is noted if it is new: nobody's, where there is no room. */
 static uint32_t site_of(const void *caller)
 {
 	const uint32_t found = *site_link(caller);
 	const uint32_t index = heap.journal.site_count;
+	struct mapping *sites = &heap.journal.arrays[JOURNAL_SITES];
 	ASSERT(library.lock != LOCK_FREE, "who may ask the OS holds the lock");
-	if (found != 0 || !sites_fit((size_t)index + 1))
+	if (found != 0 || !mapping_fit(sites, 2 * ((size_t)index + 1) * sizeof(struct site)))
 		return found;
-	site_at(index)->label = asker.label;
+	*site_at(index) = (struct site){
+		.label = asker.label, .caller = asker.caller != NULL ? asker.caller : caller };
 	if (asker.label != NULL)
 		memcpy(site_at(index)->text, asker.label, label_length(asker.label));
-	site_at(index)->caller = asker.caller != NULL ? asker.caller : caller;
 	*site_link(caller) = index;
 	heap.journal.site_count++;
 	return index;
@@ -4149,7 +4143,8 @@ static NOINLINE bool journal_grow(void)
 	const uint32_t before = journal->entries;
 	const size_t entries = before == 0 ? FIRST_ENTRIES : (size_t)before * 2;
 	const size_t slots = max_size(journal->event_slots, 1);
-	if (entries > UINT32_MAX / 2 || !sites_fit(1) ||
+	if (entries > UINT32_MAX / 2 ||
+	    !mapping_fit(&journal->arrays[JOURNAL_SITES], 2 * sizeof(struct site)) ||
 	    !mapping_fit(&journal->arrays[JOURNAL_EVENTS], slots * sizeof(struct event)) ||
 	    !mapping_fit(&journal->arrays[JOURNAL_BUCKETS], entries * sizeof(uint32_t)) ||
 	    !mapping_fit(&journal->arrays[JOURNAL_BLOCKS], entries * sizeof(struct live_block)))
@@ -4454,7 +4449,7 @@ static void site_print(const struct site *site, FILE *out)
 static void live_print(FILE *out)
 {
 	const uint32_t count = heap.journal.site_count;
-	struct site *sites = heap.journal.arrays[JOURNAL_COUNTED].memory;
+	struct site *const sites = count != 0 ? site_at(count) : NULL; /* behind those that are copied */
 	size_t bytes = 0, blocks = 0;
 	for (uint32_t i = 0; i < count; i++)
 		sites[i] = *site_at(i);
@@ -4746,13 +4741,11 @@ static bool is_journal_whole(void)
 {
 	const struct journal *journal = &heap.journal;
 	const uint64_t entries = journal->entries;
-	const uint64_t sites = journal->site_count * (uint64_t)sizeof(struct site);
 	const uint64_t needed[JOURNAL_ARRAYS] = { /* in 32 bits a damaged number would wrap */
 		[JOURNAL_EVENTS] = (uint64_t)max_size(journal->event_slots, 1) * sizeof(struct event),
 		[JOURNAL_BLOCKS] = entries * sizeof(struct live_block),
 		[JOURNAL_BUCKETS] = entries * sizeof(uint32_t),
-		[JOURNAL_SITES] = sites,
-		[JOURNAL_COUNTED] = sites };
+		[JOURNAL_SITES] = 2 * (uint64_t)journal->site_count * sizeof(struct site) };
 	for (unsigned i = 0; i < JOURNAL_ARRAYS; i++) {
 		const struct mapping *array = &journal->arrays[i];
 		if (array->memory == NULL || (uintptr_t)array->memory % os_page_bytes() != 0 ||

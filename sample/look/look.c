@@ -280,17 +280,14 @@ static bool arrays_copy(const struct look *look, const struct journal *found)
 		[JOURNAL_EVENTS] = (uint64_t)found->event_slots * sizeof(struct event),
 		[JOURNAL_BLOCKS] = (uint64_t)found->entries * sizeof(struct live_block),
 		[JOURNAL_BUCKETS] = (uint64_t)found->entries * sizeof(uint32_t),
-		[JOURNAL_SITES] = (uint64_t)found->site_count * sizeof(struct site),
-		[JOURNAL_COUNTED] = (uint64_t)found->site_count * sizeof(struct site) };
+		[JOURNAL_SITES] = 2 * (uint64_t)found->site_count * sizeof(struct site) };
 	for (unsigned i = 0; i < JOURNAL_ARRAYS; i++) {
 		const size_t bytes = (size_t)needed[i];
 		const uintptr_t there = (uintptr_t)found->arrays[i].memory;
-		const bool is_needed = i != JOURNAL_COUNTED;
-		if (bytes != needed[i] || (is_needed && !core_has(&look->core, there, bytes)))
+		if (bytes != needed[i] || !core_has(&look->core, there, bytes))
 			return false;
 		copied[i] = malloc(bytes);
-		if (copied[i] == NULL ||
-		    (is_needed && core_read(&look->core, there, copied[i], bytes) != bytes))
+		if (copied[i] == NULL || core_read(&look->core, there, copied[i], bytes) != bytes)
 			return false;
 	}
 	return true;
