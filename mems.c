@@ -4551,16 +4551,11 @@ static NOINLINE void misuse_tell(int error, const char *function, const void *v_
 
 int mems_explain(const void *address, FILE *out)
 {
-	const int error = errno;
 	char text[MESSAGE_BYTES];
-	lock_take();
-	caches_close();
+	const int error = printer_enter(out);
 	address_describe(text, NULL, address);
-	lock_give();
-	if (fprintf(out, "%s\n", text) < 0 || fflush(out) != 0)
-		return -1;
-	errno = error;
-	return 0;
+	fprintf(out, "%s\n", text);
+	return printer_end(out, error);
 }
 
 /* There is no heap from which to take a block. call: the function and its arguments. */
