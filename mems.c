@@ -2472,12 +2472,6 @@ static inline void mem_mark_noaccess(size_t granule, size_t size)
 		memory_checker_tell(granule, size, false);
 }
 
-/* What was cleared, or came from the OS, is zero, as the program was told. */
-static void mem_mark_defined(size_t granule, size_t size)
-{
-	VALGRIND_MAKE_MEM_DEFINED(block_physical(granule), size << heap.shift);
-}
-
 /* ---- Counters -------------------------------------------------------------------------------- */
 
 /* Granules in PROCESS segments. */
@@ -5703,7 +5697,7 @@ static NOINLINE void *block_allocate(struct call call)
 	lock_give_after(granules);
 	if (is_calloc && granule != NONE) {
 		granules_zero(rest);
-		mem_mark_defined(granule, granules);
+		VALGRIND_MAKE_MEM_DEFINED(block_physical(granule), granules << heap.shift); /* it is zero */
 	}
 	return block_result(granule, error);
 }
