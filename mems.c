@@ -138,7 +138,6 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
-#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -1230,44 +1229,32 @@ static uint64_t os_file_bytes(int file)
 	return bytes < 0 ? 0 : (uint64_t)bytes;
 }
 
-/* Reads all these bytes of a file. Returns 0 or an error number: EBADMSG where the file ends before. */
-static int os_read(int file, void *memory, size_t bytes, uint64_t offset)
+enum direction {
+	FROM_FILE,
+	TO_FILE
+};
+
+/* Reads or writes all these bytes of a file. What is written the OS is to bring to the disk at once: so
+ * there is less to wait for at the end. Returns 0 or an error number: EBADMSG where the file ends before. */
+static int os_transfer(enum direction direction, int file, void *memory, size_t bytes, uint64_t offset)
 {
 	const int before = os_begin();
+	const uint64_t first = offset;
 	char *next = memory;
 	int error = 0;
 	while (bytes != 0 && error == 0) {
-		const ssize_t done = pread(file, next, bytes, (off_t)offset);
+		const ssize_t done = direction == TO_FILE ? pwrite(file, next, bytes, (off_t)offset)
+		                                          : pread(file, next, bytes, (off_t)offset);
 		if (done > 0) {
 			next += done;
 			bytes -= (size_t)done;
 			offset += (size_t)done;
 		} else if (done == 0 || errno != EINTR) {
-			error = done < 0 ? errno : EBADMSG;
+			error = done < 0 ? errno : direction == TO_FILE ? EIO : EBADMSG;
 		}
 	}
-	return os_end(before, error);
-}
-
-/* Writes these parts of memory one after the other, and has the OS bring them to the disk at once: so
- * there is less to wait for at the end. Changes the parts. Returns 0 or an error number. */
-static int os_write(int file, struct iovec *parts, size_t count, uint64_t offset)
-{
-	const int before = os_begin();
-	const uint64_t first = offset;
-	int error = 0;
-	while (count != 0 && error == 0) {
-		const ssize_t done = pwritev(file, parts, (int)count, (off_t)offset);
-		size_t written = done > 0 ? (size_t)done : 0;
-		if (done == 0 || (done < 0 && errno != EINTR))
-			error = done < 0 ? errno : EIO;
-		offset += written;
-		for (; count != 0 && written >= parts->iov_len; parts++, count--)
-			written -= parts->iov_len;
-		if (count != 0)
-			*parts = (struct iovec){ (char *)parts->iov_base + written, parts->iov_len - written };
-	}
-	sync_file_range(file, (off_t)first, (off_t)(offset - first), SYNC_FILE_RANGE_WRITE);
+	if (direction == TO_FILE)
+		sync_file_range(file, (off_t)first, (off_t)(offset - first), SYNC_FILE_RANGE_WRITE);
 	return os_end(before, error);
 }
 
@@ -5321,25 +5308,20 @@ static void chains_write(struct image *image)
 	image->header.chain_words = (uint64_t)(next - image->chains);
 }
 
-/* What the first of these pages hold, in each of which a PROCESS lies: those that have no HOLE, as they
- * lie, or the very first one, copied, with zeros in place of HOLEs. For a memory checker all is defined.
- * Other threads may clear blocks that they have taken: then all is copied, so that what is written is
- * what was summed. */
-static struct iovec pages_contents(struct range pages, char *buffer)
+/* Copies pages, with zeros in place of HOLEs, so that what is written is what was summed: other threads
+ * may clear blocks that they have taken. For a memory checker all is defined. */
+static void pages_copy(struct range pages, char *buffer)
 {
-	const size_t whole = round_down(stretch_end(pages.from, pages.to), page_granules());
-	const bool is_direct = whole > pages.from && !heap.is_watched && is_alone();
-	const size_t to = is_direct ? whole : pages.from + page_granules();
-	const size_t bytes = (to - pages.from) << heap.shift;
-	memset(buffer, 0, is_direct ? 0 : bytes);
-	for (size_t next, granule = pages.from; granule < to && !is_direct; granule = next) {
-		next = stretch_end(granule, to);
+	for (size_t next, granule = pages.from; granule < pages.to; granule = next) {
+		next = stretch_end(granule, pages.to);
+		const size_t bytes = (next - granule) << heap.shift;
 		if (is_live(granule))
-			memcpy(buffer + ((granule - pages.from) << heap.shift), block_physical(granule),
-			       (next - granule) << heap.shift);
+			memcpy(buffer, block_physical(granule), bytes);
+		else
+			memset(buffer, 0, bytes);
+		VALGRIND_MAKE_MEM_DEFINED(buffer, bytes);
+		buffer += bytes;
 	}
-	VALGRIND_MAKE_MEM_DEFINED(buffer, bytes);
-	return (struct iovec){ is_direct ? block_physical(pages.from) : buffer, bytes };
 }
 
 /* Writes the pages in which a PROCESS lies, without stretches of zeros, and notes which these are. */
@@ -5351,20 +5333,14 @@ static int contents_write(struct image *image, char *buffer)
 	int error = 0;
 	for (struct range run = { 0, 0 }; error == 0 && pages_next(image, &run, IMAGE_BYTES);) {
 		const size_t pages = page_of(run.to - run.from), bytes = (run.to - run.from) << heap.shift;
-		struct iovec parts[IMAGE_BYTES / SMALLEST_PAGE];
-		struct checksum sum = header->contents_sum;
-		size_t count = 0;
-		for (size_t done = 0; done < bytes; done += parts[count++].iov_len) {
-			const struct range rest = { run.from + (done >> heap.shift), run.to };
-			parts[count] = pages_contents(rest, buffer + done);
-			sum = checksum_add(sum, parts[count].iov_base, parts[count].iov_len);
-		}
+		pages_copy(run, buffer);
+		const struct checksum sum = checksum_add(header->contents_sum, buffer, bytes);
 		used += pages;
 		if (sum.sum == header->contents_sum.sum) /* all was 0 */
 			continue;
 		header->contents_sum = sum;
 		header->stored_pages += bits_set(image->stored, used - pages, used, true);
-		error = os_write(image->file, parts, count, offset);
+		error = os_transfer(TO_FILE, image->file, buffer, bytes, offset);
 		offset += bytes;
 	}
 	return error;
@@ -5390,8 +5366,9 @@ static int image_write(struct image *image)
 	words_swap(&header->magic, HEADER_BYTES / sizeof(uint64_t));
 	const struct checksum sum = checksum_add(no_sum, header, SUMMED_BYTES);
 	header->header_sum = (struct checksum){ htole64(sum.sum), htole64(sum.sums) };
-	struct iovec parts[] = { { header, HEADER_BYTES }, { image->stored, bytes } };
-	return error != 0 ? error : os_write(image->file, parts, 2, 0);
+	if (error == 0)
+		error = os_transfer(TO_FILE, image->file, image->stored, bytes, HEADER_BYTES);
+	return error != 0 ? error : os_transfer(TO_FILE, image->file, header, HEADER_BYTES, 0);
 }
 
 int mems_save(const char *path)
@@ -5418,7 +5395,7 @@ static int header_read(struct image *image)
 {
 	struct image_header *header = &image->header;
 	const uint64_t *options = header->options;
-	const int error = os_read(image->file, header, HEADER_BYTES, 0);
+	const int error = os_transfer(FROM_FILE, image->file, header, HEADER_BYTES, 0);
 	const struct checksum sum = checksum_add(no_sum, header, SUMMED_BYTES);
 	words_swap(&header->magic, HEADER_BYTES / sizeof(uint64_t));
 	const uint64_t page_bytes = options[MEMS_PAGE_SIZE];
@@ -5523,7 +5500,7 @@ static int tables_load(const struct image *image)
 {
 	const struct image_header *header = &image->header;
 	const size_t bytes = (size_t)contents_offset(header) - HEADER_BYTES;
-	const int error = os_read(image->file, image->stored, bytes, HEADER_BYTES);
+	const int error = os_transfer(FROM_FILE, image->file, image->stored, bytes, HEADER_BYTES);
 	if (error != 0)
 		return error;
 	const bool is_sound = is_same_sum(checksum_add(no_sum, image->stored, bytes), header->tables_sum) &&
@@ -5548,7 +5525,7 @@ static int contents_load(const struct image *image, bool is_mapped)
 			heap.file_pages = os_page_of(run.to);
 			error = os_map_file(block_physical(run.from), bytes, image->file, offset);
 		} else {
-			error = os_read(image->file, block_physical(run.from), bytes, offset);
+			error = os_transfer(FROM_FILE, image->file, block_physical(run.from), bytes, offset);
 			sum = checksum_add(sum, block_physical(run.from), bytes);
 		}
 		offset += bytes;
