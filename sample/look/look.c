@@ -355,6 +355,7 @@ static void journal_take(const struct look *look, const struct journal *found)
 		return;
 	}
 	labels_move(copied[JOURNAL_SITES], found->site_count);
+	heap.options[MEMS_HISTORY] = found->event_slots;
 	heap.journal = (struct journal){
 		.is_on = true, .calls = found->calls, .event_slots = found->event_slots,
 		.event_next = (struct event *)copied[JOURNAL_EVENTS] + next,
