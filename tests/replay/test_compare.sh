@@ -160,10 +160,12 @@ check 'no dots that are no numbers' says 'nan\|inf' 0
 # Letters of the type with one width are 7.3 units wide at most, and columns 206.
 fits()
 {
-	printf 'a 0 100\na 1 65536000000\n' >"$work/large.rep"
+	size=65536000000
+	case ${VARIANT:-} in *m32) size=268435456 ;; esac # there is no room for such a one
+	printf 'a 0 100\na 1 %s\n' "$size" >"$work/large.rep"
 	replay --compare --svg "$work/large.svg" "$work/large.rep" &&
 		sed -n 's/.*class="\(number\|best\)"[^>]*>\(.*\)<.*/\2/p' "$work/large.svg" >"$work/texts" &&
-		grep -q ^65536004096 "$work/texts" && ! grep '.\{28\}' "$work/texts"
+		grep -q "^$((size + 4096))" "$work/texts" && ! grep '.\{28\}' "$work/texts"
 }
 long_names_fit()
 {
