@@ -836,7 +836,7 @@ static const char *outputs_fault(char **traces)
 		return "standard output can take one of --json, --svg, --html, --print and --stats";
 	if (is_trace(chosen.json, traces) || is_trace(chosen.svg, traces) || is_trace(chosen.html, traces))
 		return "the trace would be overwritten";
-	if (*traces == NULL && is_no_page(chosen.html))
+	if (*traces == NULL && chosen.html != NULL && is_no_page(chosen.html))
 		return "--html: the file is there and no page: is it the trace?";
 	return are_same ? "--json, --svg and --html want a file each" : NULL;
 }
