@@ -138,6 +138,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -328,6 +329,7 @@ typedef _Atomic uint64_t atomic_word;
 
 /* Several numbers at once; the compiler makes vector instructions of them where there are any. */
 typedef int32_t i32x4 __attribute__((vector_size(16)));
+typedef uint64_t u64x2 __attribute__((vector_size(16)));
 typedef int32_t i32x4_unaligned __attribute__((vector_size(16), aligned(4), may_alias));
 
 /* What the two words of a leaf hold, or are to hold. */
@@ -874,17 +876,31 @@ static bool is_same_sum(struct checksum a, struct checksum b)
 }
 
 /* Goes on with a checksum: Fletcher's, of words of 32 bits, the lowest byte first. It is the sum of
- * them all, and the sum of what that was after each of them, both modulo 2^64. A step takes two words.
- * bytes: a multiple of 8. */
+ * them all, and the sum of what that was after each of them, both modulo 2^64. A step takes four
+ * words and has them all count as much as the first of them: what is too much, once the second,
+ * twice the third and three times the fourth, is taken off at the end. bytes: a multiple of 8. */
 static struct checksum checksum_add(struct checksum sum, const void *memory, size_t bytes)
 {
-	const char *const end = (const char *)memory + bytes;
-	for (const char *next = memory; next < end; next += sizeof(uint64_t)) {
-		uint64_t words;
-		memcpy(&words, next, sizeof(words));
-		words = le64toh(words);
-		sum.sums += 2 * (sum.sum + (words & UINT32_MAX)) + (words >> 32);
-		sum.sum += (words & UINT32_MAX) + (words >> 32);
+	const char *next = memory;
+	const size_t steps = bytes / 16;
+	u64x2 odd = { 0 };    /* the second and the fourth words */
+	u64x2 total = { 0 };  /* the first two, the last two */
+	u64x2 totals = { 0 }; /* what total was after each step */
+	for (const char *end = next + 16 * steps; next < end; next += 16) {
+		uint64_t words[2];
+		memcpy(words, next, sizeof(words));
+		const u64x2 pairs = { le64toh(words[0]), le64toh(words[1]) };
+		odd += pairs >> 32;
+		total += (pairs & UINT32_MAX) + (pairs >> 32);
+		totals += total;
+	}
+	sum.sums += 4 * (steps * sum.sum + totals[0] + totals[1]) - 2 * total[1] - odd[0] - odd[1];
+	sum.sum += total[0] + total[1];
+	for (const char *end = (const char *)memory + bytes; next < end; next += sizeof(uint32_t)) {
+		uint32_t word;
+		memcpy(&word, next, sizeof(word));
+		sum.sum += le32toh(word);
+		sum.sums += sum.sum;
 	}
 	return sum;
 }
@@ -1229,32 +1245,44 @@ static uint64_t os_file_bytes(int file)
 	return bytes < 0 ? 0 : (uint64_t)bytes;
 }
 
-enum direction {
-	FROM_FILE,
-	TO_FILE
-};
-
-/* Reads or writes all these bytes of a file. What is written the OS is to bring to the disk at once: so
- * there is less to wait for at the end. Returns 0 or an error number: EBADMSG where the file ends before. */
-static int os_transfer(enum direction direction, int file, void *memory, size_t bytes, uint64_t offset)
+/* Reads all these bytes of a file. Returns 0 or an error number: EBADMSG where the file ends before. */
+static int os_read(int file, void *memory, size_t bytes, uint64_t offset)
 {
 	const int before = os_begin();
-	const uint64_t first = offset;
 	char *next = memory;
 	int error = 0;
 	while (bytes != 0 && error == 0) {
-		const ssize_t done = direction == TO_FILE ? pwrite(file, next, bytes, (off_t)offset)
-		                                          : pread(file, next, bytes, (off_t)offset);
+		const ssize_t done = pread(file, next, bytes, (off_t)offset);
 		if (done > 0) {
 			next += done;
 			bytes -= (size_t)done;
 			offset += (size_t)done;
 		} else if (done == 0 || errno != EINTR) {
-			error = done < 0 ? errno : direction == TO_FILE ? EIO : EBADMSG;
+			error = done < 0 ? errno : EBADMSG;
 		}
 	}
-	if (direction == TO_FILE)
-		sync_file_range(file, (off_t)first, (off_t)(offset - first), SYNC_FILE_RANGE_WRITE);
+	return os_end(before, error);
+}
+
+/* Writes these parts of memory one after the other, and has the OS bring them to the disk at once: so
+ * there is less to wait for at the end. Changes the parts. Returns 0 or an error number. */
+static int os_write(int file, struct iovec *parts, size_t count, uint64_t offset)
+{
+	const int before = os_begin();
+	const uint64_t first = offset;
+	int error = 0;
+	while (count != 0 && error == 0) {
+		const ssize_t done = pwritev(file, parts, (int)count, (off_t)offset);
+		size_t written = done > 0 ? (size_t)done : 0;
+		if (done == 0 || (done < 0 && errno != EINTR))
+			error = done < 0 ? errno : EIO;
+		offset += written;
+		for (; count != 0 && written >= parts->iov_len; parts++, count--)
+			written -= parts->iov_len;
+		if (count != 0)
+			*parts = (struct iovec){ (char *)parts->iov_base + written, parts->iov_len - written };
+	}
+	sync_file_range(file, (off_t)first, (off_t)(offset - first), SYNC_FILE_RANGE_WRITE);
 	return os_end(before, error);
 }
 
@@ -5308,20 +5336,25 @@ static void chains_write(struct image *image)
 	image->header.chain_words = (uint64_t)(next - image->chains);
 }
 
-/* Copies pages, with zeros in place of HOLEs, so that what is written is what was summed: other threads
- * may clear blocks that they have taken. For a memory checker all is defined. */
-static void pages_copy(struct range pages, char *buffer)
+/* What the first of these pages hold, in each of which a PROCESS lies: those that have no HOLE, as they
+ * lie, or the very first one, copied, with zeros in place of HOLEs. For a memory checker all is defined.
+ * Other threads may clear blocks that they have taken: then all is copied, so that what is written is
+ * what was summed. */
+static struct iovec pages_contents(struct range pages, char *buffer)
 {
-	for (size_t next, granule = pages.from; granule < pages.to; granule = next) {
-		next = stretch_end(granule, pages.to);
-		const size_t bytes = (next - granule) << heap.shift;
+	const size_t whole = round_down(stretch_end(pages.from, pages.to), page_granules());
+	const bool is_direct = whole > pages.from && !heap.is_watched && is_alone();
+	const size_t to = is_direct ? whole : pages.from + page_granules();
+	const size_t bytes = (to - pages.from) << heap.shift;
+	memset(buffer, 0, is_direct ? 0 : bytes);
+	for (size_t next, granule = pages.from; granule < to && !is_direct; granule = next) {
+		next = stretch_end(granule, to);
 		if (is_live(granule))
-			memcpy(buffer, block_physical(granule), bytes);
-		else
-			memset(buffer, 0, bytes);
-		VALGRIND_MAKE_MEM_DEFINED(buffer, bytes);
-		buffer += bytes;
+			memcpy(buffer + ((granule - pages.from) << heap.shift), block_physical(granule),
+			       (next - granule) << heap.shift);
 	}
+	VALGRIND_MAKE_MEM_DEFINED(buffer, bytes);
+	return (struct iovec){ is_direct ? block_physical(pages.from) : buffer, bytes };
 }
 
 /* Writes the pages in which a PROCESS lies, without stretches of zeros, and notes which these are. */
@@ -5333,14 +5366,20 @@ static int contents_write(struct image *image, char *buffer)
 	int error = 0;
 	for (struct range run = { 0, 0 }; error == 0 && pages_next(image, &run, IMAGE_BYTES);) {
 		const size_t pages = page_of(run.to - run.from), bytes = (run.to - run.from) << heap.shift;
-		pages_copy(run, buffer);
-		const struct checksum sum = checksum_add(header->contents_sum, buffer, bytes);
+		struct iovec parts[IMAGE_BYTES / SMALLEST_PAGE];
+		struct checksum sum = header->contents_sum;
+		size_t count = 0;
+		for (size_t done = 0; done < bytes; done += parts[count++].iov_len) {
+			const struct range rest = { run.from + (done >> heap.shift), run.to };
+			parts[count] = pages_contents(rest, buffer + done);
+			sum = checksum_add(sum, parts[count].iov_base, parts[count].iov_len);
+		}
 		used += pages;
 		if (sum.sum == header->contents_sum.sum) /* all was 0 */
 			continue;
 		header->contents_sum = sum;
 		header->stored_pages += bits_set(image->stored, used - pages, used, true);
-		error = os_transfer(TO_FILE, image->file, buffer, bytes, offset);
+		error = os_write(image->file, parts, count, offset);
 		offset += bytes;
 	}
 	return error;
@@ -5366,9 +5405,8 @@ static int image_write(struct image *image)
 	words_swap(&header->magic, HEADER_BYTES / sizeof(uint64_t));
 	const struct checksum sum = checksum_add(no_sum, header, SUMMED_BYTES);
 	header->header_sum = (struct checksum){ htole64(sum.sum), htole64(sum.sums) };
-	if (error == 0)
-		error = os_transfer(TO_FILE, image->file, image->stored, bytes, HEADER_BYTES);
-	return error != 0 ? error : os_transfer(TO_FILE, image->file, header, HEADER_BYTES, 0);
+	struct iovec parts[] = { { header, HEADER_BYTES }, { image->stored, bytes } };
+	return error != 0 ? error : os_write(image->file, parts, 2, 0);
 }
 
 int mems_save(const char *path)
@@ -5395,7 +5433,7 @@ static int header_read(struct image *image)
 {
 	struct image_header *header = &image->header;
 	const uint64_t *options = header->options;
-	const int error = os_transfer(FROM_FILE, image->file, header, HEADER_BYTES, 0);
+	const int error = os_read(image->file, header, HEADER_BYTES, 0);
 	const struct checksum sum = checksum_add(no_sum, header, SUMMED_BYTES);
 	words_swap(&header->magic, HEADER_BYTES / sizeof(uint64_t));
 	const uint64_t page_bytes = options[MEMS_PAGE_SIZE];
@@ -5445,29 +5483,22 @@ static ALWAYS_INLINE bool leaf_build(struct chain_reader *reader, struct leaf_bi
 	return wrong == 0;
 }
 
-/* Makes the leaves of these chains, and that of top. False where no heap has them. */
-static bool chains_read(const uint64_t *words, size_t count)
+/* Makes what these words say, without the first of two alone. Returns how many it read; NONE for no heap. */
+static size_t chains_read(struct chain_reader *reader, const uint64_t *words, size_t count)
 {
-	struct chain_reader reader = { 0, NONE };
-	for (const uint64_t *const end = words + count; words < end;) {
-		const uint64_t word = *words++;
-		const bool is_run = word >= RUN;
-		if (!is_run && words == end)
-			return false;
-		const uint64_t holes = is_run ? bit_of((size_t)word) : word;
-		const uint64_t processes = is_run ? 0 : *words++;
-		const uint64_t node = word & (is_run ? RUN_NODE : processes);
-		if ((!is_run || (word & RUN_HOLE) != 0) &&
-		    !leaf_build(&reader, (struct leaf_bits){ holes | processes, processes }, node))
-			return false;
-		reader.leaf += is_run ? (size_t)min_u64((word & ~RUN) >> RUN_SHIFT, leaf_of(heap.top)) : 0;
-		if (reader.leaf > leaf_of(heap.top))
-			return false;
+	size_t i = 0;
+	for (bool is_sound = true; i < count && i + (words[i] < RUN) < count; i++) {
+		const uint64_t word = words[i], second = word < RUN ? words[++i] : 0;
+		if (word < RUN)
+			is_sound = leaf_build(reader, (struct leaf_bits){ word | second, second }, word & second);
+		else if ((word & RUN_HOLE) != 0)
+			is_sound = leaf_build(reader, (struct leaf_bits){ bit_of((size_t)word), 0 }, word & RUN_NODE);
+		if (word >= RUN)
+			reader->leaf += (size_t)min_u64((word & ~RUN) >> RUN_SHIFT, leaf_of(heap.top));
+		if (!is_sound || reader->leaf > leaf_of(heap.top))
+			return NONE;
 	}
-	reader.leaf = leaf_of(heap.top);
-	if (heap.top != 0 && leaf_build(&reader, (struct leaf_bits){ 1, 1 }, 0))
-		live_change(heap.top, 1, true);
-	return true;
+	return i;
 }
 
 /* Makes the rest of a heap that has its leaves and borders. False where no sound heap has these. */
@@ -5495,17 +5526,34 @@ static bool heap_derive(const struct image *image)
 	       bits_count(image->pages, 0, pages) == image->header.stored_pages;
 }
 
-/* Reads the tables, and makes a heap of them. */
+/* Reads the tables, of the chains a piece at a time, and makes a heap of them. */
 static int tables_load(const struct image *image)
 {
 	const struct image_header *header = &image->header;
-	const size_t bytes = (size_t)contents_offset(header) - HEADER_BYTES;
-	const int error = os_transfer(FROM_FILE, image->file, image->stored, bytes, HEADER_BYTES);
-	if (error != 0)
-		return error;
-	const bool is_sound = is_same_sum(checksum_add(no_sum, image->stored, bytes), header->tables_sum) &&
-	                      chains_read(image->chains, (size_t)header->chain_words);
-	return is_sound && heap_derive(image) ? 0 : EBADMSG;
+	const size_t map_bytes = bit_words(header->used_pages) * sizeof(uint64_t);
+	const uint64_t end = contents_offset(header);
+	uint64_t left = header->chain_words;
+	size_t kept = 0; /* words of a piece that are read with the next one: none or one */
+	struct chain_reader reader = { 0, NONE };
+	int error = os_read(image->file, image->stored, map_bytes, HEADER_BYTES);
+	struct checksum sum = checksum_add(no_sum, image->stored, map_bytes);
+	for (uint64_t offset = HEADER_BYTES + map_bytes; error == 0 && offset < end; offset += IMAGE_BYTES) {
+		const size_t bytes = (size_t)min_u64(end - offset, IMAGE_BYTES);
+		const size_t count = (size_t)min_u64(kept + bytes / sizeof(uint64_t), left);
+		error = os_read(image->file, image->chains + kept, bytes, offset);
+		sum = checksum_add(sum, image->chains + kept, bytes);
+		const size_t done = chains_read(&reader, image->chains, count);
+		if (done == NONE)
+			return error != 0 ? error : EBADMSG;
+		left -= done;
+		kept = count - done;
+		image->chains[0] = image->chains[done];
+	}
+	const bool is_whole = left == 0 && is_same_sum(sum, header->tables_sum);
+	reader.leaf = leaf_of(heap.top);
+	if (is_whole && heap.top != 0 && leaf_build(&reader, (struct leaf_bits){ 1, 1 }, 0))
+		live_change(heap.top, 1, true);
+	return error != 0 ? error : is_whole && heap_derive(image) ? 0 : EBADMSG;
 }
 
 /* Maps the contents where that takes few requests, or copies and verifies them. */
@@ -5525,7 +5573,7 @@ static int contents_load(const struct image *image, bool is_mapped)
 			heap.file_pages = os_page_of(run.to);
 			error = os_map_file(block_physical(run.from), bytes, image->file, offset);
 		} else {
-			error = os_transfer(FROM_FILE, image->file, block_physical(run.from), bytes, offset);
+			error = os_read(image->file, block_physical(run.from), bytes, offset);
 			sum = checksum_add(sum, block_physical(run.from), bytes);
 		}
 		offset += bytes;
@@ -5545,8 +5593,7 @@ static int image_start(struct image *image, bool is_mapped)
 	options[MEMS_LIMIT] = min_size(options[MEMS_LIMIT] - 1, limit - 1) + 1; /* 0 is the most */
 	heap_start(options);
 	const size_t top = (size_t)image->header.pages << heap.page_log2;
-	const uint64_t tables_end = contents_offset(&image->header);
-	if ((top != 0 && (top > heap.limit || !tables_commit(top))) || !image_fit(image, (size_t)tables_end))
+	if ((top != 0 && (top > heap.limit || !tables_commit(top))) || !image_fit(image, 2 * IMAGE_BYTES))
 		return ENOMEM;
 	if (image->header.chain_words >= leaf_of(top))
 		tables_populate(top); /* most leaves have a start */

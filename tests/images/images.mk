@@ -5,7 +5,7 @@ include_folders += tests/images
 image_tests := $(build)/tests/images/test_images $(build)/tests/images/test_images_os
 $(image_tests): $(build)/tests/images/image.o
 
-image_wrapped := openat close lseek pread pwrite sync_file_range fsync renameat mmap mprotect
+image_wrapped := openat close lseek pread pwritev sync_file_range fsync renameat mmap mprotect
 $(build)/tests/images/test_images_os: $(build)/tests/images/test_images_os.o $(support) $(library)
 	$(link) $(image_wrapped:%=-Wl$(comma)--wrap=%) $^ $(cmocka_libs) $(LDLIBS) -o $@
 

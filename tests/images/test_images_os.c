@@ -153,8 +153,8 @@ off_t __real_lseek(int file, off_t offset, int whence);
 off_t __wrap_lseek(int file, off_t offset, int whence);
 ssize_t __real_pread(int file, void *memory, size_t bytes, off_t offset);
 ssize_t __wrap_pread(int file, void *memory, size_t bytes, off_t offset);
-ssize_t __real_pwrite(int file, const void *memory, size_t bytes, off_t offset);
-ssize_t __wrap_pwrite(int file, const void *memory, size_t bytes, off_t offset);
+ssize_t __real_pwritev(int file, const struct iovec *parts, int count, off_t offset);
+ssize_t __wrap_pwritev(int file, const struct iovec *parts, int count, off_t offset);
 int __real_sync_file_range(int file, off64_t offset, off64_t bytes, unsigned flags);
 int __wrap_sync_file_range(int file, off64_t offset, off64_t bytes, unsigned flags);
 int __real_fsync(int file);
@@ -186,13 +186,23 @@ ssize_t __wrap_pread(int file, void *memory, size_t bytes, off_t offset)
 	return is_refused() ? -1 : __real_pread(file, memory, shortened(bytes), offset);
 }
 
-ssize_t __wrap_pwrite(int file, const void *memory, size_t bytes, off_t offset)
+/* Where it is short, half of the parts, and of the last of these a piece. */
+ssize_t __wrap_pwritev(int file, const struct iovec *parts, int count, off_t offset)
 {
+	struct iovec some[64];
+	assert_in_range(count, 1, 64);
+	memcpy(some, parts, (size_t)count * sizeof some[0]);
 	if (os.is_on && os.has_other)
 		other_tell();
 	if (os.is_on && os.cleared != NULL)
 		memset(os.cleared, 0, PAGE);
-	return is_refused() ? -1 : __real_pwrite(file, memory, shortened(bytes), offset);
+	if (is_refused())
+		return -1;
+	if (os.is_on && os.is_short) {
+		count = (count + 1) / 2;
+		some[count - 1].iov_len = shortened(some[count - 1].iov_len);
+	}
+	return __real_pwritev(file, some, count, offset);
 }
 
 /* Only a hint, so the save goes on. */
