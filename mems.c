@@ -1464,16 +1464,22 @@ static size_t table_bytes(const struct table *table, size_t granules)
 	return round_up((size_t)entries * table->entry_bytes, CACHE_LINE);
 }
 
-/* Its share of a reservation for a heap of so many granules: of long ones whole pages, so that the
- * first entries of the next one lie in one page, and some lines, so that what two tables have for one
- * leaf is not at the same place in a page: processors take a load from there for one of what was just
- * stored in the other, and wait. */
+/* Where there is an entry for each leaf, a line of zeros lies before the first. */
+static size_t bytes_before(const struct table *table)
+{
+	return table->granules_log2 == LEAF_LOG2 ? CACHE_LINE : 0;
+}
+
+/* Its share of a reservation for a heap of so many granules: what lies before it, and of long
+ * ones whole pages, so that the first entries of the next one lie in one page, and some lines, so that
+ * what two tables have for one leaf is not at the same place in a page: processors take a load from
+ * there for one of what was just stored in the other, and wait. */
 static size_t table_share(const struct table *table, size_t granules)
 {
 	const size_t page = os_page_bytes();
 	const size_t bytes = table_bytes(table, granules);
 	const size_t shift = table->granules_log2 == ONE_ENTRY ? 0 : TABLE_SHIFT;
-	return bytes < page ? bytes : round_up(bytes, page) + shift;
+	return bytes_before(table) + (bytes < page ? bytes : round_up(bytes, page) + shift);
 }
 
 /* The movable tables are for so many granules at first. */
@@ -1516,9 +1522,10 @@ static void tables_place(struct table tables[TABLES], size_t movable)
 	for (unsigned i = 0; i < TABLES; i++) {
 		const bool is_small = i >= MOVABLE_TABLES && movable == small_granules();
 		char **const next = is_small ? &small : &large;
-		tables[i].reserved_bytes = table_share(&tables[i], is_small ? movable : heap.limit);
-		tables[i].memory = *next;
-		*next += tables[i].reserved_bytes;
+		const size_t share = table_share(&tables[i], is_small ? movable : heap.limit);
+		tables[i].reserved_bytes = share - bytes_before(&tables[i]);
+		tables[i].memory = *next + bytes_before(&tables[i]);
+		*next += share;
 	}
 }
 
@@ -1540,7 +1547,8 @@ static bool table_commit(struct table *table, size_t bytes)
 		return true;
 	ASSERT(bytes <= table->reserved_bytes, "its share is for the largest heap");
 	bytes = min_size(round_up(bytes, COMMIT_STEP), table->reserved_bytes);
-	if (!tables_commit_range(table->memory + table->committed_bytes, table->memory + bytes))
+	char *const from = table->memory - bytes_before(table) + table->committed_bytes;
+	if (!tables_commit_range(from, table->memory + bytes))
 		return false;
 	table->committed_bytes = bytes;
 	return true;
@@ -1692,7 +1700,7 @@ static inline uint64_t *table_bits(unsigned name)
 	return (uint64_t *)(void *)heap.tables[name].memory;
 }
 
-/* The index is signed: see segment_of. */
+/* There is an empty leaf before the first: leaf - 1 of that leads to it. */
 static inline atomic_word *starts_at(size_t leaf)
 {
 	return table_words(STARTS) + (ptrdiff_t)leaf;
@@ -2068,8 +2076,7 @@ static ALWAYS_INLINE size_t segment_next(size_t granule)
 	return near != 0 ? granule + 1 + lowest_bit(near) : start_beyond(leaf_of(granule));
 }
 
-/* Where the segment that holds granule starts. Before leaf 0 lies the end of another table: that does
- * not count, as a segment starts at 0. */
+/* Where the segment that holds granule starts. */
 static inline size_t segment_of(size_t granule)
 {
 	const size_t leaf = leaf_of(granule);
@@ -4813,6 +4820,7 @@ static void check_starts(struct findings *findings)
 	check(findings, 8, (leaf_holes(last) & beyond) == 0, last);
 	check(findings, 8, (leaf_starts(last + 1) | leaf_live(last + 1) | leaf_holes(last + 1)) == 0,
 	      last + 1);
+	check(findings, 8, (leaf_starts(NONE) | leaf_live(NONE)) == 0, NONE);
 	check(findings, 17, bits_find(table_bits(LIVE_LEAVES), last, end, true) == end, last);
 	check(findings, 17, bits_find(table_bits(LIVE_REGIONS), region, regions_end, true) ==
 	      regions_end, region);
