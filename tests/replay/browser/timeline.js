@@ -13,7 +13,7 @@ const {Suite, SMALL, replay, folder, traces, pageOf, traceOf, run} = require('./
 const DRAWN = 40;         /* states of a trace that are drawn, too, forwards and backwards */
 const OPEN_MS = 3000;     /* in which a page must be open */
 const PAGE_BYTES = 10e6;  /* the most that a page may have */
-const STEP_MS = 50, JUMP_MS = 200, SEGMENTS = 57000;
+const STEP_MS = 100, JUMP_MS = 400, SEGMENTS = 57000; /* twice the aim: processors differ */
 
 let suite;
 
