@@ -302,23 +302,17 @@ static void command_line_read(int argc, char **argv)
 		chosen.has_stats = true;
 }
 
-static bool is_same_path(const char *one, const char *other)
-{
-	return one != NULL && other != NULL &&
-	       (strcmp(one, other) == 0 || name_is_same_file(one, other));
-}
-
 /* Where outputs would get into the way of one another, or of what is read: what is wrong, or NULL. */
 static const char *outputs_fault(const char *path)
 {
 	const char *const outputs[] = { chosen.json, chosen.svg };
-	const bool are_same = is_same_path(chosen.json, chosen.svg);
+	const bool are_same = name_is_same(chosen.json, chosen.svg);
 	for (int i = 0; i < 2; i++) {
 		if (outputs[i] == NULL)
 			continue;
 		if (is_standard(outputs[i]) && (are_same || has_text()))
 			return "standard output can take one of --json, --svg and what is printed";
-		if (is_same_path(outputs[i], path) || is_same_path(outputs[i], chosen.other))
+		if (name_is_same(outputs[i], path) || name_is_same(outputs[i], chosen.other))
 			return "the file would be overwritten";
 	}
 	return are_same ? "--json and --svg want a file each" : NULL;

@@ -794,16 +794,10 @@ static void command_line_read(int argc, char **argv)
 	}
 }
 
-static bool is_same_path(const char *one, const char *other)
-{
-	return one != NULL && other != NULL &&
-	       (strcmp(one, other) == 0 || name_is_same_file(one, other));
-}
-
 /* Is this output one of the traces, which would be lost? */
 static bool is_trace(const char *output, char **traces)
 {
-	while (*traces != NULL && (is_standard(*traces) || !is_same_path(output, *traces)))
+	while (*traces != NULL && (is_standard(*traces) || !name_is_same(output, *traces)))
 		traces++;
 	return *traces != NULL;
 }
@@ -829,8 +823,8 @@ static bool is_no_page(const char *path)
 /* Where outputs would get into the way of one another, or of what is read: what is wrong, or NULL. */
 static const char *outputs_fault(char **traces)
 {
-	bool are_same = is_same_path(chosen.json, chosen.svg) ||
-	                is_same_path(chosen.svg, chosen.html) || is_same_path(chosen.html, chosen.json);
+	bool are_same = name_is_same(chosen.json, chosen.svg) ||
+	                name_is_same(chosen.svg, chosen.html) || name_is_same(chosen.html, chosen.json);
 
 	if (is_output_taken() && (are_same || chosen.is_printing || chosen.has_stats))
 		return "standard output can take one of --json, --svg, --html, --print and --stats";

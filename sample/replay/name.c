@@ -87,10 +87,15 @@ char *name_shown(const char *name)
 	return shown;
 }
 
-bool name_is_same_file(const char *one, const char *other)
+static bool is_same_file(const char *one, const char *other)
 {
 	struct stat first, second;
 
 	return stat(one, &first) == 0 && stat(other, &second) == 0 && S_ISREG(first.st_mode) &&
 	       first.st_dev == second.st_dev && first.st_ino == second.st_ino;
+}
+
+bool name_is_same(const char *one, const char *other)
+{
+	return one != NULL && other != NULL && (strcmp(one, other) == 0 || is_same_file(one, other));
 }

@@ -15,7 +15,7 @@
  * means something to HTML or XML is still in it. */
 char *name_shown(const char *name);
 
-/* Do both name one regular file that is there? */
-bool name_is_same_file(const char *one, const char *other);
+/* Are both there, and alike, or of one regular file that is there? */
+bool name_is_same(const char *one, const char *other);
 
 #endif
