@@ -14,7 +14,7 @@
  * and so on), so nothing has to be looked up there before the first call can be answered.
  *
  * One lock is held around each call and its line, so that lines of several threads come in an
- * order in which no address has two owners. Tables and buffer come from mmap: the recorder asks
+ * order in which no address has two owners. Tables come from mmap: the recorder asks
  * nothing of the allocator that it watches.
  *
  * Lines are written into a part of the file that is mapped, the window, so that they are there however
@@ -95,7 +95,7 @@ enum state {
 	OFF
 };
 
-static struct {
+static struct recorder {
 	pthread_mutex_t lock;
 	_Atomic enum state state;
 	pid_t pid;
@@ -444,15 +444,8 @@ static bool is_meant(bool is_each_process)
 static void recording_forget(void)
 {
 	recorder.lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
-	if (recorder.state != RECORDING)
-		return;
-	recorder.window = recorder.header = NULL;
-	recorder.slots = NULL;
-	recorder.free_ids = NULL;
-	recorder.slot_count = recorder.live = recorder.free_id_count = recorder.used = 0;
-	recorder.start = recorder.file_end = 0;
-	recorder.id_count = 0;
-	recorder.state = UNSTARTED;
+	if (recorder.state == RECORDING)
+		recorder = (struct recorder){.lock = PTHREAD_MUTEX_INITIALIZER, .is_parent = recorder.is_parent};
 }
 
 static void recording_start(void)
