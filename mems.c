@@ -4127,6 +4127,12 @@ static ALWAYS_INLINE uint32_t *site_link(const void *caller)
 	return link;
 }
 
+/* Of the array of so many sites. In 32 bits a damaged number would wrap. */
+static inline uint64_t sites_bytes(uint32_t count)
+{
+	return 2 * (uint64_t)count * sizeof(struct site);
+}
+
 /* The site of a call, which is noted if it is new: nobody's, where there is no room. */
 static uint32_t site_of(const void *caller)
 {
@@ -4134,7 +4140,7 @@ static uint32_t site_of(const void *caller)
 	const uint32_t index = heap.journal.site_count;
 	struct mapping *sites = &heap.journal.arrays[JOURNAL_SITES];
 	ASSERT(library.lock != LOCK_FREE, "who may ask the OS holds the lock");
-	if (found != 0 || !mapping_fit(sites, 2 * ((size_t)index + 1) * sizeof(struct site)))
+	if (found != 0 || !mapping_fit(sites, (size_t)sites_bytes(index + 1)))
 		return found;
 	*site_at(index) = (struct site){
 		.label = asker.label, .caller = asker.caller != NULL ? asker.caller : caller };
@@ -4153,7 +4159,7 @@ static NOINLINE bool journal_grow(void)
 	const size_t entries = before == 0 ? FIRST_ENTRIES : (size_t)before * 2;
 	const size_t slots = max_size(journal->event_slots, 1);
 	if (entries > UINT32_MAX / 2 ||
-	    !mapping_fit(&journal->arrays[JOURNAL_SITES], 2 * sizeof(struct site)) ||
+	    !mapping_fit(&journal->arrays[JOURNAL_SITES], (size_t)sites_bytes(1)) ||
 	    !mapping_fit(&journal->arrays[JOURNAL_EVENTS], slots * sizeof(struct event)) ||
 	    !mapping_fit(&journal->arrays[JOURNAL_BUCKETS], entries * sizeof(uint32_t)) ||
 	    !mapping_fit(&journal->arrays[JOURNAL_BLOCKS], entries * sizeof(struct live_block)))
@@ -4749,7 +4755,7 @@ static bool is_journal_whole(void)
 		[JOURNAL_EVENTS] = (uint64_t)max_size(journal->event_slots, 1) * sizeof(struct event),
 		[JOURNAL_BLOCKS] = entries * sizeof(struct live_block),
 		[JOURNAL_BUCKETS] = entries * sizeof(uint32_t),
-		[JOURNAL_SITES] = 2 * (uint64_t)journal->site_count * sizeof(struct site) };
+		[JOURNAL_SITES] = sites_bytes(journal->site_count) };
 	for (unsigned i = 0; i < JOURNAL_ARRAYS; i++) {
 		const struct mapping *array = &journal->arrays[i];
 		if (array->memory == NULL || (uintptr_t)array->memory % os_page_bytes() != 0 ||

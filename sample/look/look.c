@@ -280,7 +280,7 @@ static bool arrays_copy(const struct look *look, const struct journal *found)
 		[JOURNAL_EVENTS] = (uint64_t)found->event_slots * sizeof(struct event),
 		[JOURNAL_BLOCKS] = (uint64_t)found->entries * sizeof(struct live_block),
 		[JOURNAL_BUCKETS] = (uint64_t)found->entries * sizeof(uint32_t),
-		[JOURNAL_SITES] = 2 * (uint64_t)found->site_count * sizeof(struct site) };
+		[JOURNAL_SITES] = sites_bytes(found->site_count) };
 	for (unsigned i = 0; i < JOURNAL_ARRAYS; i++) {
 		const size_t bytes = (size_t)needed[i];
 		const uintptr_t there = (uintptr_t)found->arrays[i].memory;

@@ -82,7 +82,7 @@ static void dump_make(void)
 			            table_used(i));
 	mapping_put(&journal->arrays[JOURNAL_BLOCKS], journal->entries * sizeof(struct live_block));
 	mapping_put(&journal->arrays[JOURNAL_BUCKETS], journal->entries * sizeof(uint32_t));
-	mapping_put(&journal->arrays[JOURNAL_SITES], 2 * journal->site_count * sizeof(struct site));
+	mapping_put(&journal->arrays[JOURNAL_SITES], (size_t)sites_bytes(journal->site_count));
 	mapping_put(&journal->arrays[JOURNAL_EVENTS], journal->event_slots * sizeof(struct event));
 	ElfW(Ehdr) header = {
 		.e_ident = { ELFMAG0, ELFMAG1, ELFMAG2, ELFMAG3, sizeof(void *) == 8 ? ELFCLASS64 : ELFCLASS32,
