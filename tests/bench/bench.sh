@@ -270,8 +270,16 @@ round_run() {
 
 # ---- The machine ---------------------------------------------------------------------------------
 
+# As "2 x NAME (family 25, model 17)": virtual machines often give no more than a maker's name.
 processor() {
-	sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | sort | uniq -c | sed 's/^ *\([0-9]*\) /\1 x /'
+	awk -F '[\t ]*: ' '
+		$1 == "cpu family" { family = $2 }
+		$1 == "model" { model = $2 }
+		$1 == "model name" { count[name = $2]++ }
+		END {
+			for (name in count)
+				print count[name] " x " name (family != "" ? " (family " family ", model " model ")" : "")
+		}' /proc/cpuinfo
 }
 
 huge_pages() {

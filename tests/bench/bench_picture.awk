@@ -116,7 +116,7 @@ END {
 		if (all[i] in is_there)
 			row[++shown] = all[i]
 	width = label_width + 2 * panel_width + gap + 50
-	height = panel_top + shown * row_height + 62
+	height = panel_top + shown * row_height + 78
 	printf "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\"", width, height
 	printf " width=\"%d\" height=\"%d\">\n", width, height
 	print "<style>text{font-family:Helvetica,Arial,sans-serif;fill:#24292f;font-size:13px}"
@@ -132,9 +132,10 @@ END {
 	panel_draw("time", label_width, "Time of a call, the empty loop taken off, ns", "")
 	panel_draw("memory", label_width + panel_width + gap,
 		"Memory beyond the live bytes at the peak, %", "%")
-	text(20, height - 14, "note", "start",
+	text(20, height - 30, "note", "start",
 		"Bar: geometric mean; dot: one trace; arrow: beyond the axis. " figures["time", row[1]] \
 		" traces of real programs; memory: " figures["memory", row[1]] \
-		" of them, with 4 MiB live or more. " machine["processor"] ".")
+		" of them, with 4 MiB live or more.")
+	text(20, height - 14, "note", "start", machine["processor"])
 	print "</svg>"
 }
