@@ -75,19 +75,19 @@ static double curve_most(const struct comparison *comparison, const struct curve
 
 static double sample_x(size_t index)
 {
-	return (double)index * PANEL_WIDTH / COMPARE_SAMPLES;
+	return (double)(index * PANEL_WIDTH) / (double)COMPARE_SAMPLES;
 }
 
 static void curve_define(FILE *out, const struct comparison *comparison, size_t row,
                          enum textbook_policy policy)
 {
-	double scale = PANEL_HEIGHT / curve_most(comparison, &curves[row]);
+	double scale = (double)PANEL_HEIGHT / curve_most(comparison, &curves[row]);
 
 	fprintf(out, "<path id=\"c%zu-%s\" d=\"M", row, textbook_policy_names[policy]);
 	for (size_t i = 0; i <= COMPARE_SAMPLES; i++) {
 		double value = curves[row].value(&comparison->outcomes[policy].samples[i]);
 
-		fprintf(out, "%s%.1f %.1f", i == 0 ? "" : " ", sample_x(i), PANEL_HEIGHT - value * scale);
+		fprintf(out, "%s%.1f %.1f", i == 0 ? "" : " ", sample_x(i), (double)PANEL_HEIGHT - value * scale);
 	}
 	fprintf(out, "\"/>\n");
 }
@@ -95,12 +95,12 @@ static void curve_define(FILE *out, const struct comparison *comparison, size_t 
 /* The bytes in use, below the curve of those that are mapped. */
 static void use_draw(FILE *out, const struct comparison *comparison, const struct outcome *outcome)
 {
-	double scale = PANEL_HEIGHT / curve_most(comparison, &curves[0]);
+	double scale = (double)PANEL_HEIGHT / curve_most(comparison, &curves[0]);
 
 	fprintf(out, "<path class=\"use\" d=\"M0 %d", PANEL_HEIGHT);
 	for (size_t i = 0; i <= COMPARE_SAMPLES; i++)
 		fprintf(out, " %.1f %.1f", sample_x(i),
-		        PANEL_HEIGHT - (double)outcome->samples[i].process * scale);
+		        (double)PANEL_HEIGHT - (double)outcome->samples[i].process * scale);
 	fprintf(out, " %d %dz\"/>\n", PANEL_WIDTH, PANEL_HEIGHT);
 }
 
@@ -145,7 +145,7 @@ static void panel_draw(FILE *out, const struct comparison *comparison, size_t ro
 	enum textbook_policy policy = compare_order[column];
 	const struct outcome *outcome = &comparison->outcomes[policy];
 	double all = (double)comparison->trace->count;
-	double peak = all == 0 ? 0 : (double)comparison->peak_call / all * PANEL_WIDTH;
+	double peak = all == 0 ? 0 : (double)comparison->peak_call / all * (double)PANEL_WIDTH;
 
 	fprintf(out, "<g transform=\"translate(%zu %zu)\">\n", LEFT + column * COLUMN, TOP + row * ROW);
 	fprintf(out, "<rect class=\"panel\" width=\"%d\" height=\"%d\"/>\n", PANEL_WIDTH, PANEL_HEIGHT);

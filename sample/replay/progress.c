@@ -35,7 +35,7 @@ void progress_begin(bool is_wanted)
 static void bar_draw(double part)
 {
 	double now = seconds_now();
-	int cells = (int)((part > 1 ? 1 : part) * CELLS);
+	int cells = (int)((part > 1 ? 1 : part) * (double)CELLS);
 
 	if (!progress.is_wanted || now - progress.began < 0.5 || now - progress.drawn < 0.1)
 		return;

@@ -123,7 +123,7 @@ static void picture_measure(struct picture *picture)
 	picture->engine->walk(row_measure, picture);
 	picture->is_one_scale = true;
 	for (size_t i = 0; i < picture->row_count; i++)
-		if (row_bytes(&picture->rows[i]) * SCALE_SHARED_UP_TO < row_longest(picture))
+		if (row_bytes(&picture->rows[i]) * (double)SCALE_SHARED_UP_TO < row_longest(picture))
 			picture->is_one_scale = false;
 }
 
@@ -253,7 +253,7 @@ static void foot_write(struct picture *picture)
 
 static double mark_x(const struct picture *picture, uintptr_t address)
 {
-	return BARS_LEFT + (double)(address - picture->rows[picture->row].start) * picture->scale;
+	return (double)BARS_LEFT + (double)(address - picture->rows[picture->row].start) * picture->scale;
 }
 
 static int bar_y(const struct picture *picture)
@@ -360,7 +360,7 @@ static void segment_draw(struct picture *picture, bool is_process, const struct 
 static void sum_draw(struct picture *picture, const struct group *group)
 {
 	size_t bytes = group->end - group->start + 1;
-	double full = (double)group->process_bytes / (double)bytes * BAR_HEIGHT;
+	double full = (double)group->process_bytes / (double)bytes * (double)BAR_HEIGHT;
 	double width = rectangle_open(picture, "mixed", group->start, bytes);
 
 	fprintf(picture->out,
@@ -411,7 +411,7 @@ static void row_begin(struct picture *picture, size_t index)
 
 	picture->row = index;
 	picture->labels_end = 0;
-	picture->scale = BARS_WIDTH / (picture->is_one_scale ? row_longest(picture) : row_bytes(row));
+	picture->scale = (double)BARS_WIDTH / (picture->is_one_scale ? row_longest(picture) : row_bytes(row));
 	y = bar_y(picture) + 10;
 	fprintf(picture->out, "<text class=\"node\" x=\"%d\" y=\"%d\">", MARGIN, y);
 	if (row->nodes == 1)
@@ -441,7 +441,7 @@ static int segment_visit(const struct mems_segment *segment, void *context)
 
 	if (segment->start == picture->rows[segment->node / picture->nodes_per_row].start)
 		row_begin(picture, segment->node / picture->nodes_per_row);
-	if ((double)segment->size * picture->scale < MARK_MIN) {
+	if ((double)segment->size * picture->scale < (double)MARK_MIN) {
 		narrow_add(picture, segment);
 	} else {
 		narrow_draw(picture);
@@ -450,7 +450,7 @@ static int segment_visit(const struct mems_segment *segment, void *context)
 	}
 	is_row_end = segment->end == picture->rows[picture->row].end;
 	if (is_row_end || (double)(picture->narrow.end - picture->narrow.start) * picture->scale >=
-	                          MARK_MIN)
+	                          (double)MARK_MIN)
 		narrow_draw(picture);
 	if (segment->end == segment->node_end && !is_row_end)
 		border_draw(picture, segment->end);
