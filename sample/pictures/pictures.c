@@ -181,34 +181,37 @@ enum {
 
 static void main_node_draw(const struct mems_segment *first, double y, bool is_last)
 {
-	box_draw("box", MARGIN, y, NODE_WIDTH, BOX_HEIGHT);
-	text_draw(MARGIN + NODE_WIDTH / 2.0, y + 25, "node middle", "Main node %zu", first->node);
-	text_draw(MARGIN + NODE_WIDTH / 2.0, y + 43, "middle", "%" PRIuPTR "-%" PRIuPTR,
-	          first->node_start, first->node_end);
-	arrow_draw(MARGIN + NODE_WIDTH, y + BOX_HEIGHT / 2.0, MARGIN + NODE_WIDTH + LINK,
-	           y + BOX_HEIGHT / 2.0, false);
+	const double left = MARGIN, right = MARGIN + NODE_WIDTH, middle = MARGIN + NODE_WIDTH / 2;
+	const double link = LINK, height = BOX_HEIGHT, row = CHAIN_ROW;
+
+	box_draw("box", left, y, right - left, height);
+	text_draw(middle, y + 25, "node middle", "Main node %zu", first->node);
+	text_draw(middle, y + 43, "middle", "%" PRIuPTR "-%" PRIuPTR, first->node_start,
+	          first->node_end);
+	arrow_draw(right, y + height / 2, right + link, y + height / 2, false);
 	if (!is_last)
-		arrow_draw(MARGIN + NODE_WIDTH / 2.0, y + BOX_HEIGHT + 2, MARGIN + NODE_WIDTH / 2.0,
-		           y + CHAIN_ROW - 2, true);
+		arrow_draw(middle, y + height + 2, middle, y + row - 2, true);
 }
 
 static void chain_segment_draw(const struct mems_segment *segment, double x, double y, double width)
 {
-	box_draw(look_of(segment), x, y, width, BOX_HEIGHT);
+	const double link = LINK, height = BOX_HEIGHT;
+
+	box_draw(look_of(segment), x, y, width, height);
 	text_draw(x + width / 2, y + 18, text_look_of(segment), "%s", name_of(segment));
 	text_draw(x + width / 2, y + 34, text_look_of(segment), "%" PRIuPTR "-%" PRIuPTR,
 	          segment->start, segment->end);
 	text_draw(x + width / 2, y + 50, text_look_of(segment), "%zu bytes", segment->size);
 	if (segment->end != segment->node_end)
-		arrow_draw(x + width + 1, y + BOX_HEIGHT / 2.0, x + width + LINK - 1, y + BOX_HEIGHT / 2.0,
-		           true);
+		arrow_draw(x + width + 1, y + height / 2, x + width + link - 1, y + height / 2, true);
 }
 
 /* The heap of the example: ten blocks of 1000 bytes. */
 static void chains_draw(void)
 {
+	const double top = CHAIN_TOP, row = CHAIN_ROW, link = LINK, right = WIDTH - MARGIN;
 	const double left = MARGIN + NODE_WIDTH + LINK;
-	const double width = (WIDTH - MARGIN - left + LINK) / 5 - LINK;
+	const double width = (right - left + link) / 5 - link;
 	void *blocks[10];
 	struct chains chains;
 	size_t place = 0;
@@ -221,13 +224,13 @@ static void chains_draw(void)
 	          " addresses");
 	for (size_t i = 0; i < chains.count; i++) {
 		const struct mems_segment *segment = &chains.segments[i];
-		double y = CHAIN_TOP + (double)segment->node * CHAIN_ROW;
+		double y = top + (double)segment->node * row;
 
 		if (segment->start == segment->node_start) {
 			main_node_draw(segment, y, segment->node_end == chains.segments[chains.count - 1].end);
 			place = 0;
 		}
-		chain_segment_draw(segment, left + (double)place++ * (width + LINK), y, width);
+		chain_segment_draw(segment, left + (double)place++ * (width + link), y, width);
 	}
 }
 
@@ -316,7 +319,7 @@ static void mapping_draw(void)
 			continue;
 		above.start = below.start = first->node_start;
 		above.end = below.end = first->node_end;
-		above.x = MARGIN + (double)first->node * 262;
+		above.x = (double)(MARGIN + first->node * 262);
 		below.x = above.x;
 		node_mapping_draw(&above, &below, &chains, first);
 		if (first->node == 0)
