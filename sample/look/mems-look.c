@@ -44,7 +44,7 @@ static const char help[] =
 	"  --diff OTHER          print what was taken, freed, resized and changed from the heap in\n"
 	"                        FILE to the one in OTHER\n"
 	"\n"
-	"  --help                print this\n"
+	"  -h, --help            print this\n"
 	"  --version             print the version\n"
 	"\n"
 	"Example: mems-look --print core\n";
@@ -243,7 +243,7 @@ static uintptr_t address_read(const char *text)
 	return (uintptr_t)address;
 }
 
-enum choice { STATS = 1, PRINT, JSON, SVG, CHECK, EXPLAIN, LIVE, HISTORY, DIFF, HELP, VERSION };
+enum choice { STATS = 1, PRINT, JSON, SVG, CHECK, EXPLAIN, LIVE, HISTORY, DIFF, VERSION, HELP = 'h' };
 
 static void choose(int choice, const char *argument)
 {
@@ -265,7 +265,9 @@ static void choose(int choice, const char *argument)
 		chosen.address = address_read(argument);
 		chosen.has_address = true;
 		break;
-	default: exit(EXIT_BAD_USE);
+	default: /* getopt_long has said why */
+		fputs("Try 'mems-look --help' for more information.\n", stderr);
+		exit(EXIT_BAD_USE);
 	}
 }
 
@@ -296,7 +298,7 @@ static void command_line_read(int argc, char **argv)
 	int choice;
 
 	argv[0] = name; /* for the messages of getopt_long */
-	while ((choice = getopt_long(argc, argv, "", options, NULL)) != -1)
+	while ((choice = getopt_long(argc, argv, "h", options, NULL)) != -1)
 		choose(choice, optarg);
 	if (!has_text() && chosen.json == NULL && chosen.svg == NULL)
 		chosen.has_stats = true;

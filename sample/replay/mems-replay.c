@@ -78,7 +78,7 @@ static const char help[] =
 	"                        what comes about its block is left out\n"
 	"                        These five win over the options in the trace.\n"
 	"\n"
-	"  --help                print this\n"
+	"  -h, --help            print this\n"
 	"  --version             print the version\n"
 	"\n"
 	"Example: mems-replay --html heap.html heap.trace\n";
@@ -723,7 +723,7 @@ static void at_parse(const char *text)
 
 enum choice {
 	CHECK = 1, PRINT, STATS, JSON, SVG, HTML, WALKS, AT, COMPARE,
-	POLICY, ALIGNMENT, PAGE_SIZE, START, LIMIT, HELP, VERSION
+	POLICY, ALIGNMENT, PAGE_SIZE, START, LIMIT, VERSION, HELP = 'h'
 };
 
 /* Acts on one option of the command line. */
@@ -750,7 +750,9 @@ static void choose(int choice, const char *value)
 		option_choose("--start", MEMS_START_ADDRESS, number_parse("--start", value));
 		break;
 	case LIMIT: option_choose("--limit", MEMS_LIMIT, number_parse("--limit", value)); break;
-	default: exit(EXIT_BAD_USE); /* getopt_long has said why */
+	default: /* getopt_long has said why */
+		fputs("Try 'mems-replay --help' for more information.\n", stderr);
+		exit(EXIT_BAD_USE);
 	}
 }
 
@@ -785,7 +787,7 @@ static void command_line_read(int argc, char **argv)
 	int choice;
 
 	argv[0] = name; /* for the messages of getopt_long */
-	while ((choice = getopt_long(argc, argv, "", options, NULL)) != -1) {
+	while ((choice = getopt_long(argc, argv, "h", options, NULL)) != -1) {
 		if (choice == HELP)
 			exit(text_print(help));
 		if (choice == VERSION)

@@ -194,7 +194,7 @@ help_options()
 
 manual_options()
 {
-	sed -n 's/^\.It Fl -\([a-z-]*\).*/--\1/p' "man/$program.1" | sort -u
+	sed -n 's/^\.It Fl \(h , \)\{0,1\}-\([a-z-]*\).*/--\2/p' "man/$program.1" | sort -u
 }
 
 # Each variable of mems-preload, from the head of its object and from its page.

@@ -221,6 +221,17 @@ refuses_what_is_no_core()
 	refused core 'no heap of MeMS'
 }
 
+# Wrong options are named with where to read more, and both ways to ask for that are one.
+refuses_wrong_options()
+{
+	for option in --chek -c --json --check=1; do
+		"$look" $option >said 2>errors
+		[ $? -eq 2 ] && [ ! -s said ] && [ "$(wc -l <errors)" -eq 2 ] &&
+			grep -q "^Try 'mems-look --help' for more information\.$" errors || return 1
+	done
+	"$look" --help >said && "$look" -h | cmp - said && grep -q '^usage: mems-look ' said
+}
+
 # Nor is a file lost that was only to be looked at.
 refuses_outputs_in_the_way()
 {
@@ -294,6 +305,7 @@ else
 	skip=1 check "core dumps of an emulated arm64" shows_arm64
 fi
 check "programs killed at random moments" survives_kills
+check "wrong options are refused" refuses_wrong_options
 check "other files are refused" refuses_what_is_no_core
 check "files that are cut off are refused" refuses_what_is_cut_off
 check "outputs in the way of one another, or of a file, are refused" refuses_outputs_in_the_way

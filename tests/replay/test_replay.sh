@@ -157,10 +157,13 @@ try 'names of files are shown safely' names_are_shown
 file '0\n1\n1\n1\na 0 5\n'
 run 2 'mems-replay: no trace is named (try mems-replay --help)'
 run 2 'mems-replay: no trace is named (try mems-replay --help)' --check
-run 2 "mems-replay: unrecognized option '--chek'" --chek "$trace"
-run 2 "mems-replay: invalid option -- 'c'" -c "$trace"
-run 2 "mems-replay: option '--svg' requires an argument" "$trace" --svg
-run 2 "mems-replay: option '--check' doesn't allow an argument" --check=1 "$trace"
+more="
+Try 'mems-replay --help' for more information."
+run 2 "mems-replay: unrecognized option '--chek'$more" --chek "$trace"
+run 2 "mems-replay: invalid option -- 'c'$more" -c "$trace"
+run 2 "mems-replay: option '--svg' requires an argument$more" "$trace" --svg
+run 2 "mems-replay: option '--check' doesn't allow an argument$more" --check=1 "$trace"
+run 0 "$(${RUN:-} "$replay" --help)" -h
 run 2 'mems-replay: --policy: none of first_fit, next_fit, best_fit, worst_fit and quick_fit: best' \
 	--policy best "$trace"
 run 2 'mems-replay: --check needs a policy of the library: first_fit or quick_fit' \
