@@ -22,6 +22,7 @@ usage()
 	exit 2
 }
 
+case ${1:-} in -h | --help) sed -n '2,/^set/s/^# \{0,1\}//p' "$0"; exit ;; esac
 here=$(cd "$(dirname "$0")" && pwd) || exit 2
 top=$(dirname "$here")
 [ $# -ge 1 ] || usage

@@ -154,6 +154,12 @@ refuses()
 	[ $? -eq 2 ] && says '^usage: sample/grade.sh FOLDER'
 }
 check 'no folder' refuses
+helps()
+{
+	sample/grade.sh --help >"$work/table" && says '^sample/grade.sh FOLDER \[PROGRAM...\]: ' &&
+		says ' Exits with 0 for full points' && sample/grade.sh -h | cmp - "$work/table"
+}
+check 'what it is for' helps
 check 'a folder without mems.h' refuses "$work"
 check 'a program that is not there' refuses $here/right "$work/none.c"
 

@@ -225,14 +225,42 @@ runs_as_ever()
 			<"$work/input" && printf 'a  line\na name/1/*  *\n' | diff - "$work/said"
 }
 
+# says TEXT STATUS COMMAND...: that it ends so, and says just this.
+says()
+{
+	text=$1
+	shift
+	ends_with "$@" && echo "$text" | diff - "$work/said"
+}
+
 refuses()
 {
-	ends_with 2 "$record" ls && ends_with 2 "$record" -o "$work/x" && ends_with 2 "$record" &&
-		ends_with 2 "$record" -x -o "$work/x" ls &&
-		ends_with 127 "$record" -o "$work/x" "$work/no program" &&
-		ends_with 125 "$record" -o "$work/no/folder" ls && [ ! -e "$work/x" ] &&
-		ends_with 2 "$preload" && ends_with 2 "$preload" -x ls &&
-		ends_with 127 "$preload" "$work/no program" && refuses_what_is_no_program
+	more='(try mems-record --help)'
+	says "mems-record: -o FILE is missing $more" 2 "$record" ls &&
+		says "mems-record: -o FILE is missing $more" 2 "$record" &&
+		says "mems-record: -o wants a file $more" 2 "$record" -o &&
+		says "mems-record: no command is named $more" 2 "$record" -o "$work/x" &&
+		says "mems-record: no such option: -x $more" 2 "$record" -x -o "$work/x" ls &&
+		says "mems-record: $work/no program: not found" 127 "$record" -o "$work/x" "$work/no program" &&
+		ends_with 125 "$record" -o "$work/no/folder" ls && [ ! -e "$work/x" ] || return
+	more='(try mems-preload --help)'
+	says "mems-preload: no command is named $more" 2 "$preload" &&
+		says "mems-preload: no command is named $more" 2 "$preload" -- &&
+		says "mems-preload: no such option: -x $more" 2 "$preload" -x ls &&
+		says "mems-preload: $work/no program: not found" 127 "$preload" "$work/no program" &&
+		refuses_what_is_no_program
+}
+
+# One line of error, where there is no room for the help.
+helps()
+{
+	for program in "$record" "$preload"; do
+		ends_with 0 "$program" --help && cp "$work/said" "$work/help" &&
+			grep -q "^usage: ${program##*/} " "$work/help" &&
+			ends_with 0 "$program" -h && diff "$work/help" "$work/said" || return
+		[ ! -e /dev/full ] || ! "$program" --help 2>"$work/said" >/dev/full || return
+		[ ! -e /dev/full ] || [ "$(wc -l <"$work/said")" -eq 1 ] || return
+	done
 }
 
 # A folder, and what is in the shell alone.
@@ -343,6 +371,7 @@ check "two recordings to one file do no harm" records_where_another_writes
 check "a recorded program runs as ever" runs_as_ever "$record" "$work/as-ever.trace"
 check "a program on a MeMS heap runs as ever" runs_as_ever "$preload"
 check "what cannot be run is refused" refuses
+check "how they are used" helps
 check "a program may have the name of a variable" runs_what_looks_like_a_variable
 check "what is no file is refused" records_to_files_alone
 check "an object that is missing is told of" says_that_its_object_is_missing
