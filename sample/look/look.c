@@ -342,7 +342,7 @@ static void blocks_place(void)
 }
 
 /* Takes over the journal that was found, if history was on and all of it is there. */
-static void journal_take(const struct look *look, const struct journal *found)
+static void journal_take(struct look *look, const struct journal *found)
 {
 	const size_t next = ((uintptr_t)found->event_next -
 	                     (uintptr_t)found->arrays[JOURNAL_EVENTS].memory) / sizeof(struct event);
@@ -365,6 +365,7 @@ static void journal_take(const struct look *look, const struct journal *found)
 		heap.journal.arrays[i].memory = copied[i];
 	blocks_place();
 	fast_top_update();
+	look->has_history = true;
 }
 
 /* ---- Taking it and leaving it ---------------------------------------------------------------- */
@@ -443,7 +444,7 @@ static bool core_heap_open(struct look *look, uint64_t file_bytes)
 static bool image_open(struct look *look, const char *path)
 {
 	if (mems_load(path, 0) != 0)
-		return fault(look, "%s", errno == EBADMSG   ? "it is no whole, sound image"
+		return fault(look, "%s", errno == EBADMSG   ? "it is an image that is damaged or cut off"
 		                         : errno == ENOTSUP ? "it is an image of another machine or version"
 		                                            : strerror(errno));
 	look->is_image = true;
@@ -459,10 +460,12 @@ static bool file_open(struct look *look, const char *path)
 	if (look->file < 0 || fstat(look->file, &status) != 0)
 		return fault(look, "%s", strerror(errno));
 	if (!S_ISREG(status.st_mode))
-		return fault(look, "it is no file that can be searched");
+		return fault(look, "it is not a regular file");
 	const ssize_t size = pread(look->file, bytes, sizeof(bytes), 0);
 	if (size < 0)
 		return fault(look, "%s", strerror(errno));
+	if (size == 0)
+		return fault(look, "it is empty");
 	if (core_is_elf(bytes, (size_t)size))
 		return core_heap_open(look, (uint64_t)status.st_size);
 	memcpy(&word, bytes, sizeof(word));

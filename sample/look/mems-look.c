@@ -4,8 +4,8 @@
  *
  * The main program: what it can do is in the text of --help below.
  *
- * Exit 0: all well. 1: the heap is not sound (--check), or something could not be written. 2: a
- * file or the command line is wrong.
+ * Exit 0: all well. 1: the heap is not sound (--check), it has no history, or something could not be
+ * written. 2: a file or the command line is wrong.
  */
 #define _GNU_SOURCE
 
@@ -128,8 +128,8 @@ static void event_print(const struct mems_event *event)
 	free(label);
 }
 
-/* Prints what is known of an address, the newest first. False where that is nothing. */
-static bool history_print(void)
+/* Prints what is known of an address, the newest first. */
+static void history_print(void)
 {
 	const void *const address = (const void *)chosen.history;
 	const size_t count = mems_history(address, NULL, 0);
@@ -137,8 +137,24 @@ static bool history_print(void)
 	const size_t written = events == NULL ? 0 : mems_history(address, events, count);
 	for (size_t i = 0; i < written; i++)
 		event_print(&events[i]);
+	if (written == 0)
+		puts("No call is remembered.");
 	free(events);
-	return written != 0;
+}
+
+/* Prints what the heap remembers of its calls: an exit status. */
+static int journal_print(const struct look *look, const char *path)
+{
+	if (!look->has_history) {
+		say(path, look->is_image ? "an image has no history"
+		                         : "its heap has no history (MEMS_HISTORY), or it is damaged");
+		return EXIT_FAILURE;
+	}
+	if (chosen.has_history)
+		history_print();
+	if (chosen.is_listing)
+		mems_fprint_live(stdout); /* an error stays there */
+	return EXIT_SUCCESS;
 }
 
 static int check_print(const struct look *look)
@@ -151,26 +167,24 @@ static int check_print(const struct look *look)
 }
 
 /* What was asked for of one heap: an exit status. */
-static int heap_show(const struct look *look)
+static int heap_show(const struct look *look, const char *path)
 {
-	int status = EXIT_SUCCESS;
+	int status = EXIT_SUCCESS, answered = EXIT_SUCCESS;
 	if (chosen.has_stats)
 		stats_print();
 	if (chosen.is_printing)
 		mems_print_stats();
 	if (chosen.has_address)
 		mems_explain((const void *)chosen.address, stdout);
-	if (chosen.has_history && !history_print())
-		puts("No call is remembered.");
-	if (chosen.is_listing && mems_fprint_live(stdout) != 0)
-		puts("The heap has no history, or it is damaged.");
+	if (chosen.has_history || chosen.is_listing)
+		answered = journal_print(look, path);
 	if (chosen.json != NULL)
 		status = file_write(chosen.json, json_write);
 	if (status == EXIT_SUCCESS && chosen.svg != NULL)
 		status = file_write(chosen.svg, picture_write);
 	if (chosen.is_checking && status == EXIT_SUCCESS)
 		status = check_print(look);
-	return status;
+	return status == EXIT_SUCCESS ? answered : status;
 }
 
 /* ---- Files that are looked at ---------------------------------------------------------------- */
@@ -195,7 +209,7 @@ static int path_show(const char *path, struct diff_blocks *blocks, bool is_shown
 	struct look look;
 	if (!path_open(&look, path))
 		return EXIT_BAD_USE;
-	int status = is_shown ? heap_show(&look) : EXIT_SUCCESS;
+	int status = is_shown ? heap_show(&look, path) : EXIT_SUCCESS;
 	if (blocks != NULL && !diff_note(&look, blocks)) {
 		errno = ENOMEM;
 		status = write_failed(path);

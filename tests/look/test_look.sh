@@ -106,6 +106,21 @@ answers()
 		grep -Eq "^call [0-9]+: taken, [0-9]+ bytes at $live, by 0x.* \((alpha|beta|gamma|delta.*)\)$" said
 }
 
+# Where there is no history, a script must not take that for "nothing is live". What else is asked
+# for is shown.
+misses_history()
+{
+	dies threads 8 "$seed" 300 chains || return 1
+	for option in --live '--history 1000' '--live --history 1000'; do
+		# shellcheck disable=SC2086 # a list of words
+		ends_with 1 "$look" --print $option core && cmp said chains &&
+			grep -q '^mems-look: core: its heap has no history' errors || return 1
+	done
+	dies first_fit 8 "$seed" 300 chains && ends_with 1 "$look" --live chains.image &&
+		[ ! -s said ] && echo 'mems-look: chains.image: an image has no history' | cmp - errors &&
+		ends_with 0 "$look" --history 1 core && echo 'No call is remembered.' | cmp - said
+}
+
 # Labels are texts of a program that need not be good ones: nothing that a terminal would act on.
 shows_no_controls()
 {
@@ -214,8 +229,8 @@ survives_kills()
 refuses_what_is_no_core()
 {
 	echo text >text && : >empty && refused text 'neither a core dump nor an image' &&
-		refused empty 'neither a core dump nor an image' && refused dead 'not a core dump' &&
-		refused missing 'No such file' && refused . 'no file that can be searched' &&
+		refused empty 'it is empty' && refused dead 'not a core dump' &&
+		refused missing 'No such file' && refused . 'it is not a regular file' &&
 		(ulimit -c unlimited && sh -c 'kill -SEGV $$') 2>/dev/null
 	[ -e core ] || mv core.* core
 	refused core 'no heap of MeMS'
@@ -258,7 +273,7 @@ refuses_what_is_cut_off()
 		[ $? -eq 2 ] || grep -q lacks errors || [ ! -s errors ] || return 1
 	done
 	head -c 1000 core >cut && refused cut 'no whole core dump' &&
-		head -c 5000 chains.image >cut && refused cut 'no whole, sound image'
+		head -c 5000 chains.image >cut && refused cut 'an image that is damaged or cut off'
 }
 
 survives_damage()
@@ -288,6 +303,7 @@ check "a core dump and an image show the chains" shows_the_chains
 check "JSON and a picture of a core dump and of an image" writes_json_and_a_picture
 check "questions are answered as the program does" answers
 check "labels do nothing to a terminal" shows_no_controls
+check "questions to a heap without history fail" misses_history
 check "blocks in the caches of threads are shown as free" shows_the_caches_of_threads
 check "two core dumps are compared" tells_the_difference
 if [ -n "$skip" ] || [ "$(df -Pk . | awk 'NR == 2 { print $4 }')" -gt 3000000 ]; then
