@@ -109,12 +109,13 @@ static void stats_print(void)
 	struct mems_stats stats;
 	mems_get_stats(&stats);
 	printf("%zu of %zu mapped bytes in use, %zu free; the most in use were %zu\n"
-	       "%zu pages in %zu main nodes\n"
-	       "%zu PROCESS and %zu HOLE segments; the largest HOLE has %zu bytes\n"
+	       "%zu page%s in %zu main node%s\n"
+	       "%zu PROCESS and %zu HOLE segments; the largest HOLE has %zu byte%s\n"
 	       "%zu bytes in free pages that may be in memory, %zu in the tables\n",
 	       stats.process_bytes, stats.mapped_bytes, stats.hole_bytes, stats.peak_process_bytes,
-	       stats.pages, stats.main_nodes, stats.process_segments, stats.hole_segments,
-	       stats.largest_hole, stats.resident_hole_bytes, stats.metadata_bytes);
+	       stats.pages, plural(stats.pages), stats.main_nodes, plural(stats.main_nodes),
+	       stats.process_segments, stats.hole_segments, stats.largest_hole,
+	       plural(stats.largest_hole), stats.resident_hole_bytes, stats.metadata_bytes);
 }
 
 static void event_print(const struct mems_event *event)
@@ -122,8 +123,9 @@ static void event_print(const struct mems_event *event)
 	static const char *const kinds[] = {
 		[MEMS_TAKEN] = "taken", [MEMS_RESIZED] = "resized", [MEMS_FREED] = "freed" };
 	char *const label = event->label != NULL ? name_shown(event->label) : NULL;
-	printf("call %" PRIu64 ": %s, %zu bytes at %" PRIuPTR ", by 0x%" PRIxPTR "%s%s%s\n",
-	       event->call, kinds[event->kind], event->size, event->start, (uintptr_t)event->caller,
+	printf("call %" PRIu64 ": %s, %zu byte%s at %" PRIuPTR ", by 0x%" PRIxPTR "%s%s%s\n",
+	       event->call, kinds[event->kind], event->size, plural(event->size), event->start,
+	       (uintptr_t)event->caller,
 	       label != NULL ? " (" : "", label != NULL ? label : "", label != NULL ? ")" : "");
 	free(label);
 }
@@ -257,7 +259,9 @@ static uintptr_t address_read(const char *text)
 	return (uintptr_t)address;
 }
 
-enum choice { STATS = 1, PRINT, JSON, SVG, CHECK, EXPLAIN, LIVE, HISTORY, DIFF, VERSION, HELP = 'h' };
+enum choice {
+	STATS = 1, PRINT, JSON, SVG, CHECK, EXPLAIN, LIVE, HISTORY, DIFF, VERSION, HELP = 'h'
+};
 
 static void choose(int choice, const char *argument)
 {

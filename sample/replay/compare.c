@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "name.h"
 #include "placer.h"
 #include "progress.h"
 
@@ -273,8 +274,9 @@ static void head_print(const struct comparison *comparison, FILE *out)
 {
 	char words[COMPARE_WORDS];
 
-	fprintf(out, "%s: %zu calls, at most %zu bytes in blocks (after call %zu)", comparison->name,
-	        comparison->trace->count, comparison->peak_bytes, comparison->peak_call);
+	fprintf(out, "%s: %zu call%s, at most %zu byte%s in blocks (after call %zu)", comparison->name,
+	        comparison->trace->count, plural(comparison->trace->count), comparison->peak_bytes,
+	        plural(comparison->peak_bytes), comparison->peak_call);
 	if (comparison->options.limit != 0)
 		fprintf(out, ", at most %zu bytes mapped", comparison->options.limit);
 	fprintf(out, "\n\n%-*s", NAME_WIDTH, "");

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 
 #include "compare.h"
+#include "name.h"
 #include "svg.h"
 
 /* Lengths in the units of the picture. */
@@ -218,10 +219,10 @@ static void head_draw(FILE *out, const struct comparison *comparison)
 	fprintf(out, "<rect width=\"100%%\" height=\"100%%\" fill=\"#fff\"/>\n"
 	        "<text class=\"title\" x=\"16\" y=\"34\">Five policies on ");
 	name_write(out, comparison->name);
-	fprintf(out, "</text>\n<text class=\"note\" x=\"16\" y=\"58\">%zu calls from left to right; the"
+	fprintf(out, "</text>\n<text class=\"note\" x=\"16\" y=\"58\">%zu call%s from left to right; the"
 	        " dashed line is the peak: after call %zu, with %zu bytes in blocks (filled). Grey: the"
-	        " other policies.", comparison->trace->count, comparison->peak_call,
-	        comparison->peak_bytes);
+	        " other policies.", comparison->trace->count, plural(comparison->trace->count),
+	        comparison->peak_call, comparison->peak_bytes);
 	if (comparison->options.limit != 0)
 		fprintf(out, " Limit: %zu bytes.", comparison->options.limit);
 	fprintf(out, "</text>\n");

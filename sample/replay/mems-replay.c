@@ -438,8 +438,8 @@ static int heap_write_at(struct session *session, size_t peak_call)
 	int status;
 
 	if (calls > session->trace.count) {
-		fprintf(stderr, "mems-replay: --at %zu: the trace has only %zu calls\n", calls,
-		        session->trace.count);
+		fprintf(stderr, "mems-replay: --at %zu: the trace has only %zu call%s\n", calls,
+		        session->trace.count, plural(session->trace.count));
 		return EXIT_BAD_USE;
 	}
 	status = replay_again(session, calls);
@@ -522,10 +522,12 @@ static void stats_print(const struct session *session, const struct mems_stats *
 	       replay->most_bytes_call);
 	printf("bytes in use            %zu\n", stats->process_bytes);
 	printf("bytes in holes          %zu\n", stats->hole_bytes);
-	printf("pages                   %zu, in %zu main nodes\n", stats->pages, stats->main_nodes);
+	printf("pages                   %zu, in %zu main node%s\n", stats->pages, stats->main_nodes,
+	       plural(stats->main_nodes));
 	printf("segments                %zu PROCESS, %zu HOLE\n", stats->process_segments,
 	       stats->hole_segments);
-	printf("largest hole            %zu bytes\n", stats->largest_hole);
+	printf("largest hole            %zu byte%s\n", stats->largest_hole,
+	       plural(stats->largest_hole));
 	printf("external fragmentation  %.1f %% (of the bytes in holes, those outside the largest)\n",
 	       torn);
 	printf("time per call           %.0f ns\n", seconds * 1e9);
@@ -534,9 +536,11 @@ static void stats_print(const struct session *session, const struct mems_stats *
 static void summary_print(const struct session *session, const struct mems_stats *stats,
                           const struct replay *replay)
 {
-	printf("%s: %zu calls, %zu blocks left, at most %zu bytes in blocks, %zu mapped%s",
-	       session->name, session->trace.count, stats->process_segments,
-	       replay->most_bytes, stats->peak_mapped_bytes, chosen.is_checking ? ", all checked" : "");
+	printf("%s: %zu call%s, %zu block%s left, at most %zu byte%s in blocks, %zu mapped%s",
+	       session->name, session->trace.count, plural(session->trace.count),
+	       stats->process_segments, plural(stats->process_segments), replay->most_bytes,
+	       plural(replay->most_bytes), stats->peak_mapped_bytes,
+	       chosen.is_checking ? ", all checked" : "");
 	if (replay->refused > 0)
 		printf(", %zu beyond the limit of %zu bytes", replay->refused, session->options.limit);
 	printf("\n");

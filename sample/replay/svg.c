@@ -179,9 +179,9 @@ static void head_write(struct picture *picture)
 	        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"
 	        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%zu\""
 	        " viewBox=\"0 0 %d %zu\" role=\"img\" aria-labelledby=\"t\">\n"
-	        "<title id=\"t\">MeMS heap: %zu bytes in use, %zu free, in %zu main nodes</title>\n",
+	        "<title id=\"t\">MeMS heap: %zu bytes in use, %zu free, in %zu main node%s</title>\n",
 	        WIDTH, height, WIDTH, height, stats->process_bytes, stats->hole_bytes,
-	        stats->main_nodes);
+	        stats->main_nodes, plural(stats->main_nodes));
 	fprintf(picture->out, "%s<rect width=\"100%%\" height=\"100%%\" fill=\"#fff\"/>\n", svg_looks);
 	fprintf(picture->out,
 	        "<text class=\"title\" x=\"%d\" y=\"34\">Heap: %zu of %zu mapped bytes in use"

@@ -242,7 +242,7 @@ static struct id *id_read(struct reader *reader)
 	if (number_read_to(reader, 1, "ID", UINT64_MAX, &id) != 0)
 		return NULL;
 	if (reader->has_header && id >= reader->claimed_ids) {
-		reader_fail(reader, "ID %" PRIu64 " is out of range: the header has %zu ids", id,
+		reader_fail(reader, "ID %" PRIu64 " is out of range: the header has no more than %zu", id,
 		            reader->claimed_ids);
 		return NULL;
 	}

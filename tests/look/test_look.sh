@@ -121,6 +121,13 @@ misses_history()
 		ends_with 0 "$look" --history 1 core && echo 'No call is remembered.' | cmp - said
 }
 
+# What there is one of is not called many.
+counts_one()
+{
+	dies first_fit 8 "$seed" 1 chains && grep -q '^Main Chain Length: 1$' chains &&
+		"$look" core >said && grep -Eqx '1 page in 1 main node|[0-9]+ pages in 1 main node' said
+}
+
 # Labels are texts of a program that need not be good ones: nothing that a terminal would act on.
 shows_no_controls()
 {
@@ -303,6 +310,7 @@ check "a core dump and an image show the chains" shows_the_chains
 check "JSON and a picture of a core dump and of an image" writes_json_and_a_picture
 check "questions are answered as the program does" answers
 check "labels do nothing to a terminal" shows_no_controls
+check "one main node is counted" counts_one
 check "questions to a heap without history fail" misses_history
 check "blocks in the caches of threads are shown as free" shows_the_caches_of_threads
 check "two core dumps are compared" tells_the_difference

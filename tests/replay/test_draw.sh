@@ -171,7 +171,7 @@ statistics()
 	replay --stats "$work/few.rep" >"$work/out" &&
 		grep -q '^calls  *4$' "$work/out" &&
 		grep -q '^most bytes in use  *3000 (after call 3)$' "$work/out" &&
-		grep -q '^pages  *1, in 1 main nodes$' "$work/out" &&
+		grep -q '^pages  *1, in 1 main node$' "$work/out" &&
 		grep -q '^segments  *2 PROCESS, 2 HOLE$' "$work/out" &&
 		grep -q '^largest hole  *1096 bytes$' "$work/out" &&
 		grep -q '^external fragmentation  *47.7 %' "$work/out" &&

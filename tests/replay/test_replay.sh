@@ -59,30 +59,30 @@ good '0\n1\n2\n1\na 0 10\nf 0\n' \
 	'TRACE: 2 calls, 0 blocks left, at most 16 bytes in blocks, 4096 mapped, all checked'
 good '' 'TRACE: 0 calls, 0 blocks left, at most 0 bytes in blocks, 0 mapped, all checked'
 good '\n\na 18446744073709551615 10\n' \
-	'TRACE: 1 calls, 1 blocks left, at most 16 bytes in blocks, 4096 mapped, all checked'
+	'TRACE: 1 call, 1 block left, at most 16 bytes in blocks, 4096 mapped, all checked'
 good 'o alignment 1\no start 7\na 5 10\nr 5 12\nf 5\na 5 3\n' \
-	'TRACE: 4 calls, 1 blocks left, at most 12 bytes in blocks, 4096 mapped, all checked'
+	'TRACE: 4 calls, 1 block left, at most 12 bytes in blocks, 4096 mapped, all checked'
 good '# A title\na 0 10\n# and more words than a line of a trace may have\nf 0\n' \
 	'TRACE: 2 calls, 0 blocks left, at most 16 bytes in blocks, 4096 mapped, all checked'
 good '0\n1\n2\n1\na 0 10\nf 0' \
 	'TRACE: 2 calls, 0 blocks left, at most 16 bytes in blocks, 4096 mapped, all checked'
 good '0\r\n1\r\n2\r\n1\r\n\r\n a\t0  0 \r\n\nr 0 5000\r\n' \
-	'TRACE: 2 calls, 1 blocks left, at most 5000 bytes in blocks, 16384 mapped, all checked'
+	'TRACE: 2 calls, 1 block left, at most 5000 bytes in blocks, 16384 mapped, all checked'
 good '0\n3\n8\n1\na 0 10\nc 1 5000\nm 2 100 4096\nr 1 9000\nf 0\na 0 1\nr 2 50\nf 1\n' \
 	'TRACE: 8 calls, 2 blocks left, at most 9120 bytes in blocks, 32768 mapped, all checked'
 good '0\n2\n2\n1\no alignment 1\no start 1\no limit 4096\no policy 0\na 0 5\na 1 4091\n' \
 	'TRACE: 2 calls, 2 blocks left, at most 4096 bytes in blocks, 4096 mapped, all checked'
 good '0\n1\n1\n1\no page-size 65536\no policy first-fit\na 0 5\n' \
-	'TRACE: 1 calls, 1 blocks left, at most 8 bytes in blocks, 65536 mapped, all checked'
+	'TRACE: 1 call, 1 block left, at most 8 bytes in blocks, 65536 mapped, all checked'
 good '0\n4294967295\n2\n1\na 4294967294 8\na 0 8\n' \
 	'TRACE: 2 calls, 2 blocks left, at most 16 bytes in blocks, 4096 mapped, all checked'
 file '0\n1\n1\n1\na 0 5\n'
-run 0 'standard input: 1 calls, 1 blocks left, at most 8 bytes in blocks, 4096 mapped' -
-run 0 'TRACE: 1 calls, 1 blocks left, at most 8 bytes in blocks, 4096 mapped
-TRACE: 1 calls, 1 blocks left, at most 8 bytes in blocks, 4096 mapped' "$trace" "$trace"
+run 0 'standard input: 1 call, 1 block left, at most 8 bytes in blocks, 4096 mapped' -
+run 0 'TRACE: 1 call, 1 block left, at most 8 bytes in blocks, 4096 mapped
+TRACE: 1 call, 1 block left, at most 8 bytes in blocks, 4096 mapped' "$trace" "$trace"
 
 file '  # any bytes \303\251\001, and more of them than a line has: '"$(printf '%0300d' 1)"'\na 0 5\n'
-run 0 'TRACE: 1 calls, 1 blocks left, at most 8 bytes in blocks, 4096 mapped' "$trace"
+run 0 'TRACE: 1 call, 1 block left, at most 8 bytes in blocks, 4096 mapped' "$trace"
 
 # try NAME COMMAND...: a test that passes where the command succeeds.
 try()
@@ -145,7 +145,7 @@ names_are_shown()
 	${RUN:-} "$replay" "$work/$strange.2" --html "$work/page" >"$work/out" &&
 		${RUN:-} "$replay" "$work/$strange.2" --compare --svg "$work/picture" &&
 		is_clean "$work/out" && is_clean "$work/page" && is_clean "$work/picture" &&
-		grep -qF "/$shown.2: 1 calls" "$work/out" &&
+		grep -qF "/$shown.2: 1 call" "$work/out" &&
 		grep -qF '/x�\u003cb\u003e\u0026\u0022�[31m�����é.rep.2"' "$work/page" &&
 		grep -qF '/x�&lt;b>&amp;"�[31m�����é.rep.2</text>' "$work/picture"
 }
@@ -176,7 +176,7 @@ run 2 'mems-replay: --start: too large: 99999999999999999999' --start 9999999999
 run 2 'mems-replay: --page-size: this value is not allowed: 1000' --page-size 1000 "$trace"
 run 2 'mems-replay: --at needs --json or --svg' --at 1 "$trace"
 run 2 'mems-replay: --at: not a number: -1' --at -1 --svg - "$trace"
-run 2 'mems-replay: --at 2: the trace has only 1 calls' --at 2 --svg - "$trace"
+run 2 'mems-replay: --at 2: the trace has only 1 call' --at 2 --svg - "$trace"
 run 2 'mems-replay: --at: given twice: peak' --at 1 --svg "$work/1" --at peak "$trace"
 for option in svg json html; do
 	run 2 "mems-replay: --$option: given twice: -" --$option "$work/1" --$option - "$trace"
@@ -225,12 +225,12 @@ Sub-chain Length array: [2]'
 file 'a 9 5\n'
 run 0 "a 9 5 -> 1000
 $chains
-TRACE: 1 calls, 1 blocks left, at most 8 bytes in blocks, 4096 mapped" --print "$trace"
+TRACE: 1 call, 1 block left, at most 8 bytes in blocks, 4096 mapped" --print "$trace"
 file 'a 9 5\np\n'
 run 0 "$chains
-TRACE: 1 calls, 1 blocks left, at most 8 bytes in blocks, 4096 mapped" "$trace"
+TRACE: 1 call, 1 block left, at most 8 bytes in blocks, 4096 mapped" "$trace"
 file 'o alignment 64\no start 1\na 0 5\n'
-run 0 'TRACE: 1 calls, 1 blocks left, at most 5 bytes in blocks, 65536 mapped' \
+run 0 'TRACE: 1 call, 1 block left, at most 5 bytes in blocks, 65536 mapped' \
 	--alignment 16 --alignment=1 --page-size 65536 "$trace"
 run 0 'a 0 5 -> 4294
 MAIN[4294:8389] -> PROCESS[4294:4357] <-> HOLE[4358:8389] <-> NULL
@@ -238,7 +238,7 @@ Page used: 1
 Space unused: 4032
 Main Chain Length: 1
 Sub-chain Length array: [2]
-TRACE: 1 calls, 1 blocks left, at most 64 bytes in blocks, 4096 mapped' \
+TRACE: 1 call, 1 block left, at most 64 bytes in blocks, 4096 mapped' \
 	--print --start 4294 --policy first-fit "$trace"
 
 # What quick fit remembers is merged where the trace says so: then the next block is the lowest that
@@ -254,7 +254,7 @@ try 'quick fit gives the block freed last' merges quick_fit '' 9192
 try 'g merges all that it remembers' merges quick_fit 'g\n' 1000
 try 'first fit remembers nothing' merges first_fit 'g\n' 1000
 file 'g\ng\na 5 5\ng\n'
-run 0 'TRACE: 4 calls, 1 blocks left, at most 8 bytes in blocks, 4096 mapped' "$trace"
+run 0 'TRACE: 4 calls, 1 block left, at most 8 bytes in blocks, 4096 mapped' "$trace"
 file 'g\n'
 for policy in best_fit quick_fit; do
 	run 0 'g
@@ -262,14 +262,14 @@ Page used: 0
 Space unused: 0
 Main Chain Length: 0
 Sub-chain Length array: []
-TRACE: 1 calls, 0 blocks left, at most 0 bytes in blocks, 0 mapped' --print --policy $policy "$trace"
+TRACE: 1 call, 0 blocks left, at most 0 bytes in blocks, 0 mapped' --print --policy $policy "$trace"
 done
 
 # ---- A limit -----------------------------------------------------------------------------------
 
 # What it leaves no room for is left out, and so is what comes about that block.
-good 'o limit 4096\na 0 4097\nr 0 5\nf 0\na 0 4096\na 1 1\n' 'TRACE: 5 calls, 1 blocks left, at most 4096 bytes in blocks, 4096 mapped, all checked, 2 beyond the limit of 4096 bytes'
-good '0\n1\n3\n1\no limit 8192\na 0 4096\nr 0 8192\nr 0 4000\n' 'TRACE: 3 calls, 1 blocks left, at most 4096 bytes in blocks, 4096 mapped, all checked, 1 beyond the limit of 8192 bytes'
+good 'o limit 4096\na 0 4097\nr 0 5\nf 0\na 0 4096\na 1 1\n' 'TRACE: 5 calls, 1 block left, at most 4096 bytes in blocks, 4096 mapped, all checked, 2 beyond the limit of 4096 bytes'
+good '0\n1\n3\n1\no limit 8192\na 0 4096\nr 0 8192\nr 0 4000\n' 'TRACE: 3 calls, 1 block left, at most 4096 bytes in blocks, 4096 mapped, all checked, 1 beyond the limit of 8192 bytes'
 file 'a 0 4096\na 1 9000\nr 1 5\nf 1\nr 0 8192\nf 0\n'
 cat >"$work/refused" <<'END'
 a 0 4096 -> 1000
@@ -335,9 +335,9 @@ op 'a 1 1.5' 'SIZE is not a number: 1.5'
 op 'a 1 18446744073709551616' 'SIZE is too large: 18446744073709551616'
 op 'a 1 99999999999999999999999' 'SIZE is too large: 99999999999999999999999'
 op 'a 99999999999999999999999 1' 'ID is too large: 99999999999999999999999'
-op 'a 2 1' 'ID 2 is out of range: the header has 2 ids'
-op 'a 4294967295 1' 'ID 4294967295 is out of range: the header has 2 ids'
-op 'f 2' 'ID 2 is out of range: the header has 2 ids'
+op 'a 2 1' 'ID 2 is out of range: the header has no more than 2'
+op 'a 4294967295 1' 'ID 4294967295 is out of range: the header has no more than 2'
+op 'f 2' 'ID 2 is out of range: the header has no more than 2'
 op 'm 1 1 0' 'ALIGNMENT is not a power of two: 0'
 op 'm 1 1 24' 'ALIGNMENT is not a power of two: 24'
 op 'm 1 1 x' 'ALIGNMENT is not a number: x'
@@ -414,7 +414,7 @@ wrong_lines_are_named()
 {
 	typed "x\na 0\na 0 1 2 3 4\n17\na 0 \303\251 f 0\n$(printf '%0300d' 1)\nf 0\na 0 8\na 0 8\n" &&
 		answers 'a 0 8 -> 1000
-standard input: 1 calls, 1 blocks left, at most 8 bytes in blocks, 4096 mapped' \
+standard input: 1 call, 1 block left, at most 8 bytes in blocks, 4096 mapped' \
 'standard input:1: unknown operation: x
 standard input:2: something is missing: the form is a ID SIZE [LABEL]
 standard input:3: something is left over at the end of the line
@@ -434,7 +434,7 @@ failing_calls_are_named()
 		answers 'a 0 8 -> 1000
 f 0 -> 1000
 a 0 16 -> 1000
-standard input: 3 calls, 1 blocks left, at most 16 bytes in blocks, 4096 mapped, all checked' \
+standard input: 3 calls, 1 block left, at most 16 bytes in blocks, 4096 mapped, all checked' \
 'standard input:1: Invalid argument
 standard input:2: Invalid argument
 standard input:3: ALIGNMENT is above the page size (see --page-size)
@@ -452,7 +452,7 @@ Space unused: 0
 Main Chain Length: 0
 Sub-chain Length array: []
 a 0 5 -> 7
-standard input: 1 calls, 1 blocks left, at most 5 bytes in blocks, 4096 mapped' \
+standard input: 1 call, 1 block left, at most 5 bytes in blocks, 4096 mapped' \
 'standard input:2: unknown policy: best
 standard input:3: this value of the option is not allowed: 3
 standard input:7: options come before the first operation
