@@ -199,6 +199,18 @@ static bool option_set(struct textbook_options *options, enum mems_option option
 	return true;
 }
 
+/* What a value that is not allowed is not. */
+static const char *option_form(enum mems_option option)
+{
+	switch (option) {
+	case MEMS_ALIGNMENT: return "a power of two from 1 to 64";
+	case MEMS_START_ADDRESS: return "an address from 1 to 2147483648";
+	case MEMS_PAGE_SIZE: return "a power of two from the system's page size to 2097152";
+	case MEMS_POLICY: return "a policy";
+	default: return "allowed";
+	}
+}
+
 /* What a trace that says nothing runs with. */
 static void options_reset(struct textbook_options *options)
 {
@@ -233,8 +245,8 @@ static int options_set(struct session *session)
 
 		if (!is_chosen(option->option) &&
 		    !option_set(&session->options, option->option, option->value)) {
-			fprintf(stderr, "%s:%zu: this value of the option is not allowed: %zu\n",
-			        session->name, option->line, option->value);
+			fprintf(stderr, "%s:%zu: VALUE is not %s: %zu\n", session->name, option->line,
+			        option_form(option->option), option->value);
 			return EXIT_BAD_USE;
 		}
 	}
@@ -242,8 +254,8 @@ static int options_set(struct session *session)
 		const struct trace_option *option = &chosen.options[i];
 
 		if (!option_set(&session->options, option->option, option->value)) {
-			fprintf(stderr, "mems-replay: %s: this value is not allowed: %zu\n",
-			        chosen.option_words[i], option->value);
+			fprintf(stderr, "mems-replay: %s: not %s: %zu\n", chosen.option_words[i],
+			        option_form(option->option), option->value);
 			return EXIT_BAD_USE;
 		}
 	}

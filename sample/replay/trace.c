@@ -3,6 +3,7 @@
 
 #include "trace.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -120,7 +121,7 @@ static int line_read(struct reader *reader)
 	}
 	reader->text[length] = '\0';
 	if (ferror(reader->in))
-		return reader_fail(reader, "cannot be read further");
+		return reader_fail(reader, "cannot be read further: %s", strerror(errno));
 	return !reader->is_at_end || length > 0;
 }
 
@@ -587,9 +588,7 @@ static int header_read(struct reader *reader)
 /* Is the present line one of a header, and not an operation or an option? */
 static bool is_header(const struct reader *reader)
 {
-	char first = reader->word[0][0];
-
-	return !((first >= 'a' && first <= 'z') || (first >= 'A' && first <= 'Z'));
+	return reader->word[0][0] >= '0' && reader->word[0][0] <= '9';
 }
 
 /* Acts on the present line, which is not one of a header: 0, -1, or what the visitor returned. */

@@ -168,12 +168,13 @@ run 2 'mems-replay: --policy: none of first_fit, next_fit, best_fit, worst_fit a
 	--policy best "$trace"
 run 2 'mems-replay: --check needs a policy of the library: first_fit or quick_fit' \
 	--check --policy best_fit "$trace"
-run 2 'mems-replay: --alignment: this value is not allowed: 3' --alignment 3 "$trace"
+run 2 'mems-replay: --alignment: not a power of two from 1 to 64: 3' --alignment 3 "$trace"
 run 2 'mems-replay: --alignment: not a number: x' --alignment x "$trace"
 run 2 'mems-replay: --alignment: not a number: ' --alignment '' "$trace"
-run 2 'mems-replay: --start: this value is not allowed: 0' --start 0 "$trace"
+run 2 'mems-replay: --start: not an address from 1 to 2147483648: 0' --start 0 "$trace"
 run 2 'mems-replay: --start: too large: 99999999999999999999' --start 99999999999999999999 "$trace"
-run 2 'mems-replay: --page-size: this value is not allowed: 1000' --page-size 1000 "$trace"
+run 2 "mems-replay: --page-size: not a power of two from the system's page size to 2097152: 1000" \
+	--page-size 1000 "$trace"
 run 2 'mems-replay: --at needs --json or --svg' --at 1 "$trace"
 run 2 'mems-replay: --at: not a number: -1' --at -1 --svg - "$trace"
 run 2 'mems-replay: --at 2: the trace has only 1 call' --at 2 --svg - "$trace"
@@ -213,7 +214,7 @@ run 0 '' --html "$work/page"
 rm "$trace.link"
 run 2 'TRACE.none: No such file or directory' "$trace.none"
 run 2 'TRACE.none: No such file or directory' "$trace.none" "$trace"
-run 2 '/:1: cannot be read further' /
+run 2 '/:1: cannot be read further: Is a directory' /
 
 # ---- Words for the heap -----------------------------------------------------------------------
 
@@ -291,6 +292,7 @@ done
 
 # ---- The header ------------------------------------------------------------------------------
 
+bad '<!DOCTYPE html>\n' 'TRACE:1: unknown operation: <!DOCTYPE'
 bad '0\n1\n1\n' 'TRACE:3: the file ends within its four header lines'
 bad '0\n1\nx\n1\n' 'TRACE:3: a header line is not a number: x'
 bad '0\n-1\n1\n1\n' 'TRACE:2: a header line is not a number: -1'
@@ -365,12 +367,12 @@ option 'o alignment x' 'VALUE is not a number: x'
 option 'o policy worse-fit' 'unknown policy: worse-fit'
 option 'o policy best-fits' 'unknown policy: best-fits'
 option 'o policy best' 'unknown policy: best'
-option 'o policy 5' 'this value of the option is not allowed: 5'
-option 'o alignment 3' 'this value of the option is not allowed: 3'
-option 'o page-size 1' 'this value of the option is not allowed: 1'
+option 'o policy 5' 'VALUE is not a policy: 5'
+option 'o alignment 3' 'VALUE is not a power of two from 1 to 64: 3'
+option 'o page-size 1' "VALUE is not a power of two from the system's page size to 2097152: 1"
 option 'o start' 'something is missing: the form is o NAME VALUE'
 option 'p 1' 'something is left over: the form is p'
-option 'o start 0' 'this value of the option is not allowed: 0'
+option 'o start 0' 'VALUE is not an address from 1 to 2147483648: 0'
 bad '0\n1\n1\n1\no start 1\no start 2\na 0 8\n' 'TRACE:6: option start is given twice'
 op 'o start 1' 'options come before the first operation'
 
@@ -454,7 +456,7 @@ Sub-chain Length array: []
 a 0 5 -> 7
 standard input: 1 call, 1 block left, at most 5 bytes in blocks, 4096 mapped' \
 'standard input:2: unknown policy: best
-standard input:3: this value of the option is not allowed: 3
+standard input:3: VALUE is not a power of two from 1 to 64: 3
 standard input:7: options come before the first operation
 '
 }
