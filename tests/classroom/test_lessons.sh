@@ -61,6 +61,22 @@ replays_the_exercises()
 }
 check 'the exercises replay' replays_the_exercises
 
+# What lesson 4 says of a limit: who has room for all, who maps less than without it, and who as much.
+knows_the_limit()
+{
+	limit=$(grep -o 'Set a limit: `--limit [0-9]*' "$text" | grep -o '[0-9]*$') &&
+		for options in "--limit $limit" '--limit 0'; do
+			# shellcheck disable=SC2086 # a list of words
+			sample/mems-replay --compare $options tests/traces/vim.rep || return
+		done | awk '/at the peak/ && /^bytes/ { for (i = 6; i <= 10; i++) bytes[++n] = $i }
+			/could not be had/ { for (i = 7; i <= 11; i++) printf "%s ", $i ? "lacks" : "has" }
+			END { for (i = 1; i <= 5; i++) printf "%s ", bytes[i] < bytes[i + 5] ? "less" : "as-much" }' \
+			>"$work/limit" &&
+		echo 'has has has lacks has less as-much less less as-much ' | tr -d '\n' | diff - "$work/limit" &&
+		grep -qF 'Why do first fit and best' "$text"
+}
+check 'what it says of a limit' knows_the_limit
+
 # Ten exercises, titles and all, in the order of the table.
 has_the_exercises()
 {
