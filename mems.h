@@ -91,8 +91,8 @@ enum mems_option {
 /* How a request finds its HOLE. */
 enum mems_policy {
 	MEMS_FIRST_FIT, /* the lowest-addressed HOLE that is large enough */
-	MEMS_QUICK_FIT  /* the block of exactly the size that was freed last, else first fit: several
-	                   times as fast, in a little more memory; see mems_free */
+	MEMS_QUICK_FIT  /* the block of exactly the size that was freed last, else first fit: more than
+	                   twice as fast, in a little more memory; see mems_free */
 };
 
 enum mems_segment_type {
