@@ -140,9 +140,16 @@ function row(text, figure, subject, field, digits,    i, a, line, base) {
 	print line
 }
 
+# A number and its unit; "threads" is the one of which there may be one.
+function counted(n, unit) {
+	if (n == 1)
+		sub(/threads$/, "thread", unit)
+	return n unit
+}
+
 function rows(text, figure, unit, field, digits,    i) {
 	for (i = 1; i <= names[figure]; i++)
-		row(text name[figure, i] unit, figure, name[figure, i], field, digits)
+		row(text counted(name[figure, i], unit), figure, name[figure, i], field, digits)
 }
 
 function row_mean(text, figure, field, which, digits,    i, a, line, x) {
@@ -257,7 +264,7 @@ function pair_rows(text, figure, unit, digits,   i, j, a, subject, x, y) {
 				continue
 			x = first[figure, subject, a]
 			y = best[figure, subject, a]
-			printf "| %s%s%s | %s | %s | %s | %.2f | %.2f |\n", text, subject, unit, label(a),
+			printf "| %s%s | %s | %s | %s | %.2f | %.2f |\n", text, counted(subject, unit), label(a),
 				number(x, digits), number(y, digits), y - x, (x > 0 ? y / x : 0)
 		}
 }

@@ -101,6 +101,8 @@ tables()
 		replay,jq,real,mems-quick,10,9.000,9.000,0
 		replay,jq,real,glibc,10,9.000,5.000,0
 		get,1000,micro,mems-quick,10,0.250,1.750,0
+		own,1,micro,glibc,10,9.000,5.000,0
+		own,2,micro,glibc,10,9.000,5.000,0
 	END
 	awk -f "$bench/bench_table.awk" "$work/machine" "$work/medians" >"$work/report"
 	while read -r line; do
@@ -114,6 +116,8 @@ tables()
 		| vim | 2.0 (0.50) | 4.0 |
 		| ns per call, real traces | 1.0 | 5.2 (1.04) | 5.0 |
 		| **real traces** | 4.0 (1.00) | 4.0 |
+		| own blocks, 1 thread | 9.0 |
+		| own blocks, 2 threads | 9.0 |
 		| random byte, start of one of 1000 blocks | MeMS quick fit | 0.25 | 1.75 | 1.50 | 7.00 |
 	END
 }
