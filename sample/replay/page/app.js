@@ -206,8 +206,8 @@ function showStep() {
 	const call = k === 0 ? 'The start' : callNow(k);
 	const result = k === 0 ? '' : resultText(k);
 	const {label} = k === 0 ? {} : source.calls.get(k);
-	$('where').textContent = (k ? `Call ${many(k)} of ${many(last())}` :
-		`Before the first of ${plural(last(), 'call')}`) +
+	const before = last() ? `Before the first of ${plural(last(), 'call')}` : 'Before the first call';
+	$('where').textContent = (k ? `Call ${many(k)} of ${many(last())}` : before) +
 		(label === undefined ? '' : `, made by ${label}`) +
 		(k && k === data.peak && source === recording ? ' (most bytes in use)' : '');
 	$('call').innerHTML = `<code>${escapeHtml(call)}</code>${escapeHtml(result)}`;

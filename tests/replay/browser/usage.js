@@ -567,6 +567,7 @@ async function testPlay() {
 	execFileSync(replay, ['--html', html]);
 	await suite.open(html);
 	assert.ok(await suite.isShown('#play-form'), 'without a trace the page is to play on');
+	assert.strictEqual(await suite.text('#where'), 'Before the first call');
 	await typeCalls('malloc 1000', '500', 'mems_malloc(200);');
 	assert.strictEqual(await chain(), 'N P1000-1999 P2000-2503 P2504-2703 H2704-5095');
 	assert.strictEqual(await active('id'), 'typed', 'the focus stays');
