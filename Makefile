@@ -66,7 +66,7 @@ help:
 	@echo 'make            libmems.a, ./example, and in sample/ mems-record, mems-replay, mems-look'
 	@echo '                and mems-preload'
 	@echo 'make shared     libmems.so, which make install-shared installs as well'
-	@echo 'make test       builds and runs the tests; installs cmocka where it is missing'
+	@echo 'make test       builds and runs the tests; installs cmocka, jq and xmllint where they are missing'
 	@echo 'make test-browser'
 	@echo '                tests the page of mems-replay --html in a headless Chromium'
 	@echo 'make pictures   draws the pictures of the README and docs/ again'
