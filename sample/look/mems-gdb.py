@@ -115,6 +115,11 @@ class Prefix(gdb.Command):
     def __init__(self):
         super().__init__("mems", gdb.COMMAND_DATA, gdb.COMPLETE_NONE, True)
 
+    def invoke(self, argument, _from_tty):
+        if argument:
+            raise gdb.GdbError('there is no "mems %s" (try "help mems")' % argument)
+        gdb.execute("help mems")
+
 
 class Plain(gdb.Command):
     """One of the commands without an argument."""
@@ -139,7 +144,10 @@ class Explain(gdb.Command):
     def invoke(self, argument, _from_tty):
         if not argument:
             raise gdb.GdbError("mems explain takes an address")
-        value = int(gdb.parse_and_eval(argument)) & 0xFFFFFFFFFFFFFFFF
+        try:
+            value = int(gdb.parse_and_eval(argument)) & 0xFFFFFFFFFFFFFFFF
+        except gdb.error as error:
+            raise gdb.GdbError(str(error)) from None
         look(["--explain", str(value)])
 
 

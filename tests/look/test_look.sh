@@ -306,6 +306,21 @@ gdb_shows()
 		grep -q '^The heap is sound.$' said && grep -Fqx "$(head -n 1 chains.explained)" said
 }
 
+# Wrong use is told of in one line each, and "mems" alone says what there is.
+gdb_refuses()
+{
+	gdb -q -nx -batch -x "$script" -ex 'mems explain' >said 2>errors
+	gdb -q -nx -batch -x "$script" -ex 'mems explain nonsense' >>said 2>>errors
+	gdb -q -nx -batch -x "$script" -ex 'mems nonsense' >>said 2>>errors
+	gdb -q -nx -batch -x "$script" -ex 'mems print' >>said 2>>errors
+	[ ! -s said ] && [ "$(wc -l <errors)" -eq 4 ] && ! grep -q Python errors || {
+		cat errors
+		return 1
+	}
+	gdb -q -nx -batch -x "$script" -ex 'mems' >said 2>errors
+	[ ! -s errors ] && [ "$(grep -c '^mems [a-z]* -- ' said)" -eq 4 ]
+}
+
 check "a core dump and an image show the chains" shows_the_chains
 check "JSON and a picture of a core dump and of an image" writes_json_and_a_picture
 check "questions are answered as the program does" answers
@@ -337,8 +352,10 @@ check "damaged files are shown or refused" survives_damage
 export MEMS_LOOK="${look%/*}"
 if [ -n "$skip" ] || command -v gdb >/dev/null; then
 	check "the commands of GDB" gdb_shows
+	check "the commands of GDB, used wrongly" gdb_refuses
 else
 	echo "note: the commands of GDB: skipped, for gdb is not here"
 	skip=1 check "the commands of GDB" gdb_shows
+	skip=1 check "the commands of GDB, used wrongly" gdb_refuses
 fi
 exit $status
