@@ -148,6 +148,7 @@ static struct table *table_read(const char *path)
 
 	while (is_good && word_read(in, word))
 		is_good = table_count(table, word);
+	is_good = is_good && !ferror(in);
 	if (in != NULL)
 		fclose(in);
 	return is_good ? table : NULL;

@@ -73,6 +73,7 @@ table_says_what_is_wrong()
 		! example table --save "$work/no/file" README.md 2>"$work/said" &&
 		grep -q "$work/no/file: No such file" "$work/said" || return
 	! example table "$work/no file" 2>"$work/said" && grep -q 'No such file' "$work/said" &&
+		! example table . 2>"$work/said" >&2 && grep -qx '\.: Is a directory' "$work/said" &&
 		! example table 2>"$work/said" && grep -q '^usage' "$work/said"
 }
 
