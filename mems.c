@@ -4278,7 +4278,7 @@ static NOINLINE void journal_write(const struct call *call)
 		record_call(call, id);
 }
 
-/* Every call that changes the heap comes here; after it, but mems_free before. */
+/* Every call that changes the heap comes here, after it: the stream of a recording may look. */
 static inline void journal_note(const struct call *call)
 {
 	if (UNLIKELY(heap.journal.is_on) && call->to != NONE)
@@ -6003,9 +6003,9 @@ static NOINLINE void free_general(void *v_ptr, const void *caller)
 		next = segment_next(granule);
 		if (granule == heap.root)
 			root_set(NONE);
-		journal_note(&(struct call){ 'f', granule, granule, 0, 0, caller, next - granule });
 		block_release(granule);
 		claim_end(false);
+		journal_note(&(struct call){ 'f', granule, granule, 0, 0, caller, next - granule });
 		if (UNLIKELY(heap.look_due < 0))
 			purge_look(granule, next);
 	}

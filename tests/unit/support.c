@@ -276,6 +276,7 @@ void options_reset(void)
 	assert_int_equal(mems_option(MEMS_START_ADDRESS, 1000), 0);
 	assert_int_equal(mems_option(MEMS_PAGE_SIZE, (size_t)getpagesize()), 0);
 	assert_int_equal(mems_option(MEMS_LIMIT, 0), 0);
+	assert_int_equal(mems_option(MEMS_HISTORY, 0), 0);
 }
 
 void keep_nodes_small(void)

@@ -180,6 +180,44 @@ static void failed_calls_are_replayed_exactly(void **state)
 	assert_true(policy_under_test() == MEMS_FIRST_FIT || merged > 20 * 6);
 }
 
+/* What has been written to a stream that looks at the heap. */
+static struct {
+	size_t lines, live, unsound; /* live: blocks, by the lines */
+} looking;
+
+static ssize_t write_and_look(void *cookie, const char *line, size_t size)
+{
+	(void)cookie;
+	looking.lines++;
+	looking.live += strchr("acm", line[0]) != NULL;
+	looking.live -= line[0] == 'f';
+	looking.unsound += mems_check(stderr) != 0 || stats_now().process_segments != looking.live;
+	return (ssize_t)size;
+}
+
+/* When a line is written, the heap is sound, and as the call leaves it. */
+static void a_line_is_written_after_its_call(void **state)
+{
+	(void)state;
+	for (size_t history = 0; history <= 100; history += 100) {
+		const cookie_io_functions_t functions = { .write = write_and_look };
+		FILE *const out = fopencookie(NULL, "w", functions);
+		memset(&looking, 0, sizeof looking);
+		assert_non_null(out);
+		setvbuf(out, NULL, _IONBF, 0);
+		mems_finish();
+		assert_int_equal(mems_option(MEMS_LIMIT, 20 * PAGE), 0);
+		assert_int_equal(mems_option(MEMS_HISTORY, history), 0);
+		mems_init();
+		assert_succeeds(mems_record(out) == 0);
+		assert_true(call_until_some_fail(7) > 10);
+		assert_succeeds(mems_record(NULL) == 0);
+		fclose(out);
+		assert_true(looking.lines > REPLAYED_CALLS / 2);
+		assert_int_equal(looking.unsound, 0);
+	}
+}
+
 static void options_other_than_the_defaults_come_first(void **state)
 {
 	(void)state;
@@ -358,6 +396,7 @@ int main(void)
 		heap_test(every_call_is_one_line),
 		heap_test(of_failing_calls_only_mistakes_are_written),
 		heap_test(failed_calls_are_replayed_exactly),
+		heap_test(a_line_is_written_after_its_call),
 		bare_test(options_other_than_the_defaults_come_first),
 		heap_test(a_full_device_does_not_disturb),
 		heap_test(the_ids_count_as_metadata),
