@@ -4384,11 +4384,11 @@ static struct mems_event taking_of(size_t granule)
 static size_t granule_history(size_t granule, struct mems_event *events, size_t room, size_t most)
 {
 	const struct event *first = heap.journal.arrays[JOURNAL_EVENTS].memory;
-	if (first == NULL)
+	const struct event *event = heap.journal.event_next;
+	if (event == NULL) /* there may be a ring, but not all that is needed beside it */
 		return 0;
 	const size_t slots = heap.journal.event_slots;
 	const size_t count = (size_t)min_u64(slots, heap.journal.calls);
-	const struct event *event = heap.journal.event_next;
 	const struct mems_event taking = taking_of(granule);
 	bool has_taking = taking.call == 0;
 	size_t found = 0;

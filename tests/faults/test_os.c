@@ -12,6 +12,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/types.h>
+#include <unistd.h>
 
 #include "support.h"
 #include "wrapped.h"
@@ -466,6 +467,46 @@ static void every_refusal_is_survived(void **state)
 		assert_true(index < 1000);
 	}
 	assert_no_report();
+}
+
+/* A loaded heap without a block, in which one is taken and a request of the history is refused. Says
+ * whether any was. */
+static bool is_first_history_refused(const char *image, size_t index)
+{
+	struct mems_event events[2];
+	assert_int_equal(mems_load(image, 0), 0);
+	mems_trim(); /* the first call */
+	os_refuse(REFUSE_ONE, index);
+	const void *const block = mems_malloc(100);
+	const bool was_refused = os.refused != 0;
+	os_refuse(REFUSE_NONE, 0);
+	assert_true(block != NULL || was_refused);
+	assert_int_equal(mems_history(at(1000), events, 2), block != NULL);
+	assert_sound();
+	assert_ptr_equal(block != NULL ? block : mems_malloc(100), at(1000));
+	assert_int_equal(mems_history(at(1000), events, 2), 1);
+	assert_int_equal(events[0].call, 2);
+	mems_finish();
+	return was_refused;
+}
+
+/* Then there are calls, and perhaps a ring for them, but nothing that is remembered. */
+static void a_history_that_cannot_begin_is_empty(void **state)
+{
+	char image[] = "/tmp/test_os-XXXXXX";
+	const int file = mkstemp(image);
+	size_t index = 0;
+	(void)state;
+	assert_true(file >= 0);
+	mems_free(at(take(100)));
+	assert_int_equal(mems_save(image), 0);
+	mems_finish();
+	assert_int_equal(mems_option(MEMS_HISTORY, 10), 0);
+	while (is_first_history_refused(image, index))
+		index++;
+	assert_in_range(index, 1, 100);
+	close(file);
+	unlink(image);
 }
 
 /* ---- Starting and ending ----------------------------------------------------------------- */
@@ -1149,6 +1190,7 @@ static void a_refusing_os_makes_remembered_blocks_merge(void **state)
 int main(void)
 {
 	const struct CMUnitTest others[] = {
+		heap_test(a_history_that_cannot_begin_is_empty),
 		heap_test(every_node_is_one_mapping),
 		heap_test(growth_falls_back_to_what_is_needed),
 		small_heap_test(an_os_that_refuses_for_long),
