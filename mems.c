@@ -5251,8 +5251,8 @@ mems_error_handler *mems_set_error_handler(mems_error_handler *handler)
  *   chains     for each leaf in which a PROCESS starts, in ascending order, two words: bit i of the
  *              first is set where a HOLE starts at granule i, of the second where a PROCESS does; if a
  *              main node begins with the leaf, the lowest bit of the second is set in both. In place
- *              of other leaves, one word whose bits 62 and 63 are set: bits 8-61 say how many have no
- *              start. If bit 7 is set, before these is one in which only a HOLE starts, at the granule
+ *              of other leaves, one word with bits 62, 63 and some of 7-61: bits 8-61 say how many have
+ *              no start. If bit 7 is set, before these is one in which only a HOLE starts, at the granule
  *              in bits 0-5, and with it a main node if bit 6 is set. None for top
  *   padding    0, up to a multiple of the page size
  *   contents   the stored pages in ascending order, all but stretches of zeros; HOLEs are 0
@@ -5276,9 +5276,11 @@ enum { SUMMED_BYTES = 16 * 8, HEADER_BYTES = SUMMED_BYTES + sizeof(struct checks
 static_assert(sizeof(struct image_header) == HEADER_BYTES, "the header is words, without a gap");
 static_assert(IMAGE_BYTES <= LARGEST_PAGE, "what is written at once has room where a page has");
 
-/* The first word of two is below: no two HOLEs of a leaf are neighbours. */
 #define RUN (UINT64_C(3) << 62)
 enum { RUN_NODE = 1 << 6, RUN_HOLE = 1 << 7, RUN_SHIFT = 8 };
+/* The first word of two is below. No two HOLEs of a leaf are neighbours: so bits 62 and 63 are set only
+ * where a node begins whose first PROCESS is granule 62, between two HOLEs, and bits 1-61 are clear. */
+#define LEAST_RUN (RUN | RUN_HOLE)
 
 /* An image that is written or read. */
 struct image {
@@ -5501,13 +5503,13 @@ static ALWAYS_INLINE bool leaf_build(struct chain_reader *reader, struct leaf_bi
 static size_t chains_read(struct chain_reader *reader, const uint64_t *words, size_t count)
 {
 	size_t i = 0;
-	for (bool is_sound = true; i < count && i + (words[i] < RUN) < count; i++) {
-		const uint64_t word = words[i], second = word < RUN ? words[++i] : 0;
-		if (word < RUN)
+	for (bool is_sound = true; i < count && i + (words[i] < LEAST_RUN) < count; i++) {
+		const uint64_t word = words[i], second = word < LEAST_RUN ? words[++i] : 0;
+		if (word < LEAST_RUN)
 			is_sound = leaf_build(reader, (struct leaf_bits){ word | second, second }, word & second);
 		else if ((word & RUN_HOLE) != 0)
 			is_sound = leaf_build(reader, (struct leaf_bits){ bit_of((size_t)word), 0 }, word & RUN_NODE);
-		if (word >= RUN)
+		if (word >= LEAST_RUN)
 			reader->leaf += (size_t)min_u64((word & ~RUN) >> RUN_SHIFT, leaf_of(heap.top));
 		if (!is_sound || reader->leaf > leaf_of(heap.top))
 			return NONE;

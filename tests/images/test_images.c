@@ -357,6 +357,43 @@ static void a_heap_without_room_for_a_page_is_kept_too(void **state)
 	}
 }
 
+/* A block of so many granules behind a HOLE of others, at the begin of a node, and perhaps a block
+ * behind it: it is what was saved. */
+static void comes_back(size_t hole, size_t size, bool is_followed)
+{
+	mems_init();
+	const uintptr_t gone = hole != 0 ? take(8 * hole) : 0;
+	const uintptr_t block = take(8 * size);
+	if (is_followed)
+		take(8);
+	mems_free(at(gone));
+	assert_int_equal(mems_set_root(at(block)), 0);
+	char *before = printed_text();
+	assert_int_equal(mems_save(path), 0);
+	mems_finish();
+	for (unsigned flags = 0; flags <= MEMS_MAP; flags++) {
+		assert_succeeds(mems_load(path, flags) == 0);
+		assert_sound();
+		char *after = printed_text();
+		assert_string_equal(after, before);
+		assert_ptr_equal(mems_root(), at(block));
+		free(after);
+		mems_finish();
+	}
+	free(before);
+}
+
+/* Wherever the first blocks of a node begin and end, in the words of its first leaf and the next one. */
+static void the_first_leaf_of_a_node_comes_back(void **state)
+{
+	(void)state;
+	mems_finish();
+	for (size_t hole = 0; hole <= 65; hole++)
+		for (size_t size = 1; size <= 3; size++)
+			for (unsigned is_followed = 0; is_followed < 2; is_followed++)
+				comes_back(hole, size, is_followed != 0);
+}
+
 /* ---- The format, by the letter of mems-image(5) ------------------------------------------ */
 
 /* Where in the chains the next segment is looked for. */
@@ -373,7 +410,7 @@ struct decoded {
 static void chains_decode(struct decoded *decoded)
 {
 	const uint64_t word = image_word(decoded->image, decoded->first_word + decoded->word++);
-	if (word >> 62 == 3) {
+	if (word >> 62 == 3 && word << 2 >> 9 != 0) {
 		decoded->leaf += (size_t)(word << 2 >> 10);
 		if ((word >> 7 & 1) == 0)
 			return;
@@ -1269,6 +1306,7 @@ int main(void)
 		image_test(what_is_loaded_is_what_was_saved),
 		image_test(large_blocks_come_back),
 		image_test(long_chains_come_back),
+		image_test(the_first_leaf_of_a_node_comes_back),
 		image_test(the_same_heap_gives_the_same_file),
 		image_test(an_empty_heap_is_kept_too),
 		image_test(a_heap_without_room_for_a_page_is_kept_too),
