@@ -262,9 +262,10 @@ enum mems_load_flags {
  * path, synced to the disk, and renamed to path; then the folder is synced, unless it cannot be
  * opened for reading. So whatever fails, and after a crash at any moment, path is what it was, or
  * the new image, whole. A save that fails leaves no file behind; one that is killed may leave its
- * own, whose name begins with ".mems-". What is at path is replaced, even a symbolic link, a pipe or
- * a device. Calls of other threads that change the heap wait while it is written, not while it is
- * synced. The caller has to see to it that nobody writes into blocks meanwhile.
+ * own, whose name begins with ".mems-". What is at path is replaced, even a symbolic link, a pipe
+ * or a device; the new file has the rights that umask leaves, whatever those of the old one were.
+ * Calls of other threads that change the heap wait while it is written, not while it is synced. The
+ * caller has to see to it that nobody writes into blocks meanwhile.
  * Returns 0, or -1: EPERM no heap, EBUSY in a visitor, or the errno of the OS.
  * Cost: linear in the contents. */
 int mems_save(const char *path);
@@ -272,10 +273,11 @@ int mems_save(const char *path);
 /* Starts a heap from an image, instead of mems_init: with the same options, whatever mems_option
  * said, until mems_finish; with the same chains, addresses and root; and under MEMS_FIRST_FIT the
  * same later calls give the same addresses (under MEMS_QUICK_FIT as if all that was remembered had
- * been merged for good). If this run has a MEMS_LIMIT too, the lower one applies. Nothing in the
- * file is trusted: what is not sound is refused before any of it becomes a heap. But checksums find
- * accidents, they do not authenticate: whoever can write the file decides on the contents. The
- * peaks start again. As with mems_init, no other thread may be in MeMS.
+ * been merged for good, and no size been asked for before). If this run has a MEMS_LIMIT too, the
+ * lower one applies. Nothing in the file is trusted: what is not sound is refused before any of it
+ * becomes a heap. But checksums find accidents, they do not authenticate: whoever can write the
+ * file decides on the contents. The peaks start again. As with mems_init, no other thread may be in
+ * MeMS.
  * flags: 0 or MEMS_MAP. Returns 0, or -1 with no heap started: EBUSY a heap is started (or in a
  * visitor), EBADMSG the image is not whole or not sound, ENOTSUP an image of another version, byte
  * order, size of a pointer, or with pages smaller than those of the OS, EINVAL unknown flags,
