@@ -137,6 +137,7 @@
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <time.h>
@@ -1303,6 +1304,16 @@ static const char *path_name(const char *path)
 	return slash == NULL ? path : slash + 1;
 }
 
+/* Gives an empty file the rights of the one that it is to replace, if there is one. */
+static void os_rights_keep(int file, int folder, const char *name)
+{
+	struct stat old;
+	const int before = os_begin();
+	if (fstatat(folder, name, &old, 0) == 0)
+		fchmod(file, old.st_mode & 0777);
+	os_end(before, 0);
+}
+
 /* Opens the folder of path, perhaps not for reading, and makes a file there, whose name goes to
  * temporary. -1 with *error where that fails. */
 static int os_create_beside(const char *path, int *folder, char temporary[NAME_BYTES], int *error)
@@ -1318,7 +1329,9 @@ static int os_create_beside(const char *path, int *folder, char temporary[NAME_B
 		snprintf(temporary, NAME_BYTES, ".mems-%ld-%u", (long)getpid(), i);
 		file = os_open(*folder, temporary, O_WRONLY | O_CREAT | O_EXCL, error);
 	}
-	if (file < 0 && *folder >= 0)
+	if (file >= 0)
+		os_rights_keep(file, *folder, path_name(path));
+	else if (*folder >= 0)
 		os_close(*folder);
 	return file;
 }

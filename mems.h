@@ -263,7 +263,7 @@ enum mems_load_flags {
  * opened for reading. So whatever fails, and after a crash at any moment, path is what it was, or
  * the new image, whole. A save that fails leaves no file behind; one that is killed may leave its
  * own, whose name begins with ".mems-". What is at path is replaced, even a symbolic link, a pipe
- * or a device; the new file has the rights that umask leaves, whatever those of the old one were.
+ * or a device; the new file has its rights (not its owner), or those that umask leaves.
  * Calls of other threads that change the heap wait while it is written, not while it is synced. The
  * caller has to see to it that nobody writes into blocks meanwhile.
  * Returns 0, or -1: EPERM no heap, EBUSY in a visitor, or the errno of the OS.

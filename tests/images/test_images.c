@@ -898,18 +898,20 @@ static void errors_come_in_their_order(void **state)
 	assert_fails(EBUSY, mems_record(stderr) == -1);
 }
 
-/* Whoever could not read the image that is replaced may be able to read the new one. */
-static void a_new_file_has_the_rights_that_umask_leaves(void **state)
+/* Whoever could not read the image that is replaced cannot read the new one. */
+static void a_new_file_has_the_rights_of_the_old_one(void **state)
 {
+	const mode_t rights[] = { 0640 /* those that umask leaves */, 0600, 0664, 04777 };
 	const mode_t mask = umask(027);
 	struct stat file;
 	(void)state;
 	take(100);
-	for (unsigned i = 0; i < 2; i++) {
+	unlink(path);
+	for (unsigned i = 0; i < 4; i++) {
+		assert_true(i == 0 || chmod(path, rights[i]) == 0);
 		assert_int_equal(mems_save(path), 0);
 		assert_int_equal(stat(path, &file), 0);
-		assert_int_equal(file.st_mode & 07777, 0640);
-		assert_int_equal(chmod(path, 0600), 0);
+		assert_int_equal(file.st_mode & 07777, rights[i] & 0777);
 	}
 	umask(mask);
 }
@@ -1338,7 +1340,7 @@ int main(void)
 		image_test(an_image_never_lifts_the_limit_of_this_run),
 		image_test(options_of_the_image_are_in_force),
 		image_test(errors_come_in_their_order),
-		image_test(a_new_file_has_the_rights_that_umask_leaves),
+		image_test(a_new_file_has_the_rights_of_the_old_one),
 		image_test(the_longest_path_will_do),
 		image_test(the_root_is_a_live_block_or_none),
 		image_test(a_freed_root_stays_freed),
