@@ -916,6 +916,17 @@ static void a_new_file_has_the_rights_of_the_old_one(void **state)
 	umask(mask);
 }
 
+/* A pipe, into which nobody writes, is no image; nothing waits for one. */
+static void a_pipe_is_refused_at_once(void **state)
+{
+	(void)state;
+	mems_finish();
+	assert_int_equal(mkfifo(path, 0600), 0);
+	alarm(60);
+	assert_fails(ESPIPE, mems_load(path, 0) == -1);
+	alarm(0);
+}
+
 /* As long as a path can be, which leaves no room for a longer one beside it. */
 static void the_longest_path_will_do(void **state)
 {
@@ -1341,6 +1352,7 @@ int main(void)
 		image_test(options_of_the_image_are_in_force),
 		image_test(errors_come_in_their_order),
 		image_test(a_new_file_has_the_rights_of_the_old_one),
+		image_test(a_pipe_is_refused_at_once),
 		image_test(the_longest_path_will_do),
 		image_test(the_root_is_a_live_block_or_none),
 		image_test(a_freed_root_stays_freed),
