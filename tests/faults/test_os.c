@@ -40,6 +40,8 @@ static struct {
 	size_t largest_given_back; /* and the most of them in one request */
 	size_t reserved;     /* bytes that were asked for without access */
 	bool is_dear;        /* each page of them is a page fault, as where they cost memory */
+	bool is_unsure;      /* the OS does not tell by itself that they cost none, */
+	long faults;         /* and so many page faults were before */
 	int flags;           /* and what it was mapped with */
 	struct {             /* what the refused munmaps were to unmap */
 		void *memory;
@@ -187,8 +189,8 @@ int __wrap_getrlimit64(int resource, struct rlimit64 *limit)
 int __wrap_getrusage(int who, struct rusage *usage)
 {
 	const int result = is_refused(0) ? -1 : __real_getrusage(who, usage);
-	if (result == 0 && os.is_dear)
-		usage->ru_minflt += (long)(os.reserved / PAGE);
+	if (result == 0)
+		usage->ru_minflt += os.faults + (os.is_dear ? (long)(os.reserved / PAGE) : 0);
 	return result;
 }
 
@@ -197,7 +199,7 @@ enum { RSEQ_FEATURE_SIZE = 27 };
 /* Where reservations are dear there is an emulator. */
 unsigned long __wrap_getauxval(unsigned long type)
 {
-	if (!os.is_dear || type != RSEQ_FEATURE_SIZE)
+	if ((!os.is_dear && !os.is_unsure) || type != RSEQ_FEATURE_SIZE)
 		return __real_getauxval(type);
 	errno = ENOENT;
 	return 0;
@@ -870,6 +872,41 @@ static void a_dear_reservation_is_small(void **state)
 	assert_sound();
 }
 
+/* A label is noted without the OS, as long as it finds room where others are. */
+static void a_label_needs_no_memory_where_there_is_room(void **state)
+{
+	(void)state;
+	struct mems_event event;
+	mems_finish();
+	assert_int_equal(mems_option(MEMS_HISTORY, 8), 0);
+	mems_init();
+	take(8);
+	os_refuse(REFUSE_FROM, 0);
+	mems_set_label("another");
+	const uintptr_t block = take(8);
+	mems_set_label(NULL);
+	assert_int_equal(os.requests, 0);
+	assert_int_equal(mems_history(at(block), &event, 1), 1);
+	assert_string_equal(event.label, "another");
+	mems_finish();
+	assert_int_equal(mems_option(MEMS_HISTORY, 0), 0);
+}
+
+/* Older kernels have no restartable sequences either. What counts is the page faults of the trial. */
+static void a_reservation_is_not_dear_for_earlier_page_faults(void **state)
+{
+	(void)state;
+	if (sizeof(size_t) == 4 || ADDRESS_SANITIZER || is_run_by_another() || is_reserving_dear())
+		skip();
+	mems_finish();
+	os_refuse(REFUSE_NONE, 0);
+	os.is_unsure = true;
+	os.faults = 100000;
+	mems_init();
+	take(((size_t)1 << 30) + 1);
+	assert_sound();
+}
+
 /* Address space that a heap asks for when it is started. */
 static size_t bytes_reserved(void)
 {
@@ -1203,7 +1240,9 @@ int main(void)
 		heap_test(growth_of_a_small_heap_gives_nothing_back),
 		heap_test(large_blocks_move_piece_by_piece),
 		heap_test(where_a_block_moved_away_zeros_are_given),
+		heap_test(a_label_needs_no_memory_where_there_is_room),
 		heap_test(a_dear_reservation_is_small),
+		heap_test(a_reservation_is_not_dear_for_earlier_page_faults),
 		heap_test(a_reservation_is_half_of_what_can_be_had),
 		first_fit_test(clearing_brings_no_pages_in),
 		first_fit_test(what_stayed_in_memory_is_cleared),
