@@ -32,7 +32,7 @@ static struct {
 	size_t answers;      /* of MeMS to those calls */
 	bool has_other;      /* there is another thread, see other_use */
 	char *cleared;       /* a page that is cleared as the image is written, as by another thread */
-	size_t hints_refused;
+	size_t hints_refused, syncs_refused;
 } os;
 
 #define NONE SIZE_MAX
@@ -220,7 +220,10 @@ int __wrap_fsync(int file)
 		other_await();
 	if (os.is_on && os.leaves_folder)
 		os.leaves_folder = chdir("elsewhere") != 0;
-	return is_refused() ? -1 : __real_fsync(file);
+	if (!is_refused())
+		return __real_fsync(file);
+	os.syncs_refused++;
+	return -1;
 }
 
 int __wrap_renameat(int from_in, const char *from, int to_in, const char *to)
@@ -349,11 +352,12 @@ static void a_save_that_fails_leaves_the_old_image(void **state)
 	memset(mems_get(at(1000)), 2, 400000);
 	for (size_t i = 0; i < 100; i++) {
 		const size_t files = open_files();
-		const size_t hints = os.hints_refused;
+		const size_t hints = os.hints_refused, syncs = os.syncs_refused;
 		const int result = fail_at(i, EIO, save);
 		const bool is_done = os.requests <= i;
 		assert_true(result == 0 || errno == EIO || errno == ENOMEM);
 		assert_true(result == 0 || os.hints_refused == hints);
+		assert_true(result == -1 || os.syncs_refused == syncs);
 		assert_int_equal(open_files(), files);
 		assert_int_equal(files_in_folder(), 1);
 		assert_sound();
@@ -371,6 +375,7 @@ static void a_save_that_fails_leaves_the_old_image(void **state)
 	}
 	assert_in_range(failures, 7, 99);
 	assert_int_not_equal(os.hints_refused, 0);
+	assert_int_equal(os.syncs_refused, 2); /* of the file, and of its folder */
 }
 
 static void a_load_that_fails_leaves_nothing(void **state)
