@@ -427,6 +427,19 @@ static void a_folder_that_must_not_be_read_is_not_synced(void **state)
 	assert_int_equal(status_of_child(first_byte_of_image, NULL), 8);
 }
 
+/* There are file systems that cannot do it. */
+static void a_folder_that_cannot_be_synced_will_do(void **state)
+{
+	(void)state;
+	heap_make(8);
+	os.syncs_refused = 0;
+	assert_int_equal(fail_at(NONE, 0, save), 0);
+	assert_int_equal(fail_at(os.requests - 2, EINVAL, save), 0); /* but for its end the last one */
+	assert_int_equal(os.syncs_refused, 1);
+	assert_int_equal(files_in_folder(), 1);
+	assert_int_equal(status_of_child(first_byte_of_image, NULL), 8);
+}
+
 static int save_here(void)
 {
 	return mems_save("image");
@@ -640,6 +653,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		os_test(a_save_that_fails_leaves_the_old_image),
 		os_test(a_folder_that_must_not_be_read_is_not_synced),
+		os_test(a_folder_that_cannot_be_synced_will_do),
 		os_test(an_image_stays_in_the_folder_where_its_save_began),
 		os_test(a_load_that_fails_leaves_nothing),
 		os_test(a_save_that_is_killed_leaves_an_image_or_none),
