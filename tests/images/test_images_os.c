@@ -24,6 +24,7 @@
 static struct {
 	bool is_on;
 	bool is_short;       /* reads and writes do a part of what they are asked for */
+	bool is_stuck;       /* writes do nothing, and say so */
 	bool is_fatal;       /* the process is killed in place of the request that fails */
 	bool calls_heap;     /* a request calls MeMS, as where the program interposes it */
 	bool leaves_folder;  /* the process goes to another folder, while the file is synced */
@@ -198,6 +199,8 @@ ssize_t __wrap_pwritev(int file, const struct iovec *parts, int count, off_t off
 		memset(os.cleared, 0, PAGE);
 	if (is_refused())
 		return -1;
+	if (os.is_on && os.is_stuck)
+		return 0;
 	if (os.is_on && os.is_short) {
 		count = (count + 1) / 2;
 		some[count - 1].iov_len = shortened(some[count - 1].iov_len);
@@ -558,6 +561,45 @@ static void short_and_interrupted_requests_go_on(void **state)
 	os.is_short = false;
 }
 
+static void writes_without_end_are_given_up(void **state)
+{
+	(void)state;
+	heap_make(9);
+	os.is_stuck = true;
+	alarm(60);
+	errno = 0;
+	const int result = fail_at(NONE, 0, save);
+	const int error = errno;
+	alarm(0);
+	os.is_stuck = false;
+	assert_true(result == -1 && error == EIO);
+	assert_int_equal(files_in_folder(), 0);
+}
+
+/* What a save has left that was killed in a process of the same number, or the file of another thread,
+ * which is saving. */
+static void a_name_that_is_taken_is_left_alone(void **state)
+{
+	char other_path[128];
+	(void)state;
+	heap_make(9);
+	for (int i = 0; i < 3; i++) {
+		snprintf(other_path, sizeof other_path, "%s/.mems-%ld-%d", folder, (long)getpid(), i);
+		FILE *const file = fopen(other_path, "w");
+		assert_non_null(file);
+		assert_int_equal(fclose(file), 0);
+	}
+	assert_succeeds(mems_save(path) == 0);
+	assert_int_equal(files_in_folder(), 4);
+	for (int i = 0; i < 3; i++) {
+		struct stat status;
+		snprintf(other_path, sizeof other_path, "%s/.mems-%ld-%d", folder, (long)getpid(), i);
+		assert_true(stat(other_path, &status) == 0 && status.st_size == 0);
+		assert_int_equal(unlink(other_path), 0);
+	}
+	assert_int_equal(status_of_child(first_byte_of_image, NULL), 9);
+}
+
 /* What the program interposes may call MeMS: that changes nothing before the image is written, and
  * nothing is waited for. */
 static void requests_that_call_the_heap_are_answered(void **state)
@@ -577,6 +619,33 @@ static void requests_that_call_the_heap_are_answered(void **state)
 	os.calls_heap = false;
 	assert_sound();
 	assert_int_equal(*(unsigned char *)mems_get(at(1000)), 4);
+}
+
+/* A thread that is to end before it saves. */
+static void *save_cancelled(void *result)
+{
+	pthread_cancel(pthread_self());
+	*(int *)result = mems_save(path);
+	pthread_testcancel();
+	return NULL;
+}
+
+static void a_save_is_not_cancelled(void **state)
+{
+	pthread_t thread;
+	int result = -2;
+	void *end = NULL;
+	(void)state;
+	heap_make(3);
+	const size_t files = open_files();
+	assert_int_equal(pthread_create(&thread, NULL, save_cancelled, &result), 0);
+	assert_int_equal(pthread_join(thread, &end), 0);
+	assert_true(end == PTHREAD_CANCELED);
+	assert_int_equal(result, 0);
+	assert_int_equal(open_files(), files);
+	assert_int_equal(files_in_folder(), 1);
+	assert_int_equal(status_of_child(first_byte_of_image, NULL), 3);
+	assert_sound();
 }
 
 /* What other threads would change stays as it is until the image is written, not until it is synced. */
@@ -659,7 +728,10 @@ int main(void)
 		os_test(a_save_that_is_killed_leaves_an_image_or_none),
 		os_test(a_load_that_is_killed_leaves_the_image),
 		os_test(short_and_interrupted_requests_go_on),
+		os_test(writes_without_end_are_given_up),
+		os_test(a_name_that_is_taken_is_left_alone),
 		os_test(requests_that_call_the_heap_are_answered),
+		os_test(a_save_is_not_cancelled),
 		os_test(other_threads_wait_for_what_is_written),
 		os_test(what_is_cleared_meanwhile_does_no_harm),
 		os_test(a_fork_waits_for_a_load),
