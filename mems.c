@@ -4023,7 +4023,7 @@ static const char *type_name(enum mems_segment_type type)
 static size_t label_length(const char *label)
 {
 	size_t length = strnlen(label, LABEL_BYTES);
-	while (length > LABEL_BYTES - 4 && label[length] != '\0' && (label[length] & 0xC0) == 0x80)
+	while (length > LABEL_BYTES - 4 && (label[length] & 0xC0) == 0x80)
 		length--;
 	return length;
 }
