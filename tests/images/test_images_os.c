@@ -600,6 +600,28 @@ static void a_name_that_is_taken_is_left_alone(void **state)
 	assert_int_equal(status_of_child(first_byte_of_image, NULL), 9);
 }
 
+/* In a program that has closed its input the image is file 0. */
+static void an_image_may_be_file_0(void **state)
+{
+	(void)state;
+	const int input = dup(0);
+	heap_make(9);
+	close(0);
+	const size_t files = open_files();
+	const int saved = mems_save(path);
+	mems_finish();
+	const int loaded = mems_load(path, 0);
+	const size_t files_left = open_files();
+	if (input >= 0)
+		dup2(input, 0);
+	close(input);
+	assert_int_equal(saved, 0);
+	assert_int_equal(loaded, 0);
+	assert_int_equal(files_left, files);
+	assert_int_equal(files_in_folder(), 1);
+	assert_sound();
+}
+
 /* What the program interposes may call MeMS: that changes nothing before the image is written, and
  * nothing is waited for. */
 static void requests_that_call_the_heap_are_answered(void **state)
@@ -730,6 +752,7 @@ int main(void)
 		os_test(short_and_interrupted_requests_go_on),
 		os_test(writes_without_end_are_given_up),
 		os_test(a_name_that_is_taken_is_left_alone),
+		os_test(an_image_may_be_file_0),
 		os_test(requests_that_call_the_heap_are_answered),
 		os_test(a_save_is_not_cancelled),
 		os_test(other_threads_wait_for_what_is_written),
