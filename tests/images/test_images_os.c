@@ -69,6 +69,7 @@ static void heap_look(void)
 		byte = *(const volatile char *)first;
 	else
 		assert_no_heap_is_printed();
+	assert_ptr_equal(mems_root(), first != NULL ? at(1000) : NULL);
 }
 
 static void heap_call(void)
@@ -628,6 +629,7 @@ static void requests_that_call_the_heap_are_answered(void **state)
 {
 	(void)state;
 	heap_make(4);
+	assert_int_equal(mems_set_root(at(1000)), 0);
 	os.calls_heap = true;
 	os.answers = 0;
 	assert_int_equal(fail_at(NONE, EIO, save), 0);
