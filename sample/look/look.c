@@ -341,31 +341,52 @@ static void blocks_place(void)
 	}
 }
 
-/* Takes over the journal that was found, if history was on and all of it is there. */
-static void journal_take(struct look *look, const struct journal *found)
+/* Whether the numbers of a journal are some that a heap can have had. */
+static bool numbers_are_sound(const struct journal *found, size_t next)
+{
+	return next < found->event_slots && found->site_count != 0 && found->entries >= FIRST_ENTRIES &&
+	       is_power_of_two(found->entries);
+}
+
+/* Takes over what the journal that was found has in its arrays; false where they are damaged. */
+static bool journal_fill(const struct look *look, const struct journal *found)
 {
 	const size_t next = ((uintptr_t)found->event_next -
 	                     (uintptr_t)found->arrays[JOURNAL_EVENTS].memory) / sizeof(struct event);
-	if (found->event_slots - 1 >= MAX_EVENTS || next >= found->event_slots ||
-	    found->site_count == 0 || found->entries < FIRST_ENTRIES ||
-	    !is_power_of_two(found->entries))
-		return;
-	if (!arrays_copy(look, found) || !events_are_sound(found, copied[JOURNAL_EVENTS])) {
+	if (!numbers_are_sound(found, next) || !arrays_copy(look, found) ||
+	    !events_are_sound(found, copied[JOURNAL_EVENTS])) {
 		copied_free();
-		return;
+		return false;
 	}
 	labels_move(copied[JOURNAL_SITES], found->site_count);
-	heap.options[MEMS_HISTORY] = found->event_slots;
-	heap.journal = (struct journal){
-		.is_on = true, .calls = found->calls, .event_slots = found->event_slots,
-		.event_next = (struct event *)copied[JOURNAL_EVENTS] + next,
-		.entries = found->entries, .bucket_shift = 32 - lowest_bit(found->entries),
-		.site_count = found->site_count };
+	heap.journal.event_next = (struct event *)copied[JOURNAL_EVENTS] + next;
+	heap.journal.entries = found->entries;
+	heap.journal.bucket_shift = 32 - lowest_bit(found->entries);
+	heap.journal.site_count = found->site_count;
 	for (unsigned i = 0; i < JOURNAL_ARRAYS; i++)
 		heap.journal.arrays[i].memory = copied[i];
 	blocks_place();
+	return true;
+}
+
+/* Takes over the journal that was found, if history was on and all of it is there. There are no
+ * arrays before the first block is taken. */
+static void journal_take(struct look *look, const struct journal *found)
+{
+	const size_t slots = found->event_slots;
+	const bool is_empty = found->entries == 0 && process_granules() == 0;
+	if (slots == 0) {
+		look->no_history = "its heap has no history (MEMS_HISTORY)";
+		return;
+	}
+	heap.journal = (struct journal){ .is_on = true, .calls = found->calls, .event_slots = slots };
+	if (slots > MAX_EVENTS || (!is_empty && !journal_fill(look, found))) {
+		heap.journal = (struct journal){ 0 };
+		look->no_history = "its history is damaged, or parts of it are not in the core dump";
+		return;
+	}
+	heap.options[MEMS_HISTORY] = slots;
 	fast_top_update();
-	look->has_history = true;
 }
 
 /* ---- Taking it and leaving it ---------------------------------------------------------------- */
@@ -394,8 +415,10 @@ static bool heap_take(struct look *look, uint64_t address)
 		return false;
 	const struct journal journal = heap.journal;
 	heap_adopt();
-	if (heap.top == 0)
+	if (heap.top == 0) {
+		journal_take(look, &journal);
 		return true;
+	}
 	char *const base = heap.base;
 	char *const reservation = heap.reservation;
 	if (!tables_copy(look) || !chains_check(look))
@@ -448,6 +471,7 @@ static bool image_open(struct look *look, const char *path)
 		                         : errno == ENOTSUP ? "it is an image of another machine or version"
 		                                            : strerror(errno));
 	look->is_image = true;
+	look->no_history = "an image has no history";
 	return true;
 }
 

@@ -21,7 +21,7 @@ enum { LOOK_FAULT_MAX = 300 };
 /* A heap that is looked at. */
 struct look {
 	bool is_image;
-	bool has_history; /* what it remembers of its calls is there */
+	const char *no_history; /* why what it remembers of its calls cannot be shown, or NULL */
 	struct core core;
 	int file;
 	int broken;       /* invariants that are */

@@ -147,9 +147,8 @@ static void history_print(void)
 /* Prints what the heap remembers of its calls: an exit status. */
 static int journal_print(const struct look *look, const char *path)
 {
-	if (!look->has_history) {
-		say(path, look->is_image ? "an image has no history"
-		                         : "its heap has no history (MEMS_HISTORY), or it is damaged");
+	if (look->no_history != NULL) {
+		say(path, look->no_history);
 		return EXIT_FAILURE;
 	}
 	if (chosen.has_history)

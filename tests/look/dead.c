@@ -8,6 +8,7 @@
  * dead threads ALIGNMENT SEED CALLS FILE: the same under quick fit, without history, and with blocks in
  *     the caches of two threads; writes the chains only.
  * dead POLICY ALIGNMENT SEED 0 FILE: writes a line to FILE and makes calls until it is killed.
+ * dead unused FILE: a heap with history and no call yet: the chains, what is live and explained.
  * dead big: a heap of 1 GiB with 1,000,000 blocks, then aborts.
  *
  * The blocks hold their addresses, so that a core dump tells whether contents lie where they should.
@@ -176,6 +177,13 @@ int main(int count, char **arguments)
 	prctl(PR_SET_DUMPABLE, 1);
 	if (count == 2 && strcmp(arguments[1], "big") == 0) {
 		big_make();
+		abort();
+	}
+	if (count == 3 && strcmp(arguments[1], "unused") == 0) {
+		mems_option(MEMS_HISTORY, HISTORY);
+		mems_init();
+		chains_write(arguments[2]);
+		answers_write(arguments[2]);
 		abort();
 	}
 	if (count != 6 && count != 7)

@@ -114,11 +114,19 @@ misses_history()
 	for option in --live '--history 1000' '--live --history 1000'; do
 		# shellcheck disable=SC2086 # a list of words
 		ends_with 1 "$look" --print $option core && cmp said chains &&
-			grep -q '^mems-look: core: its heap has no history' errors || return 1
+			grep -q '^mems-look: core: its heap has no history (MEMS_HISTORY)$' errors || return 1
 	done
 	dies first_fit 8 "$seed" 300 chains && ends_with 1 "$look" --live chains.image &&
 		[ ! -s said ] && echo 'mems-look: chains.image: an image has no history' | cmp - errors &&
 		ends_with 0 "$look" --history 1 core && echo 'No call is remembered.' | cmp - said
+}
+
+# A history without a call is one, and not damaged.
+shows_an_empty_history()
+{
+	dies unused chains && "$look" --print core | cmp - chains &&
+		ends_with 0 "$look" --live core && cmp said chains.live && [ ! -s errors ] &&
+		ends_with 0 "$look" --history 1000 core && echo 'No call is remembered.' | cmp - said
 }
 
 # What there is one of is not called many.
@@ -327,6 +335,7 @@ check "questions are answered as the program does" answers
 check "labels do nothing to a terminal" shows_no_controls
 check "one main node is counted" counts_one
 check "questions to a heap without history fail" misses_history
+check "a history in which there is no call yet" shows_an_empty_history
 check "blocks in the caches of threads are shown as free" shows_the_caches_of_threads
 check "two core dumps are compared" tells_the_difference
 if [ -n "$skip" ] || [ "$(df -Pk . | awk 'NR == 2 { print $4 }')" -gt 3000000 ]; then
