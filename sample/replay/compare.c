@@ -19,10 +19,34 @@ const char *compare_words(enum textbook_policy policy, char words[COMPARE_WORDS]
 	return words;
 }
 
+const char *compare_peak_words(const struct comparison *comparison)
+{
+	return comparison->has_refused ? "asked for at once" : "in blocks";
+}
+
 /* ---- The peak -------------------------------------------------------------------------------- */
 
-/* Finds the call after which most bytes are in use, if none is refused: the same for all policies.
- * sizes: of the blocks, all 0. */
+/* Is this more than all of a heap may have, or aligned in a way that none is? */
+static bool is_never_had(const struct comparison *comparison, const struct trace_op *op)
+{
+	const struct textbook_options *options = &comparison->options;
+	size_t most = options->limit == 0 ? SIZE_MAX / 4 : options->limit;
+
+	return op->size > most / options->page_size * options->page_size ||
+	       (op->kind == 'm' && op->alignment > options->page_size);
+}
+
+/* Does this operation leave all sizes as they are, under whichever policy? */
+static bool is_without_effect(const struct comparison *comparison, const struct trace_op *op,
+                              const size_t *sizes)
+{
+	if (op->kind == 'g' || (op->kind == 'r' && sizes[op->block] == 0))
+		return true;
+	return op->kind != 'f' && is_never_had(comparison, op);
+}
+
+/* Finds the call after which most bytes are asked for: the same for all policies. They are in use
+ * where none is refused. sizes: of the blocks, all 0. */
 static void peak_find(struct comparison *comparison, size_t *sizes)
 {
 	size_t alignment = comparison->options.alignment, bytes = 0;
@@ -30,7 +54,7 @@ static void peak_find(struct comparison *comparison, size_t *sizes)
 	for (size_t i = 0; i < comparison->trace->count; i++) {
 		const struct trace_op *op = &comparison->trace->ops[i];
 
-		if (op->kind == 'g')
+		if (is_without_effect(comparison, op, sizes))
 			continue;
 		bytes -= sizes[op->block];
 		sizes[op->block] = (op->size + alignment - 1) & ~(alignment - 1);
@@ -160,6 +184,7 @@ int compare_run(struct comparison *comparison)
 		run.heap = placer_start(&options);
 		memset(placed, 0, blocks * sizeof *placed);
 		policy_run(&run, i * comparison->trace->count);
+		comparison->has_refused = comparison->has_refused || run.outcome->refused != 0;
 		placer_finish(run.heap);
 	}
 	progress_end();
@@ -274,9 +299,9 @@ static void head_print(const struct comparison *comparison, FILE *out)
 {
 	char words[COMPARE_WORDS];
 
-	fprintf(out, "%s: %zu call%s, at most %zu byte%s in blocks (after call %zu)", comparison->name,
+	fprintf(out, "%s: %zu call%s, at most %zu byte%s %s (after call %zu)", comparison->name,
 	        comparison->trace->count, plural(comparison->trace->count), comparison->peak_bytes,
-	        plural(comparison->peak_bytes), comparison->peak_call);
+	        plural(comparison->peak_bytes), compare_peak_words(comparison), comparison->peak_call);
 	if (comparison->options.limit != 0)
 		fprintf(out, ", at most %zu bytes mapped", comparison->options.limit);
 	fprintf(out, "\n\n%-*s", NAME_WIDTH, "");
@@ -285,18 +310,10 @@ static void head_print(const struct comparison *comparison, FILE *out)
 	fprintf(out, "   best\n");
 }
 
-/* Without a limit, what cannot be had is an alignment above the page size, or more than there is. */
-static bool is_any_refused(const struct comparison *comparison)
-{
-	for (size_t policy = 0; policy < TEXTBOOK_POLICIES; policy++)
-		if (comparison->outcomes[policy].refused != 0)
-			return true;
-	return false;
-}
-
 void compare_print(const struct comparison *comparison, FILE *out)
 {
-	bool has_refused = comparison->options.limit != 0 || is_any_refused(comparison);
+	/* Without a limit, what cannot be had is an alignment above the page size, or more than there is. */
+	bool has_refused = comparison->options.limit != 0 || comparison->has_refused;
 
 	head_print(comparison, out);
 	for (size_t i = 0; i < MEASURES; i++) {

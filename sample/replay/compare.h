@@ -8,6 +8,7 @@
 #ifndef COMPARE_H
 #define COMPARE_H
 
+#include <stdbool.h>
 #include <stdio.h>
 
 #include "textbook.h"
@@ -35,8 +36,9 @@ struct comparison {
 	const char *name; /* of the trace, as name_shown gives it */
 	const struct trace *trace;
 	struct textbook_options options; /* of all heaps, but for the policy */
-	size_t peak_call;                /* after which most bytes are in use; 0 for none */
-	size_t peak_bytes;
+	size_t peak_call;                /* after which most bytes are asked for; 0 for none */
+	size_t peak_bytes;               /* without blocks that no policy can have */
+	bool has_refused;                /* is there a block that a policy could not have? */
 	struct outcome outcomes[TEXTBOOK_POLICIES];
 };
 
@@ -48,6 +50,9 @@ enum { COMPARE_WORDS = 16 };
 
 /* "first fit". Returns words. */
 const char *compare_words(enum textbook_policy policy, char words[COMPARE_WORDS]);
+
+/* Where the bytes of the peak are: "in blocks", but for those that could not be had. */
+const char *compare_peak_words(const struct comparison *comparison);
 
 /* Makes all calls under all policies: 0, or -1 without memory. 100,000 calls with 10,000
  * live blocks take less than a second. */

@@ -220,9 +220,9 @@ static void head_draw(FILE *out, const struct comparison *comparison)
 	        "<text class=\"title\" x=\"16\" y=\"34\">Five policies on ");
 	name_write(out, comparison->name);
 	fprintf(out, "</text>\n<text class=\"note\" x=\"16\" y=\"58\">%zu call%s from left to right; the"
-	        " dashed line is the peak: after call %zu, with %zu bytes in blocks (filled). Grey: the"
-	        " other policies.", comparison->trace->count, plural(comparison->trace->count),
-	        comparison->peak_call, comparison->peak_bytes);
+	        " dashed line is the peak: after call %zu, with %zu bytes %s. Filled: what is in"
+	        " blocks. Grey: the other policies.", comparison->trace->count, plural(comparison->trace->count),
+	        comparison->peak_call, comparison->peak_bytes, compare_peak_words(comparison));
 	if (comparison->options.limit != 0)
 		fprintf(out, " Limit: %zu bytes.", comparison->options.limit);
 	fprintf(out, "</text>\n");

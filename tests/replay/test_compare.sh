@@ -96,6 +96,29 @@ options()
 }
 check 'options of the trace' options
 
+# What no policy could have had in blocks is not said to have been there; what none can have at all,
+# or what comes about it, makes no peak.
+refused()
+{
+	cat >"$work/refused.rep" <<-'END'
+	o limit 4096
+	a 0 3000
+	a 1 18446744073709551608
+	r 1 4000
+	r 0 9000
+	f 1
+	m 2 100 8192
+	f 2
+	a 3 3000
+	f 3
+	END
+	replay --compare "$work/refused.rep" >"$work/out" && replay --compare --svg - "$work/refused.rep" \
+		>"$work/out.svg" && xmllint --noout "$work/out.svg" &&
+		grep -q ': 9 calls, at most 6000 bytes asked for at once (after call 8), at most 4096 bytes mapped$' \
+			"$work/out" && grep -q 'after call 8, with 6000 bytes asked for at once\.' "$work/out.svg"
+}
+check 'the peak of calls that are refused' refused
+
 # ---- Against each policy alone -----------------------------------------------------------------
 
 # A program that was recorded, or blocks of many sizes.
