@@ -395,7 +395,7 @@ static int trace_failed(const char *error)
 /* A recording has no calls, as a rule, where its program did not end well. */
 static void trace_look(const struct session *session)
 {
-	if (session->trace.count == 0 && !session->is_typed)
+	if (session->trace.count == 0 && session->trace.mistake_count == 0 && !session->is_typed)
 		fprintf(stderr, "%s: the trace is empty: if a program recorded it, did that flush the file?\n",
 		        session->name);
 }

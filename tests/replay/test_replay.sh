@@ -118,6 +118,16 @@ empty_traces_are_named()
 
 try 'an empty trace is said to be so' empty_traces_are_named
 
+mistakes_are_not_nothing()
+{
+	file 'e free 1000\n'
+	for option in --check --compare; do
+		${RUN:-} "$replay" $option "$trace" >/dev/null 2>"$work/err" && [ ! -s "$work/err" ] || return
+	done
+}
+
+try 'a trace of mistakes alone is not empty' mistakes_are_not_nothing
+
 # ---- Names of files --------------------------------------------------------------------------
 
 # What is not UTF-8, and what a terminal, XML or HTML acts on.
