@@ -746,7 +746,7 @@ function setOptions(options) {
 function settingChanged(id) {
 	const value = Number($(`set-${id}`).value);
 	const isGood = Number.isInteger(value) && (id === 'limit' ? value >= 0 : value >= 1) &&
-		value <= 2 ** 40;
+		value <= (id === 'start' ? START_MOST : SIZE_MOST);
 	if (isGood)
 		setOptions({[id]: value});
 	else

@@ -5,16 +5,22 @@
 'use strict';
 
 const SIZE_MOST = 2 ** 40; /* of a block that is played with, in bytes */
+const START_MOST = 2 ** 31; /* of the heap: the library has no higher one */
 const WRITE_MOST = 4096;   /* bytes that are written at once */
 
 /* The words that a call may be typed with. */
 const VERBS = {
+	__proto__: null, /* "constructor" is no call */
 	malloc: 'a', mems_malloc: 'a', a: 'a', alloc: 'a', calloc: 'c', mems_calloc: 'c', c: 'c',
 	aligned: 'm', aligned_alloc: 'm', mems_aligned_alloc: 'm', m: 'm', realloc: 'r',
 	mems_realloc: 'r', r: 'r', resize: 'r', free: 'f', mems_free: 'f', f: 'f', write: 'w', w: 'w',
 };
 const FORMS = {a: 'malloc SIZE', c: 'calloc SIZE', m: 'aligned ALIGNMENT SIZE', f: 'free BLOCK',
 	r: 'realloc BLOCK SIZE', w: 'write BLOCK TEXT'};
+
+/* Math.log2 alone takes 2 ** 53 - 1 for one. */
+const isPowerOfTwo = number => Number.isInteger(number) && number >= 1 &&
+	2 ** Math.round(Math.log2(number)) === number;
 
 class Player {
 	constructor() {
@@ -77,7 +83,7 @@ class Player {
 		const [first, second] = words;
 		if (words.length !== {a: 1, c: 1, m: 2, f: 1, r: 2, w: 2}[verb])
 			throw new Error(`The form is: ${FORMS[verb]}`);
-		if (verb === 'm' && !(Number(first) >= 1 && Number.isInteger(Math.log2(Number(first)))))
+		if (verb === 'm' && !isPowerOfTwo(Number(first)))
 			throw new Error('An alignment is a power of two.');
 		if (verb === 'f' || verb === 'r')
 			return {kind: verb, block: this.blockNamed(first, at),

@@ -318,7 +318,9 @@ function testPlay() {
 	assert.strictEqual(player.undo(), 8);
 	for (const [words, why] of [['jump 3', /none of the calls/], ['free 1', /no block 1/],
 		['malloc', /The form is: malloc SIZE/], ['malloc 0', /A size is/], ['malloc -1', /A size/],
-		['aligned 3 8', /power of two/], ['', /none of the calls/], ['free', /The form is/],
+		['aligned 3 8', /power of two/], ['aligned 0.5 8', /power of two/],
+		['aligned 9007199254740991 8', /power of two/], ['constructor 8', /none of the calls/],
+		['__proto__', /none of the calls/], ['', /none of the calls/], ['free', /The form is/],
 		['realloc 0 x', /A size is/]])
 		assert.throws(() => act(words), {message: why}, words);
 	assert.strictEqual(player.calls.count, 9, 'what is wrong changes nothing');

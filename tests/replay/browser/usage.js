@@ -595,6 +595,12 @@ async function testPlay() {
 	await typeCalls('malloc 60000');
 	assert.match(await suite.text('#call'), /NULL/);
 	assert.match(await suite.text('#why'), /beyond the limit of 4,096 bytes/);
+	for (const [start, kept] of [['2147483648', '2147483648'], ['2147483649', '2147483648'],
+		['1000', '1000']]) {
+		await suite.choose('#set-start', start);
+		assert.strictEqual(await suite.get('document.querySelector("#set-start").value'), kept,
+			'no start that the library does not have');
+	}
 	await suite.click('#clear');
 	assert.strictEqual(await chain(), '');
 	await suite.click('#allocate', '#allocate');
