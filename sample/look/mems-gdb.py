@@ -56,15 +56,17 @@ def writable(pid):
                 yield start, end - start
 
 
-def memory_copy(memory, core, start, size):
-    """Copies a range of addresses to the core dump; leaves holes for zeros."""
+def memory_copy(memory, core, begin, start, size):
+    """Copies a range of addresses to the core dump, from there on; leaves holes for zeros, and where
+    nothing can be read, as beyond the end of a file that is mapped."""
     for done in range(0, size, PIECE):
-        wanted = min(PIECE, size - done)
         memory.seek(start + done)
-        piece = memory.read(wanted)
-        if piece.count(0) == len(piece):
-            core.seek(wanted, os.SEEK_CUR)
-        else:
+        try:
+            piece = memory.read(min(PIECE, size - done))
+        except OSError:
+            break
+        if piece.count(0) != len(piece):
+            core.seek(begin + done)
             core.write(piece)
 
 
@@ -87,9 +89,10 @@ def core_write(pid, path):
             core.write(entry.pack(1, 6, offset, start, 0, size, size, PAGE) if is_64
                        else entry.pack(1, offset, start, 0, size, size, 6, PAGE))
             offset += size
-        core.seek(-(-core.tell() // PAGE) * PAGE)
+        begin = offset - sum(size for _, size in ranges)
         for start, size in ranges:
-            memory_copy(memory, core, start, size)
+            memory_copy(memory, core, begin, start, size)
+            begin += size
         core.truncate(offset)
 
 

@@ -16,11 +16,13 @@
 #define _GNU_SOURCE
 #include "mems.h"
 
+#include <fcntl.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
@@ -131,6 +133,15 @@ static void block_change(const char *path, unsigned long number)
 		exit(2);
 }
 
+/* Maps a file beyond its end, where nothing can be read. */
+static void beyond_end_map(void)
+{
+	const int file = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+	if (file < 0 || mmap(NULL, (size_t)64 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE, file, 0) == MAP_FAILED)
+		exit(2);
+	close(file);
+}
+
 static void image_write(const char *path)
 {
 	char image[1000];
@@ -198,6 +209,7 @@ int main(int count, char **arguments)
 	state = strtoull(arguments[3], NULL, 10);
 	const unsigned long calls = strtoul(arguments[4], NULL, 10);
 	mems_init();
+	beyond_end_map();
 	if (calls == 0) {
 		call_make(); /* so that there is a heap to be shown, whenever it is killed */
 		chains_write(arguments[5]);
