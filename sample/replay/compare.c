@@ -324,7 +324,7 @@ void compare_print(const struct comparison *comparison, FILE *out)
 		row_format(comparison, &measures[i], texts);
 		fprintf(out, "%-*s", NAME_WIDTH, measures[i].name);
 		for (size_t policy = 0; policy < TEXTBOOK_POLICIES; policy++)
-			fprintf(out, "%*s", VALUE_WIDTH, texts[policy]);
+			fprintf(out, " %*s", VALUE_WIDTH - 1, texts[policy]); /* apart, however long */
 		fprintf(out, "   ");
 		best_print(texts, out);
 	}

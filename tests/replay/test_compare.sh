@@ -119,6 +119,15 @@ refused()
 }
 check 'the peak of calls that are refused' refused
 
+# So large that no column would do.
+large()
+{
+	printf 'a 0 1125899906842624\n' >"$work/large.rep"
+	replay --compare "$work/large.rep" >"$work/out" &&
+		grep -q '^bytes mapped at the peak *\(1125899906842624 \)\{4\}1125899906842624 ' "$work/out"
+}
+check 'numbers that are as wide as their columns' large
+
 # ---- Against each policy alone -----------------------------------------------------------------
 
 # A program that was recorded, or blocks of many sizes.
