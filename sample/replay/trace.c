@@ -285,8 +285,10 @@ static int label_decode(struct reader *reader, char *text)
 		int high = is_coded ? hex_digit(from[1]) : 0;
 		int low = is_coded && high >= 0 ? hex_digit(from[2]) : 0;
 
-		if (high < 0 || low < 0 || (is_coded && high + low == 0))
+		if (high < 0 || low < 0)
 			return reader_fail(reader, "LABEL has a %% without two digits");
+		if (is_coded && high + low == 0)
+			return reader_fail(reader, "LABEL has a %%00, which no text has");
 		const unsigned char byte = (unsigned char)(is_coded ? high * 16 + low : *from);
 		memcpy(end, &byte, 1);
 		from += is_coded ? 2 : 0;
