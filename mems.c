@@ -3093,7 +3093,7 @@ static ALWAYS_INLINE bool cache_put(size_t granule, size_t size)
 }
 
 /* The block of so many granules that was cached last, a PROCESS again; NONE if there is none. */
-static ALWAYS_INLINE size_t cache_get(size_t size)
+static ALWAYS_INLINE size_t cache_get(size_t size, enum purpose purpose)
 {
 	const size_t bin = bin_of(size);
 	if (UNLIKELY(bin == NONE))
@@ -3105,7 +3105,7 @@ static ALWAYS_INLINE size_t cache_get(size_t size)
 		return NONE;
 	policy_live_change(granule, size, true, true);
 	count_taken(size);
-	if (UNLIKELY(heap.purged_end != 0))
+	if (UNLIKELY(heap.purged_end != 0) && purpose != FOR_CALLOC)
 		few_pages_touch(granule, granule + size);
 	mem_mark_undefined(granule, size);
 	leaf_assert(leaf_of(granule));
@@ -3837,7 +3837,7 @@ static inline size_t block_take_in(struct hole hole, size_t size, enum purpose p
 static NOINLINE size_t block_take_existing(size_t size, enum purpose purpose)
 {
 	ASSERT(heap.top != 0, "an empty heap has no tables to read");
-	const size_t cached = heap.is_quick ? cache_get(size) : NONE;
+	const size_t cached = heap.is_quick ? cache_get(size, purpose) : NONE;
 	if (LIKELY(cached != NONE))
 		return cached;
 	if (!heap.is_quick && size <= SMALL_SIZES)

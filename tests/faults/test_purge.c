@@ -784,6 +784,31 @@ static void calloc_of_small_blocks(void **state)
 	}
 }
 
+/* Those that are remembered as well, of which what is not in memory stays so. */
+static void calloc_leaves_remembered_pages_out(void **state)
+{
+	static const size_t sizes[] = { 8192, 20000, 65528, 65536 };
+	enum { TOTAL = 24 << 20, TAKEN = 8 << 20 };
+	(void)state;
+	if (!has_pages())
+		skip();
+	for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+		mems_finish();
+		mems_init();
+		fill_heap(sizes[i], TOTAL);
+		while (count > 0)
+			give_back(blocks[--count]);
+		const size_t before = resident_hole_bytes();
+		assert_true(before <= budget());
+		for (count = 0; count < TAKEN / sizes[i]; count++)
+			blocks[count] = take_zeroed(sizes[i]);
+		assert_true(resident_process_bytes() <= before + 16 * PAGE);
+		while (count > 0)
+			assert_zeros(blocks[--count], sizes[i]);
+		assert_sound();
+	}
+}
+
 /* ---- Nothing that can be seen depends on it ---------------------------------------------- */
 
 static uint64_t mixed(uint64_t sum, size_t value)
@@ -874,6 +899,7 @@ int main(void)
 		heap_test(calloc_leaves_pages_out),
 		heap_test(calloc_page_by_page),
 		heap_test(calloc_of_small_blocks),
+		quick_fit_test(calloc_leaves_remembered_pages_out),
 		heap_test(addresses_do_not_depend_on_it),
 	};
 	os_watch();
