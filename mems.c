@@ -98,8 +98,7 @@
  *                           words. A HOLE of 255 granules or more is sought among at most 16 in a
  *                           group (no more fit in). Quick fit: O(1), amortised O(log heap)
  *   mems_get                one word of bits; in the middle of large blocks two more
- *   giving pages back       amortised; at most 64 requests to the OS in one call, and some 30 more
- *                           where a large block moves
+ *   giving pages back       amortised; at most 64 requests to the OS in one call
  *
  * Threads: one lock is around all that changes the heap or walks it. A process with one thread
  * does not take it on the fast paths. Translation reads live, live_leaves, live_regions, starts and
@@ -270,7 +269,7 @@ enum {
 	SWEEP_LOOKS = 96,       /* pages, or segments of several pages, that are looked at */
 	SPARSE_BYTES = 64 << 10, /* calloc asks what is in memory of a run of pages of this size */
 	MOVE_BYTES = 256 << 10, /* a block of this size is copied in such pieces, or larger ones: */
-	MOVE_REQUESTS = 32,     /* about so many at most, a request to the OS behind each */
+	MOVE_REQUESTS = 32,     /* one more at most, a request to the OS behind each */
 	IMAGE_BYTES = 256 << 10, /* of an image are written or read at once */
 	NAME_BYTES = 64,        /* of the file that is to be one */
 	MOST_MAPPINGS = 1000,   /* of an image; one that needs more is copied */
@@ -3571,13 +3570,13 @@ static size_t pages_purge_most(size_t first, size_t end, unsigned *requests)
 }
 
 /* Gives back at most so many of the free pages below heap.sweep, downwards, as far as one call may
- * go. False where the OS was asked, and refused them all. */
-static bool pages_sweep(size_t most)
+ * go, with so many requests to the OS. False where it was asked, and refused them all. */
+static bool pages_sweep(size_t most, unsigned most_requests)
 {
 	const size_t limit = min_size(most, (size_t)SWEEP_MOST_BYTES / os_pages_bytes(1));
 	size_t given = 0;
 	size_t looks = SWEEP_LOOKS;
-	unsigned requests = SWEEP_REQUESTS;
+	unsigned requests = most_requests;
 	caches_close();
 	while (given < limit && looks != 0 && requests != 0) {
 		const size_t end = bits_find_last(surplus_bits(), 0, heap.sweep, true);
@@ -3595,18 +3594,20 @@ static bool pages_sweep(size_t most)
 		}
 		given += pages_purge_most(first, end, &requests);
 	}
-	return given != 0 || requests == SWEEP_REQUESTS;
+	return given != 0 || requests == most_requests;
 }
 
 /* The heap has grown by so many granules: gives as much back, of what is kept too, so that its memory
- * does not grow. A heap that is within the budget as a whole keeps its memory. */
-static void purge_for_growth(size_t granules)
+ * does not grow. A heap that is within the budget as a whole keeps its memory. A block that moves makes
+ * requests of its own. */
+static void purge_for_growth(size_t granules, enum purpose purpose)
 {
+	const unsigned requests = SWEEP_REQUESTS - (purpose == FOR_GROWTH ? MOVE_REQUESTS : 0);
 	const size_t sweep = heap.sweep;
 	if (heap.top << heap.shift <= BUDGET_BYTES)
 		return;
 	heap.sweep = os_page_of(heap.top);
-	pages_sweep(min_size(os_page_of(granules), surplus_pages()));
+	pages_sweep(min_size(os_page_of(granules), surplus_pages()), requests);
 	heap.sweep = sweep;
 }
 
@@ -3662,7 +3663,7 @@ static NOINLINE void purge_look(size_t granule, size_t next)
 		heap.sweep = os_page_of(heap.top);
 	}
 	if (heap.sweep != 0 && surplus_pages() > goal) {
-		is_refused = !pages_sweep(surplus_pages() - goal);
+		is_refused = !pages_sweep(surplus_pages() - goal, SWEEP_REQUESTS);
 		if (heap.sweep == 0) /* what is left is in use in part, or the OS refuses it */
 			step = max_size(step, process_granules() / LOOK_DIVISOR);
 	}
@@ -3696,7 +3697,7 @@ static NOINLINE struct hole hole_obtain(size_t size, size_t alignment, enum purp
 		hole = hole_first_aligned(size, alignment);
 	}
 	if (hole.start == NONE && node_grow(size, purpose)) {
-		purge_for_growth(heap.top - top);
+		purge_for_growth(heap.top - top, purpose);
 		hole = hole_at(top);
 	}
 	if (hole.start != NONE && is_due) {
@@ -5868,7 +5869,8 @@ HOT void *mems_calloc(size_t count, size_t size)
  * has locked a page. Returns the first page from which on some may be in memory. */
 static size_t contents_move(size_t to, size_t from, size_t size)
 {
-	const size_t step = max_size((size_t)MOVE_BYTES >> heap.shift, size / MOVE_REQUESTS);
+	const size_t least = max_size((size_t)MOVE_BYTES >> heap.shift, size / MOVE_REQUESTS);
+	const size_t step = round_up(least, os_page_granules());
 	size_t page = os_page_from(from), given_end = page;
 	for (size_t at = from, until; at < from + size; at = until) {
 		until = min_size(round_down(at + step, os_page_granules()), from + size);
@@ -5893,13 +5895,16 @@ static size_t block_move(size_t granule, size_t kept, size_t size, bool may_ask_
 	if (to == NONE)
 		return NONE;
 	const size_t new_pages = heap.touched_pages - min_size(heap.touched_pages, touched_before);
+	const bool is_by_pieces = is_large && new_pages >= os_page_of(kept) / 2;
 	size_t given_end = 0;
-	if (!is_large || new_pages < os_page_of(kept) / 2)
-		memcpy(block_physical(to), block_physical(granule), kept << heap.shift);
-	else
+	if (is_by_pieces)
 		given_end = contents_move(to, granule, kept);
+	else
+		memcpy(block_physical(to), block_physical(granule), kept << heap.shift);
 	block_release(granule);
 	pages_forget(os_page_from(granule), given_end);
+	if (is_by_pieces)
+		heap.look_due = 0; /* this call has asked the OS often: the next one looks */
 	return to;
 }
 
@@ -6161,7 +6166,7 @@ size_t mems_trim(void)
 		heap.kept_pages = 0;
 		pages = heap.touched_pages;
 		for (heap.sweep = os_page_of(heap.top); heap.sweep != 0;)
-			pages_sweep(NONE);
+			pages_sweep(NONE, SWEEP_REQUESTS);
 		pages -= heap.touched_pages;
 		journal_note(&(struct call){ .kind = 'g' });
 	}

@@ -340,6 +340,56 @@ static void realloc_gives_back_a_bounded_amount(void **state)
 	assert_sound();
 }
 
+/* What goes back of a block that moves, and of the rest of the heap, counts together. The block moves to
+ * a new node, or, as HOLES that are too small for it have made the heap large, into the last one. */
+enum { MOST_HOLES = 12 };
+
+static void a_move_and_a_sweep(size_t holes)
+{
+	enum { BLOCKS = 8000, LARGE = 30 << 20 };
+	uintptr_t large[MOST_HOLES];
+	mems_finish();
+	mems_init();
+	for (size_t i = 0; i < holes; i++) {
+		large[i] = take(LARGE);
+		take(8);
+	}
+	const uintptr_t grown = take(LARGE);
+	take(8);
+	for (count = 0; count < BLOCKS; count++)
+		blocks[count] = take(2 * PAGE);
+	for (size_t i = 0; i < holes; i++)
+		give_back(large[i]);
+	mems_trim();
+	os_watch();
+	for (size_t i = 0; i < BLOCKS && os.requests == 0; i += 2)
+		give_back(blocks[i]);
+	const size_t mapped = stats_now().mapped_bytes;
+	os_watch();
+	const uintptr_t after = address_of(mems_realloc(at(grown), LARGE + MIB));
+	assert_true(after != 0 && after != grown);
+	assert_true((stats_now().mapped_bytes == mapped) == (holes != 0));
+	assert_in_range(os.requests, 30, 64);
+	assert_true(os.given_bytes >= LARGE - MIB);
+	os_watch();
+	give_back(take(8));
+	assert_in_range(os.requests, holes != 0, 64);
+	go_on_freeing(8 * MIB);
+	assert_true(stats_now().resident_hole_bytes <= budget());
+	assert_sound();
+}
+
+static void a_move_and_a_sweep_are_bounded_together(void **state)
+{
+	(void)state;
+	if (is_address_space_limited() || sizeof(size_t) == 4) {
+		print_message("note: moves in 500 MiB: skipped, for there is too little room\n");
+		skip();
+	}
+	a_move_and_a_sweep(0);
+	a_move_and_a_sweep(MOST_HOLES);
+}
+
 /* A block that grows and moves goes back piece by piece while it is copied: not both lie in memory, and
  * its size does not decide how many requests that takes. A piece in which a page is locked stays. */
 static void move_a_block(size_t locked_bytes, size_t staying_bytes)
@@ -882,6 +932,7 @@ int main(void)
 		heap_test(a_call_gives_back_a_bounded_amount),
 		heap_test(a_large_block_goes_back_at_once),
 		heap_test(realloc_gives_back_a_bounded_amount),
+		heap_test(a_move_and_a_sweep_are_bounded_together),
 		heap_test(a_block_that_moves_goes_back_in_few_requests),
 		heap_test(rounds_keep_their_pages),
 		heap_test(a_pair_of_calls_is_enough),
