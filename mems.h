@@ -237,8 +237,9 @@ size_t mems_usable_size(const void *v_ptr);
 
 /* Merges for good all that MEMS_QUICK_FIT remembers, and gives back to the OS every whole page
  * inside a HOLE that may be in memory. What the program has locked there (mlock) stays, and perhaps
- * pages beside it. Live blocks keep their addresses. Returns the bytes given back; 0 with EPERM (no
- * heap) or EBUSY (in a visitor). Cost: linear in the pages that were ever touched. */
+ * pages beside it, unless an image was mapped there (MEMS_MAP). Live blocks keep their addresses.
+ * Returns the bytes given back; 0 with EPERM (no heap) or EBUSY (in a visitor). Cost: linear in the
+ * pages that were ever touched. */
 size_t mems_trim(void);
 
 /* ---- Images: a heap that is kept ------------------------------------------------------------- */
