@@ -181,7 +181,7 @@ enum {
 
 static void main_node_draw(const struct mems_segment *first, double y, bool is_last)
 {
-	const double left = MARGIN, right = MARGIN + NODE_WIDTH, middle = MARGIN + NODE_WIDTH / 2;
+	const double left = MARGIN, right = MARGIN + NODE_WIDTH, middle = MARGIN + NODE_WIDTH / 2.0;
 	const double link = LINK, height = BOX_HEIGHT, row = CHAIN_ROW;
 
 	box_draw("box", left, y, right - left, height);
