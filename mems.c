@@ -803,10 +803,11 @@ static inline unsigned bytes_find(const uint8_t line[64], unsigned from, unsigne
 /* The compiler makes vector instructions of this. */
 static inline unsigned bytes_max(const uint8_t line[64])
 {
+	const uint8_t *bytes = __builtin_assume_aligned(line, 16);
 	uint8_t largest = 0;
 	for (unsigned i = 0; i < 16; i++) {
-		const uint8_t low = line[i] > line[i + 16] ? line[i] : line[i + 16];
-		const uint8_t high = line[i + 32] > line[i + 48] ? line[i + 32] : line[i + 48];
+		const uint8_t low = bytes[i] > bytes[i + 16] ? bytes[i] : bytes[i + 16];
+		const uint8_t high = bytes[i + 32] > bytes[i + 48] ? bytes[i + 32] : bytes[i + 48];
 		const uint8_t most = low > high ? low : high;
 		largest = most > largest ? most : largest;
 	}
