@@ -81,7 +81,7 @@ def core_write(pid, path):
     entry = struct.Struct(order + ("IIQQQQQQ" if is_64 else "IIIIIIII"))
     ranges = list(writable(pid))
     begin = 16 + header.size
-    offset = -(-(begin + len(ranges) * entry.size) // PAGE) * PAGE
+    contents = offset = -(-(begin + len(ranges) * entry.size) // PAGE) * PAGE
     with open(path, "wb") as core, open("/proc/%d/mem" % pid, "rb", buffering=0) as memory:
         core.write(head[:16] + header.pack(4, machine, 1, 0, begin, 0, 0, begin, entry.size,
                                            len(ranges), 0, 0, 0))
@@ -89,11 +89,10 @@ def core_write(pid, path):
             core.write(entry.pack(1, 6, offset, start, 0, size, size, PAGE) if is_64
                        else entry.pack(1, offset, start, 0, size, size, 6, PAGE))
             offset += size
-        begin = offset - sum(size for _, size in ranges)
-        for start, size in ranges:
-            memory_copy(memory, core, begin, start, size)
-            begin += size
         core.truncate(offset)
+        for start, size in ranges:
+            memory_copy(memory, core, contents, start, size)
+            contents += size
 
 
 def look(options):
