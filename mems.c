@@ -2761,6 +2761,12 @@ static void pages_hold(size_t first, size_t end)
 	}
 }
 
+/* The first whole page of the segment in which this page begins; this page where none is before. */
+static size_t segment_first_page(size_t page)
+{
+	return min_size(os_page_from(segment_of(page << heap.os_page_log2)), page);
+}
+
 /* Whether the page, which is free, lies in one coalesced HOLE. */
 static bool is_page_coalesced(size_t page)
 {
@@ -2800,9 +2806,10 @@ static bool pages_purge(size_t first, size_t end)
 	if (!pages_release(first, end))
 		return false;
 	pages_forget(first, end);
-	for (size_t page = first; heap.is_quick && page < end; page++)
-		if (!is_page_coalesced(page))
-			heap.purged_end = max_size(heap.purged_end, page + 1);
+	while (heap.is_quick && end > first && is_page_coalesced(end - 1))
+		end = segment_first_page(end - 1);
+	if (heap.is_quick && end > first)
+		heap.purged_end = max_size(heap.purged_end, end);
 	fast_top_update();
 	return true;
 }
@@ -2977,13 +2984,14 @@ static ALWAYS_INLINE bool leaf_coalesce(size_t granule, struct leaf_bits bits, b
 	return true;
 }
 
-/* First fit: makes a PROCESS a HOLE. */
-static NOINLINE void block_coalesce(size_t granule)
+/* First fit: makes a PROCESS a HOLE. Returns where it ended. */
+static NOINLINE size_t block_coalesce(size_t granule)
 {
 	const size_t next = segment_next(granule);
 	count_freed(next - granule);
 	policy_live_change(granule, next - granule, false, false);
 	coalesce_inline(granule, next, false);
+	return next;
 }
 
 /* ---- Quick fit: bins of cached blocks -------------------------------------------------------- */
@@ -3529,24 +3537,18 @@ static const uint64_t *surplus_bits(void)
 	return table_bits(heap.is_quick ? TOUCHED : IDLE);
 }
 
-/* The first whole page of the segment in which this page begins; this page where none is before. */
-static size_t segment_first_page(size_t page)
-{
-	return min_size(os_page_from(segment_of(page << heap.os_page_log2)), page);
-}
-
 /* Where the free pages before end begin, of which the last is of the surplus; end if there are none.
  * Each page, or segment that has several, is a look. */
 static size_t free_pages_first(size_t end, size_t most, size_t *looks)
 {
-	if (!is_page_free(end - 1))
-		return end; /* so only now is the run of pages sought */
-	const size_t least = bits_find_last(surplus_bits(), end - min_size(end, most), end, false);
+	const size_t least = end - min_size(end, most);
 	size_t first = end;
-	do {
-		first = max_size(segment_first_page(first - 1), least);
-		--*looks;
-	} while (first > least && *looks != 0 && is_page_free(first - 1));
+	for (size_t from = end; first == from && from > least && *looks != 0; --*looks) {
+		if (!is_page_free(first - 1))
+			break;
+		from = max_size(segment_first_page(first - 1), least);
+		first = bits_find_last(surplus_bits(), from, first, false);
+	}
 	return first;
 }
 
@@ -3581,11 +3583,10 @@ static bool pages_sweep(size_t most, unsigned most_requests)
 	caches_close();
 	while (given < limit && looks != 0 && requests != 0) {
 		const size_t end = bits_find_last(surplus_bits(), 0, heap.sweep, true);
-		const size_t at_once = heap.is_quick ? looks : limit; /* each page is looked at there */
 		heap.sweep = end;
 		if (end == 0)
 			break;
-		const size_t first = free_pages_first(end, min_size(limit - given, at_once), &looks);
+		const size_t first = free_pages_first(end, limit - given, &looks);
 		if (first == end) {
 			looks--;
 			heap.sweep = is_live((end - 1) << heap.os_page_log2) ? segment_first_page(end - 1) : end - 1;
@@ -6051,29 +6052,30 @@ static ALWAYS_INLINE bool may_free(size_t granule, size_t top, struct leaf_bits 
 	return LIKELY(is_block(granule, *bits));
 }
 
-/* A fast path has freed a block, and with it as much as may be freed until that is looked at. */
-static NOINLINE void free_look(void)
+/* A fast path has freed a block up to next, and with it as much as may be freed until that is looked
+ * at. */
+static NOINLINE void free_look(size_t granule, size_t next)
 {
 	lock_take();
-	purge_look(0, 0);
+	purge_look(granule, next);
 	lock_give();
 }
 
 /* Where there is more to do than on the fast paths. */
-static NOINLINE void free_beyond(size_t granule)
+static NOINLINE void free_beyond(size_t granule, size_t next)
 {
 	block_release(granule);
 	if (UNLIKELY(heap.look_due < 0))
-		free_look();
+		free_look(granule, next);
 }
 
 /* Quick fit: to the top of the bin. most: as in live_flip. */
 static ALWAYS_INLINE void quick_give(size_t granule, size_t size, size_t most)
 {
 	if (UNLIKELY(size > DIRECT_BINS || !fast_bin_push(granule, size, most)))
-		free_beyond(granule);
+		free_beyond(granule, granule + size);
 	else if (UNLIKELY(heap.look_due < 0))
-		free_look();
+		free_look(granule, granule + size);
 }
 
 /* Quick fit: a block of any size. Up to MIDDLE_BINS, the next start is in one of three words. */
@@ -6105,7 +6107,7 @@ static NOINLINE void free_noted(size_t granule, void *v_ptr, const void *caller)
 	if (heap.is_quick)
 		quick_give(granule, size, near != 0 ? FAST_BINS : DIRECT_BINS);
 	else
-		free_beyond(granule);
+		free_beyond(granule, granule + size);
 }
 
 /* First fit: where the HOLE that comes to be lies within a leaf. */
@@ -6116,12 +6118,13 @@ HOT static NOINLINE void free_first(size_t granule, void *v_ptr, const void *cal
 		free_noted(granule, v_ptr, caller);
 		return;
 	}
+	size_t next = granule; /* of a small block that is no matter */
 	if (!is_inner(granule, bits))
-		block_coalesce(granule);
+		next = block_coalesce(granule);
 	else if (!leaf_coalesce(granule, bits, false))
 		block_release(granule);
 	if (UNLIKELY(heap.look_due < 0))
-		free_look();
+		free_look(granule, next);
 }
 
 HOT void mems_free(void *v_ptr)

@@ -300,8 +300,8 @@ static void a_call_gives_back_a_bounded_amount(void **state)
 	assert_sound();
 }
 
-/* But a block that is larger than that goes back with the call that frees it, where that is none of the
- * fast paths: the root is freed by the general one. */
+/* But a block that is larger than that goes back with the call that frees it: one of the fast paths, or
+ * the general one, which frees the root. */
 static void a_large_block_goes_back_at_once(void **state)
 {
 	enum { SIZE = 100 << 20 };
@@ -310,12 +310,16 @@ static void a_large_block_goes_back_at_once(void **state)
 		print_message("note: 100 MiB that go back: skipped, for there is too little room\n");
 		skip();
 	}
-	const uintptr_t large = take(SIZE);
-	assert_int_equal(mems_set_root(at(large)), 0);
-	watched_free(large);
-	assert_true(os.given_bytes > 64 * MIB);
-	assert_true(stats_now().resident_hole_bytes <= budget());
-	assert_sound();
+	for (size_t i = 0; i < 2; i++) {
+		mems_finish();
+		mems_init();
+		const uintptr_t large = take(SIZE);
+		assert_int_equal(mems_set_root(at(i == 0 ? 0 : large)), 0);
+		watched_free(large);
+		assert_true(os.given_bytes > 64 * MIB);
+		assert_true(stats_now().resident_hole_bytes <= budget());
+		assert_sound();
+	}
 }
 
 /* A block that grows makes the heap larger, and what it held is free, while single pages go back. */
@@ -465,6 +469,31 @@ static void rounds_keep_their_pages(void **state)
 		}
 		assert_true(before <= budget());
 		assert_true(!has_pages() || resident_hole_bytes() <= budget());
+		assert_sound();
+	}
+}
+
+/* Also where there are so few calls that each has to give back what it can. */
+static void rounds_of_large_blocks_keep_their_pages(void **state)
+{
+	static const struct {
+		size_t size, blocks;
+	} rounds[] = { { 24 << 20, 2 }, { 16 << 20, 3 }, { 48 << 20, 1 }, { 100 << 20, 1 }, { 70 << 20, 2 } };
+	(void)state;
+	if (is_address_space_limited() || sizeof(size_t) == 4) {
+		print_message("note: 140 MiB in a round: skipped, for there is too little room\n");
+		skip();
+	}
+	for (size_t i = 0; i < sizeof(rounds) / sizeof(rounds[0]); i++) {
+		const size_t bytes = rounds[i].size * rounds[i].blocks;
+		mems_finish();
+		mems_init();
+		one_round(rounds[i].size, bytes);
+		assert_true(stats_now().resident_hole_bytes <= budget());
+		one_round(rounds[i].size, bytes);
+		for (size_t round = 0; round < 3; round++)
+			assert_int_equal(given_in_round(rounds[i].size, bytes), 0);
+		assert_true(stats_now().resident_hole_bytes >= bytes);
 		assert_sound();
 	}
 }
@@ -935,6 +964,7 @@ int main(void)
 		heap_test(a_move_and_a_sweep_are_bounded_together),
 		heap_test(a_block_that_moves_goes_back_in_few_requests),
 		heap_test(rounds_keep_their_pages),
+		heap_test(rounds_of_large_blocks_keep_their_pages),
 		heap_test(a_pair_of_calls_is_enough),
 		quick_fit_test(remembered_blocks_lose_their_pages_to_growth),
 		heap_test(what_was_never_used_is_not_kept),
