@@ -3531,6 +3531,13 @@ static size_t surplus_pages(void)
 	return heap.is_quick ? heap.touched_pages - in_use : heap.idle_pages;
 }
 
+/* So many may stay before any go back, and what is kept. */
+static size_t budget_pages(void)
+{
+	const size_t least = os_page_of((size_t)BUDGET_BYTES >> heap.shift);
+	return max_size(least, os_page_of(process_granules()) / BUDGET_DIVISOR);
+}
+
 /* Where they are. */
 static const uint64_t *surplus_bits(void)
 {
@@ -3654,8 +3661,7 @@ static void purged_end_lower(void)
 static NOINLINE void purge_look(size_t granule, size_t next)
 {
 	ASSERT(library.lock != LOCK_FREE, "who asks the OS holds the lock");
-	const size_t least = os_page_of((size_t)BUDGET_BYTES >> heap.shift);
-	const size_t budget = max_size(least, os_page_of(process_granules()) / BUDGET_DIVISOR);
+	const size_t budget = budget_pages();
 	size_t step = (size_t)LOOK_BYTES >> heap.shift;
 	bool is_refused = false; /* by the OS, so that there is no hurry */
 	kept_forget();
@@ -5897,7 +5903,9 @@ static size_t block_move(size_t granule, size_t kept, size_t size, bool may_ask_
 	if (to == NONE)
 		return NONE;
 	const size_t new_pages = heap.touched_pages - min_size(heap.touched_pages, touched_before);
-	const bool is_by_pieces = is_large && new_pages >= os_page_of(kept) / 2;
+	const size_t surplus = surplus_pages() + os_page_of(kept); /* if the old one stayed in memory */
+	const bool is_by_pieces = is_large && new_pages >= os_page_of(kept) / 2 &&
+	                          surplus > budget_pages() + heap.kept_pages;
 	size_t given_end = 0;
 	if (is_by_pieces)
 		given_end = contents_move(to, granule, kept);

@@ -422,6 +422,22 @@ static void a_block_that_moves_goes_back_in_few_requests(void **state)
 	move_a_block(PAGE, 8 * MIB);
 }
 
+/* As long as the heap is within the budget, the block that was moved stays in memory. */
+static void a_block_that_moves_within_the_budget_stays(void **state)
+{
+	enum { BLOCKS = 16, SIZE = 2 << 20 };
+	(void)state;
+	fill_heap(SIZE, (size_t)BLOCKS * SIZE);
+	os_watch();
+	assert_non_null(mems_realloc(at(blocks[1]), SIZE + SIZE / 2));
+	assert_int_equal(os.requests, 0);
+	assert_true(stats_now().resident_hole_bytes >= SIZE);
+	while (os.requests == 0 && count-- > 2)
+		watched_free(blocks[count]);
+	assert_true(os.requests != 0 && count > 2);
+	assert_sound();
+}
+
 /* ---- What is kept, and forgotten --------------------------------------------------------- */
 
 static void one_round(size_t size, size_t bytes)
@@ -963,6 +979,7 @@ int main(void)
 		heap_test(realloc_gives_back_a_bounded_amount),
 		heap_test(a_move_and_a_sweep_are_bounded_together),
 		heap_test(a_block_that_moves_goes_back_in_few_requests),
+		heap_test(a_block_that_moves_within_the_budget_stays),
 		heap_test(rounds_keep_their_pages),
 		heap_test(rounds_of_large_blocks_keep_their_pages),
 		heap_test(a_pair_of_calls_is_enough),
