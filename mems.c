@@ -282,7 +282,8 @@ enum {
 	BINS = 1 + DIRECT_BINS + SHARED_BINS, /* the first, of no size, stays empty */
 	OWN_SIZES = FAST_BINS,  /* of which threads have caches of their own, */
 	OWN_BLOCKS = 62,        /* so many blocks of each size at most, */
-	MOST_CACHES = 64,       /* and so many threads at a time */
+	MOST_CACHES = 64,       /* and so many threads at a time, */
+	OWN_GRANULES = 8 << 10, /* which free so much to them before that counts as freed */
 	CACHED_BYTES = 64 << 10, /* larger blocks are coalesced at once */
 	CHUNK_SLOTS = 64,
 	MAX_CHUNKS = 4096,      /* so at most 257,985 blocks are cached, in 1 MiB */
@@ -3248,6 +3249,7 @@ static _Thread_local struct {
 	struct thread_cache *cache; /* of the heap of the generation epoch */
 	unsigned epoch;             /* odd: it has none */
 	unsigned tried;             /* the generation of the heap in which it asked for one */
+	uint32_t freed;             /* granules, to the cache, that do not count yet */
 } own __attribute__((tls_model("initial-exec"))) = { .epoch = 1 };
 
 static struct thread_cache *thread_caches(void)
@@ -3463,7 +3465,8 @@ static ALWAYS_INLINE bool own_put(size_t granule)
 	const uint64_t near = starts_after(granule, leaf_starts(leaf));
 	const size_t index = near != 0 ? lowest_bit(near) : 0;
 	struct own_stack *stack = &own.cache->stacks[index];
-	if (UNLIKELY(near == 0 || stack->count == OWN_BLOCKS || !is_start(granule))) {
+	if (UNLIKELY(near == 0 || stack->count == OWN_BLOCKS || own.freed >= OWN_GRANULES ||
+	             !is_start(granule))) {
 		atomic_fetch_or_explicit(live, this, memory_order_release);
 		return false;
 	}
@@ -3471,7 +3474,15 @@ static ALWAYS_INLINE bool own_put(size_t granule)
 	live_clear(live, bits.low & ~this);
 	live_clear(live_at(leaf + 1), bits.high);
 	stack->blocks[stack->count++] = (uint32_t)granule;
+	own.freed += (uint32_t)index + 1;
 	return true;
+}
+
+/* What this thread has freed to its cache counts from now on. The lock is held. */
+static void own_count(void)
+{
+	heap.look_due -= (ptrdiff_t)own.freed;
+	own.freed = 0;
 }
 
 /* Enters the cache for that, if the thread may. */
@@ -6036,6 +6047,7 @@ static NOINLINE void free_general(void *v_ptr, const void *caller)
 		block_release(granule);
 		claim_end(false);
 		journal_note(&(struct call){ 'f', granule, granule, 0, 0, caller, next - granule });
+		own_count();
 		if (UNLIKELY(heap.look_due < 0))
 			purge_look(granule, next);
 	}

@@ -226,8 +226,7 @@ void *mems_aligned_alloc(size_t alignment, size_t size);
  * blocks are then merged.
  * Whole pages inside HOLEs go back to the OS. As the program goes on freeing, the part of them that
  * is resident falls to a quarter of what is in use plus 4 MiB. Pages that are taken again are kept
- * beyond that; of those that then lie unused for a second, half go back. Blocks that a thread frees
- * to its own cache, and takes from there, do not count. That changes no address.
+ * beyond that; of those that then lie unused for a second, half go back. That changes no address.
  * An address that is not the start of a live block: nothing changes, EINVAL with a report. EBUSY in
  * a visitor. Cost: O(log heap), and at most 64 requests to the OS. */
 void mems_free(void *v_ptr);

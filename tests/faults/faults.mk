@@ -10,7 +10,7 @@ $(build)/tests/faults/test_os: $(build)/tests/faults/test_os.o $(support) $(test
 
 # And test_purge, which watches what is given back, and has a clock of its own.
 $(build)/tests/faults/test_purge: $(build)/tests/faults/test_purge.o $(support) $(tested)
-	$(link) -Wl,--wrap=madvise -Wl,--wrap=clock_gettime $^ $(cmocka_libs) $(LDLIBS) -o $@
+	$(link) -Wl,--wrap=madvise -Wl,--wrap=clock_gettime $^ $(cmocka_libs) -pthread $(LDLIBS) -o $@
 
 # And test_pages, in which pages are larger.
 paged := getauxval getpagesize mmap mremap munmap mprotect madvise mincore

@@ -7,6 +7,7 @@
  * madvise and clock_gettime.
  */
 #define _GNU_SOURCE
+#include <pthread.h>
 #include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
@@ -538,6 +539,38 @@ static void a_pair_of_calls_is_enough(void **state)
 	}
 }
 
+/* Also of a thread that has a cache of its own: all that it frees goes there, and is taken from there. */
+static void *call_in_pairs(void *size)
+{
+	enum { SECONDS = 10 };
+	for (size_t second = 0; second < SECONDS; second++) {
+		fake_clock.second++;
+		for (size_t done = 0; done < 8 * MIB; done += *(size_t *)size)
+			mems_free(mems_malloc(*(size_t *)size));
+	}
+	return NULL;
+}
+
+static void a_pair_of_calls_of_a_thread_is_enough(void **state)
+{
+	static size_t sizes[] = { 16, 64, 500 };
+	enum { TOTAL = 32 << 20, ROUNDS = 3 };
+	(void)state;
+	for (size_t i = 0; i < 3; i++) {
+		pthread_t thread;
+		mems_finish();
+		mems_init();
+		take(8);
+		for (size_t round = 0; round < ROUNDS; round++)
+			one_round(2000, TOTAL);
+		assert_true(stats_now().resident_hole_bytes >= TOTAL / 2);
+		assert_int_equal(pthread_create(&thread, NULL, call_in_pairs, &sizes[i]), 0);
+		assert_int_equal(pthread_join(thread, NULL), 0);
+		assert_true(stats_now().resident_hole_bytes <= budget());
+		assert_sound();
+	}
+}
+
 /* Where a heap grows, pages go back that are remembered blocks', here with one request. Who gets
  * these touches them. */
 static void remembered_blocks_lose_their_pages_to_growth(void **state)
@@ -999,6 +1032,7 @@ int main(void)
 		heap_test(calloc_of_small_blocks),
 		quick_fit_test(calloc_leaves_remembered_pages_out),
 		heap_test(addresses_do_not_depend_on_it),
+		heap_test(a_pair_of_calls_of_a_thread_is_enough), /* the last: with threads addresses do */
 	};
 	os_watch();
 	return run_heap_tests("purge", tests);
