@@ -41,6 +41,7 @@
 
 #include "arena.h"
 #include "mems.h"
+#include "record/quiet.h"
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -174,10 +175,15 @@ static size_t bytes_write(int file, const char *bytes, size_t size)
 /* Ends the line, whatever its length, and writes it. False where that failed. */
 static bool line_write(struct line *line, int file)
 {
+	struct quiet quiet = quiet_begin();
+	bool is_written;
+
 	if (line->length == LINE_BYTES - 1)
 		line->length--;
 	line->bytes[line->length++] = '\n';
-	return bytes_write(file, line->bytes, line->length) == line->length;
+	is_written = bytes_write(file, line->bytes, line->length) == line->length;
+	quiet_end(&quiet);
+	return is_written;
 }
 
 /* ---- Standard error -------------------------------------------------------------------------- */
@@ -707,6 +713,7 @@ static void live_describe(FILE *out)
 __attribute__((destructor)) static void heap_report(void)
 {
 	int error = errno;
+	struct quiet quiet = quiet_begin();
 
 	is_inside = true;
 	counters_report();
@@ -716,6 +723,7 @@ __attribute__((destructor)) static void heap_report(void)
 	report_write(JSON, json_describe);
 	report_write(LIVE, live_describe);
 	is_inside = false;
+	quiet_end(&quiet);
 	errno = error;
 }
 

@@ -22,6 +22,8 @@
  * The header's numbers have a fixed width and are counted up with every line.
  */
 #define _GNU_SOURCE
+#include "quiet.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -156,14 +158,15 @@ static int file_open(int flags)
 static void recording_close(void)
 {
 	off_t end = recorder.start + (off_t)recorder.used;
+	struct quiet quiet = quiet_begin();
 	int file = file_open(0);
 
 	recorder.state = OFF;
-	if (file < 0)
-		return;
-	if (ftruncate(file, end) == 0)
+	if (file >= 0 && ftruncate(file, end) == 0)
 		recorder.file_end = end;
-	close(file);
+	if (file >= 0)
+		close(file);
+	quiet_end(&quiet);
 }
 
 /* Says why on standard error, unless the program has closed that, and another file may have its
@@ -171,11 +174,13 @@ static void recording_close(void)
 static void recording_stop(void)
 {
 	int error = errno;
+	struct quiet quiet = quiet_begin();
 	struct stat now;
 
 	recording_close();
 	if (fstat(STDERR_FILENO, &now) == 0 && is_same_file(&now, &recorder.stderr_file))
 		dprintf(STDERR_FILENO, "mems-record: %s: %s\n", recorder.path, strerror(error));
+	quiet_end(&quiet);
 }
 
 /* Makes the file longer by empty lines: that there is room for what is mapped shows here. */
@@ -196,8 +201,7 @@ static bool file_extend(int file, off_t end)
 	return true;
 }
 
-/* Moves the window to the end of the lines. */
-static bool window_move(int flags)
+static bool window_map(int flags)
 {
 	off_t end = recorder.start + (off_t)recorder.used;
 	off_t start = end - end % sysconf(_SC_PAGESIZE);
@@ -217,6 +221,16 @@ static bool window_move(int flags)
 	recorder.start = start;
 	recorder.used = (size_t)(end - start);
 	return true;
+}
+
+/* Moves the window to the end of the lines. */
+static bool window_move(int flags)
+{
+	struct quiet quiet = quiet_begin();
+	bool is_moved = window_map(flags);
+
+	quiet_end(&quiet);
+	return is_moved;
 }
 
 static bool file_begin(void)

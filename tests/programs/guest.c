@@ -7,6 +7,8 @@
  *                             what it must not
  *     guest signal            interrupts itself, again and again, by a handler that calls malloc
  *     guest fork              forks, again and again, beside a thread that allocates in handlers.c
+ *     guest cancel            has threads that are cancelled allocate
+ *     guest misuse            has one free what it must not, and go on
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -33,6 +35,7 @@ enum {
 	CALLS = 20000,
 	PAGES_EVERY = 20, /* calls */
 	ALARMS = 2000,
+	CANCELS = 10,
 	FORKS = 100,
 	FORKS_SECONDS = 30 /* after which they have come to a standstill */
 };
@@ -212,6 +215,50 @@ static int forks(void)
 	return pthread_join(thread, NULL) == 0 && are_well ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
+/* ---- Cancellation ---------------------------------------------------------------------------- */
+
+static const char *volatile past; /* what the thread that misuses free has done */
+
+/* Ends at the test alone: what is called before is no place to end at. */
+static void *allocate_cancelled(void *unused)
+{
+	pthread_cancel(pthread_self());
+	for (int i = 0; i < CALLS; i++)
+		free(malloc(100));
+	pthread_testcancel();
+	return unused;
+}
+
+static void *misuse_cancelled(void *unused)
+{
+	volatile size_t inside = 16;
+	char *block = malloc(100);
+
+	pthread_cancel(pthread_self());
+	free(block + inside);
+	past = "the misuse";
+	pthread_testcancel();
+	return unused;
+}
+
+static bool is_cancelled(void *run(void *unused))
+{
+	pthread_t thread;
+	void *result;
+
+	return pthread_create(&thread, NULL, run, NULL) == 0 && pthread_join(thread, &result) == 0 &&
+		result == PTHREAD_CANCELED;
+}
+
+static int cancel(void)
+{
+	bool are_well = true;
+
+	for (int i = 0; i < CANCELS; i++)
+		are_well = is_cancelled(allocate_cancelled) && are_well;
+	return are_well ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
 int main(int argc, char **argv)
 {
 	const char *mode = argc > 1 ? argv[1] : "";
@@ -226,5 +273,9 @@ int main(int argc, char **argv)
 		return interrupt();
 	if (strcmp(mode, "fork") == 0)
 		return forks();
+	if (strcmp(mode, "cancel") == 0)
+		return cancel();
+	if (strcmp(mode, "misuse") == 0)
+		return is_cancelled(misuse_cancelled) && past != NULL ? EXIT_SUCCESS : EXIT_FAILURE;
 	return EXIT_FAILURE;
 }

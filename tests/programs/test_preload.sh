@@ -126,12 +126,21 @@ lost_reports_are_named()
 reports_cut_short_are_named()
 {
 	mkdir -p "$work/small" || return
-	(trap '' XFSZ; ulimit -f 1; on_heap MEMS_PRELOAD_STATS="$work/small" \
-		MEMS_PRELOAD_JSON="$work/small" MEMS_PRELOAD_LIVE="$work/small" ls /)
-	said "mems: MEMS_PRELOAD_STATS: File too large: $work/small
+	(ulimit -f 1; on_heap MEMS_PRELOAD_STATS="$work/small" \
+		MEMS_PRELOAD_JSON="$work/small" MEMS_PRELOAD_LIVE="$work/small" ls /) && said "mems: MEMS_PRELOAD_STATS: File too large: $work/small
 mems: MEMS_PRELOAD_JSON: File too large: $work/small
 mems: MEMS_PRELOAD_LIVE: File too large: $work/small
 "
+}
+
+# The exit status is the program's.
+reports_without_a_reader_are_lost()
+{
+	{
+		LD_PRELOAD=$preload MEMS_PRELOAD_STATS=- sh -c 'sleep 0.5; exec date' 2>&1 >"$work/out"
+		echo $? >"$work/status"
+	} | :
+	[ "$(cat "$work/status")" -eq 0 ]
 }
 
 check "programs that close standard error report there" all_programs_report
@@ -143,6 +152,7 @@ check "a full heap is reported" full_heaps_report
 check "a folder gets a file of each process" folders_get_files
 check "a report that cannot be written is named" lost_reports_are_named
 check "so is one that is cut short" reports_cut_short_are_named
+check "a report without a reader is lost" reports_without_a_reader_are_lost
 
 # ---- Settings ------------------------------------------------------------------------------------
 
@@ -219,6 +229,22 @@ for policy in first_fit quick_fit; do
 	check "malloc within mmap, $policy, four threads" hooked $policy 4
 	check "malloc within a signal's handler, $policy" survives $policy "$guest" signal
 done
+
+# ---- Cancellation --------------------------------------------------------------------------------
+
+# Like malloc and free, no report is a place where a thread may end.
+misuses_cancel_nothing()
+{
+	on_heap "$guest" misuse && grep -q '^mems: mems_free([0-9]*): inside PROCESS' "$work/err"
+}
+
+recording_cancels_nothing()
+{
+	timeout 20 env LD_PRELOAD="$recorder" MEMS_RECORD="$work/cancel.trace" "$guest" cancel
+}
+
+check 'a thread is not cancelled in a report' misuses_cancel_nothing
+check 'nor where it is recorded' recording_cancels_nothing
 
 # ---- Forks ---------------------------------------------------------------------------------------
 
