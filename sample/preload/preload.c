@@ -60,6 +60,7 @@
 #else /* does not tell */
 #define __libc_single_threaded 0
 #endif
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -72,6 +73,7 @@ enum {
 	ALIGNMENT = 16, /* what the C library promises: alignof(max_align_t) */
 	PATH_BYTES = 4096,
 	LINE_BYTES = PATH_BYTES + 512,
+	LIST_BYTES = 64 << 10, /* the least by which the live list grows */
 	POSTPONED = 64, /* the most frees that wait */
 	OWN_FILE = 512 /* the least number of the descriptor: out of the way of the program's */
 };
@@ -659,12 +661,36 @@ static void json_describe(FILE *out)
 	mems_fprint_json(out);
 }
 
-/* The live list, a line at a time, with the name of each caller. */
+/* The live list. It is kept until the heap is free again: to name a caller waits for the loader, and
+ * a thread in the loader may wait for the heap. */
 static struct {
-	FILE *out;
-	char bytes[1024]; /* of the present line, as far as they fit */
-	size_t length;
-} named;
+	char *bytes; /* pages of their own, as many as were needed */
+	size_t length, room;
+} list;
+
+static bool list_grow(size_t room)
+{
+	void *bytes = list.room == 0 ?
+		mmap(NULL, room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) :
+		mremap(list.bytes, list.room, room, MREMAP_MAYMOVE);
+
+	if (bytes == MAP_FAILED)
+		return false;
+	list.bytes = bytes;
+	list.room = room;
+	return true;
+}
+
+static ssize_t list_write(void *cookie, const char *bytes, size_t size)
+{
+	(void)cookie;
+	while (list.length + size > list.room)
+		if (!list_grow(2 * list.room + LIST_BYTES))
+			return 0;
+	memcpy(list.bytes + list.length, bytes, size);
+	list.length += size;
+	return (ssize_t)size;
+}
 
 /* Adds which function of which file an address lies in, as far as the loader knows that. */
 static void address_name(FILE *out, const char *address)
@@ -679,35 +705,33 @@ static void address_name(FILE *out, const char *address)
 	fprintf(out, " (%s+0x%zx)", info.dli_fname, (size_t)(number - (uintptr_t)info.dli_fbase));
 }
 
-static ssize_t named_write(void *cookie, const char *bytes, size_t size)
+/* Each line, with the name of its caller. */
+static void list_print(FILE *out)
 {
-	(void)cookie;
-	for (size_t i = 0; i < size; i++) {
-		if (bytes[i] != '\n') {
-			if (named.length < sizeof named.bytes - 1)
-				named.bytes[named.length++] = bytes[i];
-			continue;
-		}
-		named.bytes[named.length] = '\0';
-		named.length = 0;
-		fputs(named.bytes, named.out);
-		if (strstr(named.bytes, ", from 0x") != NULL)
-			address_name(named.out, strrchr(named.bytes, ' ') + 1);
-		putc('\n', named.out);
+	char *end;
+
+	for (char *line = list.bytes; line < list.bytes + list.length; line = end + 1) {
+		end = memchr(line, '\n', (size_t)(list.bytes + list.length - line));
+		*end = '\0';
+		fputs(line, out);
+		if (strstr(line, ", from 0x") != NULL)
+			address_name(out, strrchr(line, ' ') + 1);
+		putc('\n', out);
 	}
-	return (ssize_t)size;
 }
 
 static void live_describe(FILE *out)
 {
-	FILE *lines = fopencookie(NULL, "w", (cookie_io_functions_t){.write = named_write});
+	FILE *stream = fopencookie(NULL, "w", (cookie_io_functions_t){.write = list_write});
 
-	if (lines == NULL)
+	if (stream == NULL)
 		return;
-	named.out = out;
-	setvbuf(lines, NULL, _IONBF, 0);
-	mems_fprint_live(lines);
-	fclose(lines);
+	setvbuf(stream, NULL, _IONBF, 0);
+	if (mems_fprint_live(stream) == 0)
+		list_print(out);
+	else
+		report_fail(LIVE);
+	fclose(stream);
 }
 
 __attribute__((destructor)) static void heap_report(void)

@@ -7,6 +7,7 @@
  *                             what it must not
  *     guest signal            interrupts itself, again and again, by a handler that calls malloc
  *     guest fork              forks, again and again, beside a thread that allocates in handlers.c
+ *     guest load              leaves blocks of many callers, beside threads in the loader
  *     guest cancel            has threads that are cancelled allocate
  *     guest misuse            has one free what it must not, and go on
  */
@@ -36,6 +37,7 @@ enum {
 	PAGES_EVERY = 20, /* calls */
 	ALARMS = 2000,
 	CANCELS = 10,
+	LOADERS = 4,
 	FORKS = 100,
 	FORKS_SECONDS = 30 /* after which they have come to a standstill */
 };
@@ -215,6 +217,32 @@ static int forks(void)
 	return pthread_join(thread, NULL) == 0 && are_well ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
+/* ---- The loader ------------------------------------------------------------------------------ */
+
+/* The loader asks for memory, most often with its lock. */
+static void *load(void *unused)
+{
+	for (;;)
+		dlopen("no-such-library.so", RTLD_NOW);
+	return unused;
+}
+
+#define FOUR(statement) statement; statement; statement; statement
+#define SIXTEEN(statement) FOUR(FOUR(statement))
+
+/* NOLINTNEXTLINE(readability-function-size): each call is another caller. */
+static int load_beside(void)
+{
+	void *volatile block;
+	pthread_t thread;
+
+	for (int i = 0; i < LOADERS; i++)
+		if (pthread_create(&thread, NULL, load, NULL) != 0)
+			return EXIT_FAILURE;
+	SIXTEEN(SIXTEEN(SIXTEEN(block = malloc(1))));
+	return block == NULL;
+}
+
 /* ---- Cancellation ---------------------------------------------------------------------------- */
 
 static const char *volatile past; /* what the thread that misuses free has done */
@@ -273,6 +301,8 @@ int main(int argc, char **argv)
 		return interrupt();
 	if (strcmp(mode, "fork") == 0)
 		return forks();
+	if (strcmp(mode, "load") == 0)
+		return load_beside();
 	if (strcmp(mode, "cancel") == 0)
 		return cancel();
 	if (strcmp(mode, "misuse") == 0)

@@ -143,6 +143,17 @@ reports_without_a_reader_are_lost()
 	[ "$(cat "$work/status")" -eq 0 ]
 }
 
+# The reader is slow, so that the heap is held while threads are in the loader.
+callers_are_named_beside_the_loader()
+{
+	{
+		MEMS_PRELOAD_LIVE=- LD_PRELOAD=$preload timeout 30 "$guest" load 2>&1 >"$work/out"
+		echo $? >"$work/status"
+	} | { sleep 0.5; cat; } >"$work/err"
+	[ "$(cat "$work/status")" -eq 0 ] && grep -q '^Live blocks: ' "$work/err" &&
+		[ "$(grep -c "^1 bytes .* ($guest+0x" "$work/err")" -ge 4096 ]
+}
+
 check "programs that close standard error report there" all_programs_report
 check "a file that has its number is left alone" another_file_is_left_alone
 check_with perl "programs that close all descriptors report" closed_descriptors_report
@@ -153,6 +164,7 @@ check "a folder gets a file of each process" folders_get_files
 check "a report that cannot be written is named" lost_reports_are_named
 check "so is one that is cut short" reports_cut_short_are_named
 check "a report without a reader is lost" reports_without_a_reader_are_lost
+check "callers are named beside threads in the loader" callers_are_named_beside_the_loader
 
 # ---- Settings ------------------------------------------------------------------------------------
 
