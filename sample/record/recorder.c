@@ -24,6 +24,7 @@
 #define _GNU_SOURCE
 #include "quiet.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -46,14 +47,23 @@
 #define HEADER_LINES 22u
 
 #ifdef __GLIBC__
+#include <gnu/lib-names.h>
+
 void *__libc_malloc(size_t size);
 void *__libc_calloc(size_t count, size_t size);
 void *__libc_realloc(void *block, size_t size);
 void *__libc_memalign(size_t alignment, size_t size);
 void __libc_free(void *block);
-#else
-#include <dlfcn.h>
 
+/* For what has no second name: another allocator, as that of mems-preload, may stand before the C
+ * library. */
+static void *library_find(const char *name)
+{
+	void *library = dlopen(LIBC_SO, RTLD_LAZY | RTLD_NOLOAD);
+
+	return library == NULL ? NULL : dlsym(library, name);
+}
+#else
 /* Other C libraries keep no second name, but look up the first one without asking for memory. */
 #define NEXT(pass_on, result, name, parameters, arguments) \
 	static result __libc_##name parameters \
@@ -70,6 +80,11 @@ NEXT(return, void *, realloc, (void *block, size_t size), (block, size))
 NEXT(return, void *, aligned_alloc, (size_t alignment, size_t size), (alignment, size))
 NEXT(, void, free, (void *block), (block))
 
+static void *library_find(const char *name)
+{
+	return dlsym(RTLD_NEXT, name);
+}
+
 /* Their memalign calls aligned_alloc, and their calloc malloc, which are those below. */
 #define __libc_memalign __libc_aligned_alloc
 
@@ -83,6 +98,7 @@ static void *__libc_calloc(size_t count, size_t size)
 
 void *memalign(size_t alignment, size_t size);
 void *pvalloc(size_t size);
+size_t malloc_usable_size(void *block);
 
 /* One live block: its address (0: the slot is empty) and its ID. */
 struct slot {
@@ -636,6 +652,22 @@ void *pvalloc(size_t size)
 		return NULL;
 	}
 	return memalign(page_bytes(), (size + page_bytes() - 1) / page_bytes() * page_bytes());
+}
+
+/* Not recorded, but of the same library as the block. */
+size_t malloc_usable_size(void *block)
+{
+	static void *_Atomic kept;
+	size_t (*function)(void *block);
+	void *found = kept;
+
+	if (found == NULL)
+		found = library_find("malloc_usable_size");
+	if (found == NULL)
+		return 0;
+	kept = found;
+	memcpy(&function, &found, sizeof function);
+	return function(block);
 }
 
 /* Programs that end without their destructors. In a child after vfork the memory is the parent's,

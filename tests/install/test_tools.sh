@@ -210,6 +210,27 @@ says_that_there_is_no_room()
 		[ "$(wc -l <"$work/said")" -eq 1 ] && play "$work/room.trace"
 }
 
+# Whatever allocator there would be without the recording: the program has that of the C library.
+records_on_another_allocator()
+{
+	cat >"$work/usable.c" <<-'END' || return
+		#include <malloc.h>
+		#include <stdlib.h>
+
+		int main(void)
+		{
+			void *block = malloc(1006);
+			size_t size = malloc_usable_size(block);
+
+			free(block);
+			return size < 1006 || size > 2000 || malloc_usable_size(NULL) != 0;
+		}
+	END
+	$cc -O0 -fno-builtin "$work/usable.c" -o "$work/usable" &&
+		ends_with 0 "$preload" "$record" -o "$work/usable.trace" "$work/usable" &&
+		[ ! -s "$work/said" ] && play "$work/usable.trace" && grep -q ' 1006$' "$work/usable.trace"
+}
+
 # Neither damages what the other writes, nor ends it.
 records_where_another_writes()
 {
@@ -367,6 +388,7 @@ check "children of fork are recorded where they are asked for" records_children_
 check "wherever they are" records_children_in_one_folder
 check "odd alignments and sizes are recorded as they were answered" records_alignments
 check "where there is no room a recording ends" says_that_there_is_no_room
+check "so it does on another allocator" records_on_another_allocator
 check "two recordings to one file do no harm" records_where_another_writes
 check "a recorded program runs as ever" runs_as_ever "$record" "$work/as-ever.trace"
 check "a program on a MeMS heap runs as ever" runs_as_ever "$preload"
