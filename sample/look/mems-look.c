@@ -171,6 +171,7 @@ static int check_print(const struct look *look)
 static int heap_show(const struct look *look, const char *path)
 {
 	int status = EXIT_SUCCESS, answered = EXIT_SUCCESS;
+	errno = 0;
 	if (chosen.has_stats)
 		stats_print();
 	if (chosen.is_printing)
@@ -179,6 +180,8 @@ static int heap_show(const struct look *look, const char *path)
 		mems_explain((const void *)chosen.address, stdout);
 	if (chosen.has_history || chosen.is_listing)
 		answered = journal_print(look, path);
+	if (ferror(stdout)) /* later on errno would be another one's */
+		return write_failed("-");
 	if (chosen.json != NULL)
 		status = file_write(chosen.json, json_write);
 	if (status == EXIT_SUCCESS && chosen.svg != NULL)

@@ -277,6 +277,19 @@ refuses_outputs_in_the_way()
 	cmp core core.kept && "$look" --json - core | jq -e '.schema == 1' >/dev/null
 }
 
+# Whatever was to be printed there.
+names_the_reason_for_no_output()
+{
+	[ -e /dev/full ] || return 0
+	dies first_fit 8 "$seed" 300 chains
+	for option in --stats --print --check --live '--explain 1004' '--history 1004' '--json -'; do
+		# shellcheck disable=SC2086 # a list of words
+		"$look" $option core 2>errors >/dev/full
+		[ $? -eq 1 ] && echo 'mems-look: standard output: No space left on device' |
+			diff - errors || return
+	done
+}
+
 # Cut off anywhere.
 refuses_what_is_cut_off()
 {
@@ -357,6 +370,7 @@ check "wrong options are refused" refuses_wrong_options
 check "other files are refused" refuses_what_is_no_core
 check "files that are cut off are refused" refuses_what_is_cut_off
 check "outputs in the way of one another, or of a file, are refused" refuses_outputs_in_the_way
+check "where nothing can be printed the reason is named" names_the_reason_for_no_output
 check "damaged files are shown or refused" survives_damage
 export MEMS_LOOK="${look%/*}"
 if [ -n "$skip" ] || command -v gdb >/dev/null; then
