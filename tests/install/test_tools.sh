@@ -24,6 +24,7 @@ calls=$work/calls
 # A program whose calls are known.
 cat >"$work/calls.c" <<'END'
 #include <stdlib.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 int main(int count, char **arguments)
@@ -39,6 +40,7 @@ int main(int count, char **arguments)
 	free(aligned_alloc(128, 1280));
 	if (count > 1 && (chdir("/") != 0 || fork() == 0))
 		free(malloc(1004));
+	wait(NULL); /* for the child, if there is one */
 	return 7;
 }
 END
