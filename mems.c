@@ -4330,6 +4330,7 @@ static int record_to(FILE *out)
 	fast_top_update();
 	if (journal->record != NULL) {
 		char text[MESSAGE_BYTES] = "";
+		journal->calls = 0; /* of an empty heap only mems_trim may have been counted */
 		options_describe(text);
 		record_write(text);
 	}
