@@ -379,8 +379,9 @@ int mems_check(FILE *report);
  * listed them; a call takes several times as long as under MEMS_QUICK_FIT. */
 
 /* Sets the label of all later calls of this thread and returns the one before. The text is the
- * caller's and must stay as it is until mems_finish; NULL, the default, is none. Only its first 64
- * bytes are printed, or fewer, so that no character of UTF-8 is cut in two. */
+ * caller's and must stay as it is while it is set, and until mems_finish; NULL, the default, is none.
+ * Labels are told apart by where their text lies. Only its first 64 bytes are printed, or fewer, so
+ * that no character of UTF-8 is cut in two. */
 const char *mems_set_label(const char *label);
 
 /* For wrappers of the allocation functions: later calls of this thread count as made from `caller`,

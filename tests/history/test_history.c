@@ -279,6 +279,7 @@ static void the_live_list_equals_the_model(void **state)
 
 static void the_list_is_grouped(void **state)
 {
+	static char same[] = "parser"; /* as the first label, but elsewhere */
 	(void)state;
 	heap_begin(1);
 	mems_set_caller((void *)0x1000);
@@ -286,14 +287,17 @@ static void the_list_is_grouped(void **state)
 	assert_non_null(mems_malloc(100));
 	void *freed = mems_malloc(5000);
 	assert_non_null(mems_calloc(10, 20));
+	mems_set_label(same);
+	assert_non_null(mems_malloc(8));
 	mems_set_label("new\nline");
 	mems_set_caller((void *)0x2000);
 	assert_non_null(mems_malloc(7));
 	mems_free(freed);
 	mems_set_caller(NULL);
 	assert_live_text("300 bytes in 2 blocks, first taken by call 1 (parser), from 0x1000\n"
-	                 "7 bytes in 1 block, first taken by call 4 (new%0Aline), from 0x2000\n"
-	                 "Live bytes: 307\nLive blocks: 3\n");
+	                 "8 bytes in 1 block, first taken by call 4 (parser), from 0x1000\n"
+	                 "7 bytes in 1 block, first taken by call 5 (new%0Aline), from 0x2000\n"
+	                 "Live bytes: 315\nLive blocks: 4\n");
 	heap_end();
 }
 
