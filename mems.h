@@ -29,9 +29,9 @@
  *
  * Units: every size is in bytes, every address is in bytes.
  * Errors: a failing call returns NULL, -1 or 0 as stated and sets errno. Success leaves errno
- *   alone. Where several errors apply, the first of these is given: no heap (EPERM; mems_free
- *   reports a misuse), a misused address (EINVAL), a bad argument (EINVAL), a visitor at work
- *   (EBUSY), no memory (ENOMEM).
+ *   alone. Where several errors apply, the first of these is given: no heap (EPERM; mems_free and
+ *   mems_set_root report a misuse), a misused address (EINVAL), a bad argument (EINVAL), a visitor at
+ *   work (EBUSY), no memory (ENOMEM).
  * NULL: a path that is NULL gives EFAULT. Streams, visitors, structures and other memory of the
  *   caller must be there; NULL stands for none only where that is said.
  * Misuse: mems_free, mems_realloc, mems_usable_size and mems_set_root of an address that is not the
@@ -342,9 +342,9 @@ int mems_segment_at(const void *v_ptr, struct mems_segment *segment);
 /* Prints the whole heap as one JSON object: schema (1; raised when a field changes its meaning),
  * page_size, alignment, start, policy ("first_fit", "quick_fit"), main_chain (an array of nodes
  * with start, end, pages, physical (a string, "0x..."), and sub_chain: an array of segments with
- * type, start, end, size, and with history the call that took a PROCESS, and its label) and stats
- * (the fields of struct mems_stats). Flushes out. Returns 0, or -1 if writing failed (ferror(out),
- * errno). Cost: linear in the segments. */
+ * type, start, end, size, the remembered_bytes of a HOLE that has some, and with history the call
+ * that took a PROCESS, and its label) and stats (the fields of struct mems_stats). Flushes out.
+ * Returns 0, or -1 if writing failed (ferror(out), errno). Cost: linear in the segments. */
 int mems_fprint_json(FILE *out);
 
 /* Writes every later successful call that changes the heap as one line to out, which stays the
@@ -354,11 +354,11 @@ int mems_fprint_json(FILE *out);
  * the block keeps until it is freed. The first three end with the label of mems_set_label, if there
  * is one, in which spaces, control characters, "%" and what is not ASCII are "%" and two
  * hexadecimal digits. A line "g" says that all that MEMS_QUICK_FIT remembers was merged for good by
- * mems_trim, or before a call that failed. A line "e FUNCTION ADDRESS" is a misuse: FUNCTION (free,
- * realloc, usable_size, set_root) was called with an address that is no block's. Options that differ
- * from the defaults come first, as lines "o NAME VALUE" (policy: first_fit or quick_fit; alignment,
- * start, page-size, limit). NULL ends the recording, and so do mems_finish and, in the child alone,
- * fork. Write errors are left in ferror(out).
+ * mems_trim, or for want of memory, before a call that then succeeded (its line follows) or failed. A
+ * line "e FUNCTION ADDRESS" is a misuse: FUNCTION (free, realloc, usable_size, set_root) was called
+ * with an address that is no block's. Options that differ from the defaults come first, as lines
+ * "o NAME VALUE" (policy: first_fit or quick_fit; alignment, start, page-size, limit). NULL ends the
+ * recording, and so do mems_finish and, in the child alone, fork. Write errors are left in ferror(out).
  * Returns 0, or -1: EINVAL no heap, EBUSY a heap that is not empty any more, or a visitor at work,
  * ENOMEM no memory for the blocks (32 bytes for each that is live).
  * Cost: a line of output a call; while off, one load and branch. */
