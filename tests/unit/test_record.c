@@ -180,6 +180,21 @@ static void failed_calls_are_replayed_exactly(void **state)
 	assert_true(policy_under_test() == MEMS_FIRST_FIT || merged > 20 * 6);
 }
 
+/* At the limit, which is 15 pages, merging may make the room for a call: its line follows. */
+static void a_merge_that_makes_room_is_a_line(void **state)
+{
+	(void)state;
+	FILE *const out = record_begin();
+	give_back(take(14 * PAGE));
+	const uintptr_t block = take(5000);
+	assert_fails(ENOMEM, mems_malloc(14 * PAGE) == NULL); /* nothing is remembered */
+	give_back(block);
+	give_back(take(14 * PAGE));
+	assert_succeeds(mems_realloc(at(take(8)), 5000) != NULL);
+	record_end(out, "o limit 61440\na 0 57344\nf 0\ng\na 1 5000\nf 1\ng\na 2 57344\nf 2\n"
+	                "a 3 8\ng\nr 3 5000\n");
+}
+
 /* What has been written to a stream that looks at the heap. */
 static struct {
 	size_t lines, live, unsound; /* live: blocks, by the lines */
@@ -396,6 +411,7 @@ int main(void)
 		heap_test(every_call_is_one_line),
 		heap_test(of_failing_calls_only_mistakes_are_written),
 		heap_test(failed_calls_are_replayed_exactly),
+		small_quick_fit_test(a_merge_that_makes_room_is_a_line),
 		heap_test(a_line_is_written_after_its_call),
 		bare_test(options_other_than_the_defaults_come_first),
 		heap_test(a_full_device_does_not_disturb),
