@@ -183,8 +183,8 @@ int mems_option(enum mems_option option, size_t value);
 /* Returns the virtual address of a new PROCESS segment of size bytes, rounded up to a multiple of
  * MEMS_ALIGNMENT, at the low end of the lowest-addressed HOLE that is large enough. If there is
  * none, maps a new main node of max(pages needed, pages mapped so far / 8) pages, under
- * MEMS_QUICK_FIT at least 16; if the OS refuses that, of the pages needed. The contents are
- * undefined. The block is the caller's until mems_free or mems_finish.
+ * MEMS_QUICK_FIT at least 16; if the OS or MEMS_LIMIT refuses that, of the pages needed. The contents
+ * are undefined. The block is the caller's until mems_free or mems_finish.
  * NULL with the heap unchanged: EPERM no heap, EINVAL size 0, EBUSY in a visitor, ENOMEM no memory
  * (also where size overflows). Cost: O(log heap), and one request to the OS for a new node. */
 void *mems_malloc(size_t size);
@@ -199,9 +199,10 @@ void *mems_calloc(size_t count, size_t size);
  * contents are kept up to the smaller size. NULL acts as mems_malloc. Shrinks in place. Grows in
  * place if a HOLE directly to the right in the same node has the room; else takes a new block while
  * the old one is still held, copies, and frees the old one. A node that is mapped for a block that
- * grows has half as many pages again as are needed, so that the next growth finds room: a buffer
- * that grows in steps of any size is copied O(log size) times. A block that moves may lose an
- * alignment that mems_aligned_alloc gave it.
+ * grows has half as many pages again as are needed, so that the next growth finds room: once no HOLE
+ * elsewhere is large enough, a buffer that grows in steps of any size is copied O(log size) times,
+ * if nothing else takes that room. A block that moves may lose an alignment that mems_aligned_alloc
+ * gave it.
  * NULL with the old block untouched: as mems_malloc, and EINVAL with a report for an address that
  * is not the start of a live block. Cost: O(log heap), and the copy where it moves. */
 void *mems_realloc(void *v_ptr, size_t size);
