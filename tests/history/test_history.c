@@ -441,6 +441,24 @@ static void a_label_is_kept_across_realloc(void **state)
 	heap_end();
 }
 
+/* Where there is room for fewer, the newest are written, and nothing behind them. */
+static void no_more_events_are_written_than_have_room(void **state)
+{
+	struct mems_event events[3], untouched;
+	(void)state;
+	heap_begin(10);
+	void *block = mems_realloc(mems_malloc(100), 50);
+	memset(&untouched, 0x5A, sizeof untouched);
+	for (size_t room = 0; room <= 2; room++) {
+		memset(events, 0x5A, sizeof events);
+		assert_int_equal(mems_history(block, events, room), 2);
+		assert_memory_equal(&events[room], &untouched, sizeof untouched);
+		for (size_t i = 0; i < room; i++)
+			assert_int_equal(events[i].call, 2 - i);
+	}
+	heap_end();
+}
+
 /* Any 64 bits get one line. */
 static void anything_is_explained(void **state)
 {
@@ -954,6 +972,7 @@ int main(void)
 		cmocka_unit_test_teardown(a_misuse_names_the_call, reset),
 		cmocka_unit_test_teardown(messages_go_on_after_the_usual_words, reset),
 		cmocka_unit_test_teardown(a_label_is_kept_across_realloc, reset),
+		cmocka_unit_test_teardown(no_more_events_are_written_than_have_room, reset),
 		cmocka_unit_test_teardown(anything_is_explained, reset),
 		cmocka_unit_test_teardown(an_address_is_explained_without_a_heap, reset),
 		cmocka_unit_test_teardown(a_fault_is_explained_in_its_handler, reset),
