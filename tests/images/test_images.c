@@ -864,6 +864,7 @@ static int visit_save(const struct mems_segment *segment, void *context)
 	assert_fails(EBUSY, mems_save(path) == -1);
 	assert_fails(EBUSY, mems_save(NULL) == -1);
 	assert_fails(EBUSY, mems_load(path, 0) == -1);
+	assert_fails(EINVAL, mems_load(path, 2) == -1);
 	assert_fails(EBUSY, mems_set_root(NULL) == -1);
 	assert_fails(EINVAL, mems_set_root(at(1001)) == -1);
 	assert_int_equal((uintptr_t)mems_root(), 1000);
@@ -885,6 +886,7 @@ static void errors_come_in_their_order(void **state)
 	assert_fails(ENAMETOOLONG, mems_save(long_path) == -1);
 	assert_fails(EFAULT, mems_save(NULL) == -1);
 	assert_fails(EBUSY, mems_load(NULL, 0) == -1);
+	assert_fails(EINVAL, mems_load(path, 2) == -1);
 	mems_finish();
 	assert_fails(EPERM, mems_save(path) == -1);
 	assert_fails(EPERM, mems_save(NULL) == -1);

@@ -551,6 +551,7 @@ static ssize_t starting_write(void *cookie, const char *text, size_t size)
 	++*calls;
 	assert_fails(EBUSY, (mems_init(), true));
 	assert_fails(EBUSY, mems_option(MEMS_ALIGNMENT, 8) == -1);
+	assert_fails(EBUSY, mems_load("/tmp/there is no such image", 0) == -1);
 	assert_fails(EPERM, mems_malloc(1) == NULL);
 	return (ssize_t)size;
 }
