@@ -459,6 +459,46 @@ static void no_more_events_are_written_than_have_room(void **state)
 	heap_end();
 }
 
+/* ---- Callers ------------------------------------------------------------------------------------ */
+
+/* Written behind each call, which so is not the last thing that a function does. */
+static void *volatile called;
+
+#define CALLS_FROM(name, call) \
+	static __attribute__((noinline)) void *name(void *block) \
+	{ \
+		(void)block; \
+		called = (call); \
+		return called; \
+	}
+
+CALLS_FROM(from_malloc, mems_malloc(8))
+CALLS_FROM(from_calloc, mems_calloc(1, 8))
+CALLS_FROM(from_aligned_alloc, mems_aligned_alloc(64, 8))
+CALLS_FROM(from_realloc_of_null, mems_realloc(NULL, 8))
+CALLS_FROM(from_realloc, mems_realloc(block, 100))
+CALLS_FROM(from_free, (mems_free(block), block))
+
+static void the_caller_is_where_the_call_returns_to(void **state)
+{
+	enum { MOST_BYTES = 512 }; /* of code in one of these functions */
+	static void *(*const takers[])(void *) = {
+		from_malloc, from_calloc, from_aligned_alloc, from_realloc_of_null };
+	(void)state;
+	for (unsigned i = 0; i < 2 * sizeof takers / sizeof takers[0]; i++) {
+		void *(*const functions[])(void *) = { takers[i / 2], from_realloc, from_free };
+		struct mems_event event;
+		void *block = NULL;
+		heap_begin_with(10, i % 2 != 0 ? MEMS_QUICK_FIT : MEMS_FIRST_FIT);
+		for (unsigned j = 0; j < 6; j++) { /* the second time on the fast paths */
+			block = functions[j % 3](block);
+			assert_true(mems_history(block, &event, 1) > 0);
+			assert_true((uintptr_t)event.caller - (uintptr_t)functions[j % 3] < MOST_BYTES);
+		}
+		heap_end();
+	}
+}
+
 /* Any 64 bits get one line. */
 static void anything_is_explained(void **state)
 {
@@ -973,6 +1013,7 @@ int main(void)
 		cmocka_unit_test_teardown(messages_go_on_after_the_usual_words, reset),
 		cmocka_unit_test_teardown(a_label_is_kept_across_realloc, reset),
 		cmocka_unit_test_teardown(no_more_events_are_written_than_have_room, reset),
+		cmocka_unit_test_teardown(the_caller_is_where_the_call_returns_to, reset),
 		cmocka_unit_test_teardown(anything_is_explained, reset),
 		cmocka_unit_test_teardown(an_address_is_explained_without_a_heap, reset),
 		cmocka_unit_test_teardown(a_fault_is_explained_in_its_handler, reset),
@@ -985,6 +1026,7 @@ int main(void)
 		cmocka_unit_test_teardown(history_takes_little_memory, reset),
 		/* The last ones: from then on the process counts as one with threads. */
 		cmocka_unit_test_teardown(labels_belong_to_threads, reset),
+		cmocka_unit_test_teardown(the_caller_is_where_the_call_returns_to, reset),
 		cmocka_unit_test_teardown(history_of_threads_equals_the_model, reset),
 	};
 	return cmocka_run_group_tests_name("history", tests, NULL, NULL);
