@@ -438,6 +438,10 @@ static void a_label_is_kept_across_realloc(void **state)
 		}
 		block = moved;
 	}
+	mems_finish();
+	mems_init();
+	assert_int_equal(mems_history(mems_malloc(100), events, 4), 1);
+	assert_string_equal(events[0].label, "cache"); /* of all later calls, in the next heap too */
 	heap_end();
 }
 
