@@ -12,9 +12,10 @@ $(build)/tests/faults/test_os: $(build)/tests/faults/test_os.o $(support) $(test
 $(build)/tests/faults/test_purge: $(build)/tests/faults/test_purge.o $(support) $(tested)
 	$(link) -Wl,--wrap=madvise -Wl,--wrap=clock_gettime $^ $(cmocka_libs) -pthread $(LDLIBS) -o $@
 
-# And test_pages, in which pages are larger.
+# And test_pages, in which pages are larger; it makes images up.
 paged := getauxval getpagesize mmap mremap munmap mprotect madvise mincore
-$(build)/tests/faults/test_pages: $(build)/tests/faults/test_pages.o $(support) $(tested)
+$(build)/tests/faults/test_pages: $(build)/tests/faults/test_pages.o $(build)/tests/images/image.o \
+		$(support) $(tested)
 	$(link) $(paged:%=-Wl$(comma)--wrap=%) $^ $(cmocka_libs) $(LDLIBS) -o $@
 
 # test_interposed calls the library from inside its own requests.

@@ -1,7 +1,7 @@
 /*
  * An OS whose pages are of 64 KiB: what it is asked begins at one of them, and what is random stays
- * whole: blocks, images that are copied or mapped, what goes back. It is made of the one at hand,
- * which has smaller pages.
+ * whole: blocks, images that are copied or mapped, what goes back; images of smaller pages are
+ * refused. It is made of the one at hand, which has smaller pages.
  *
  * The linker puts the functions below between the library and the OS: see paged in faults.mk.
  */
@@ -11,6 +11,7 @@
 #include <sys/types.h>
 #include <unistd.h>
 
+#include "image.h"
 #include "support.h"
 #include "wrapped.h"
 
@@ -204,11 +205,44 @@ static void all_is_well_in_large_pages(void **state)
 	heap_goes_through(16, 2 * MIB, 0);
 }
 
+/* A machine with smaller pages may have made it, or none has. */
+static void images_of_smaller_pages_are_not_for_this_one(void **state)
+{
+	static const struct {
+		size_t page_bytes;
+		int error;
+	} cases[] = {
+		{4096, ENOTSUP}, {OS_PAGE / 2, ENOTSUP}, {2048, EBADMSG}, {4097, EBADMSG},
+		{3 * 4096, EBADMSG}, {OS_PAGE - 1, EBADMSG}, {OS_PAGE + 4096, EBADMSG},
+	};
+	uint8_t header[IMAGE_HEADER_BYTES];
+	char path[64];
+	(void)state;
+	snprintf(path, sizeof path, "/tmp/test_pages-%ld", (long)getpid());
+	mems_init();
+	assert_int_equal(mems_save(path), 0);
+	mems_finish();
+	FILE *const file = fopen(path, "r+b");
+	assert_non_null(file);
+	assert_int_equal(fread(header, 1, sizeof header, file), sizeof header);
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		image_word_put(header, IMAGE_PAGE_SIZE, cases[i].page_bytes);
+		image_seal(header, sizeof header);
+		rewind(file);
+		assert_int_equal(fwrite(header, 1, sizeof header, file), sizeof header);
+		assert_int_equal(fflush(file), 0);
+		assert_fails(cases[i].error, mems_load(path, 0) == -1);
+	}
+	fclose(file);
+	assert_int_equal(unlink(path), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		bare_test(pages_are_never_smaller),
 		bare_test(all_is_well_in_large_pages),
+		bare_test(images_of_smaller_pages_are_not_for_this_one),
 	};
 	return run_heap_tests("pages", tests);
 }
