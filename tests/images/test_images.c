@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -733,6 +734,33 @@ static void tables_of_more_pages_than_there_are_are_refused(void **state)
 	free(image);
 }
 
+/* In a child: how much the most is, in KiB, that it has had in memory, more than before. */
+static int refuses_in_child(void *context)
+{
+	struct rusage before, after;
+	(void)context;
+	getrusage(RUSAGE_SELF, &before);
+	const bool is_refused = mems_load(path, 0) == -1 && errno == EBADMSG;
+	getrusage(RUSAGE_SELF, &after);
+	return !is_refused ? 1 : after.ru_maxrss - before.ru_maxrss > 8 * 1024 ? 2 : 0;
+}
+
+/* Times 8 it is what it was: so the size of the file is right. Tables that are as full as this would
+ * be made would take 32 MiB. */
+static void a_count_of_words_that_overflows_costs_no_memory(void **state)
+{
+	size_t size;
+	(void)state;
+	uint8_t *image = small_image(&size);
+	const uint64_t words = image_word(image, IMAGE_CHAIN_WORDS);
+	image_word_put(image, IMAGE_PAGES, 1 << 18);
+	image_word_put(image, IMAGE_CHAIN_WORDS, words + (UINT64_C(1) << 61));
+	image_seal(image, size);
+	file_write(path, image, size);
+	assert_int_equal(status_of_child(refuses_in_child, NULL), 0);
+	free(image);
+}
+
 enum { TABLE_WORDS = 8 };
 
 /* A word that stands for leaves without a start, after one that has just that of a HOLE, or not. */
@@ -1349,6 +1377,7 @@ int main(void)
 		image_test(made_up_images_are_refused_or_sound),
 		image_test(images_of_other_machines_are_not_for_this_one),
 		image_test(tables_of_more_pages_than_there_are_are_refused),
+		image_test(a_count_of_words_that_overflows_costs_no_memory),
 		image_test(tables_that_no_heap_has_are_refused),
 		image_test(an_image_never_lifts_the_limit_of_this_run),
 		image_test(options_of_the_image_are_in_force),
