@@ -892,19 +892,23 @@ static void a_label_needs_no_memory_where_there_is_room(void **state)
 	assert_int_equal(mems_option(MEMS_HISTORY, 0), 0);
 }
 
-/* Older kernels have no restartable sequences either. What counts is the page faults of the trial. */
+/* Older kernels have no restartable sequences either. What counts is the page faults of the trial, of
+ * which nothing is left. */
 static void a_reservation_is_not_dear_for_earlier_page_faults(void **state)
 {
 	(void)state;
 	if (sizeof(size_t) == 4 || ADDRESS_SANITIZER || is_run_by_another() || is_reserving_dear())
 		skip();
 	mems_finish();
+	const size_t mapped_kib = status_kib("/proc/self/status", "VmSize:");
 	os_refuse(REFUSE_NONE, 0);
 	os.is_unsure = true;
 	os.faults = 100000;
 	mems_init();
 	take(((size_t)1 << 30) + 1);
 	assert_sound();
+	mems_finish();
+	assert_in_range(status_kib("/proc/self/status", "VmSize:"), 0, mapped_kib + 64 * KIB);
 }
 
 /* Address space that a heap asks for when it is started. */
