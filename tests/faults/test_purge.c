@@ -396,7 +396,8 @@ static void a_move_and_a_sweep_are_bounded_together(void **state)
 }
 
 /* A block that grows and moves goes back piece by piece while it is copied: not both lie in memory, and
- * its size does not decide how many requests that takes. A piece in which a page is locked stays. */
+ * its size does not decide how many requests that takes. A piece in which a page is locked stays, and
+ * the library knows of it. */
 static void move_a_block(size_t locked_bytes, size_t staying_bytes)
 {
 	enum { SIZE = 256 << 20 };
@@ -411,6 +412,9 @@ static void move_a_block(size_t locked_bytes, size_t staying_bytes)
 	assert_true(after != 0 && after != before);
 	assert_in_range(os.requests, 8, 64);
 	assert_in_range(os.given_bytes, SIZE - staying_bytes - MIB, SIZE);
+	if (has_pages())
+		assert_true(resident_hole_bytes() >= locked_bytes);
+	assert_in_range(stats_now().resident_hole_bytes, 0, (locked_bytes != 0 ? SIZE / 2 : 0) + MIB);
 	assert_sound();
 }
 
