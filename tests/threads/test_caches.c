@@ -708,6 +708,32 @@ static void test_a_block_moves_while_the_caches_are_closed(void **state)
 	assert_sound();
 }
 
+/* A root, which no cache takes, moves under the lock, whatever its cache had for it. */
+static void test_a_root_moves_under_the_lock(void **state)
+{
+	(void)state;
+	become_many_with_caches();
+	use_cache(NULL);
+	const uintptr_t block = take(SIZE);
+	wall = take(SIZE); /* so that it has to move */
+	memset(mems_get(at(block)), 3, SIZE);
+	assert_int_equal(mems_set_root(at(block)), 0);
+	use_cache(NULL);
+	give_back(take(2 * SIZE)); /* which the cache has from now on */
+	assert_true(are_open());
+	const uintptr_t moved = address_of(mems_realloc(at(block), 2 * SIZE));
+	assert_true(moved != 0 && moved != block);
+	assert_int_equal(address_of(mems_root()), moved);
+	assert_null(mems_get(at(block)));
+	for (unsigned i = 0; i < SIZE; i++)
+		assert_int_equal(*(char *)mems_get(at(moved + i)), 3);
+	assert_int_equal(stats_now().process_bytes, 3 * SIZE);
+	give_back(moved);
+	assert_null(mems_root());
+	give_back(wall);
+	assert_sound();
+}
+
 /* Of several threads that free a block under the lock, or in a cache, the first claims it. */
 static void test_what_is_claimed_cannot_be_claimed(void **state)
 {
@@ -1038,6 +1064,7 @@ int main(void)
 		quick_fit_test(test_a_block_that_is_made_the_root_while_it_moves_stays_the_root),
 		quick_fit_test(test_a_block_moves_where_the_cache_is_full),
 		quick_fit_test(test_a_block_moves_while_the_caches_are_closed),
+		quick_fit_test(test_a_root_moves_under_the_lock),
 		quick_fit_test(test_what_is_claimed_cannot_be_claimed),
 		quick_fit_test(test_a_claim_that_comes_too_late_is_waited_for),
 		quick_fit_test(test_a_thread_in_its_cache_is_waited_for),
