@@ -861,6 +861,22 @@ static void calloc_leaves_pages_out(void **state)
 	assert_sound();
 }
 
+/* The last page, of which the block has a part, stays out with the others. */
+static void calloc_leaves_the_last_page_out(void **state)
+{
+	static const size_t sizes[] = { PAGE + 8, 10 * PAGE + 8, 300 * PAGE - 8 };
+	(void)state;
+	if (!has_pages())
+		skip();
+	for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+		mems_finish();
+		mems_init();
+		const char *const bytes = mems_get(at(take_zeroed(sizes[i])));
+		assert_int_equal((uintptr_t)bytes % PAGE, 0);
+		assert_int_equal(pages_in_memory(bytes, sizes[i] + PAGE), 0);
+	}
+}
+
 /* Page by page: some are in memory, some are not, some were given back; all are zero. */
 static void calloc_page_by_page(void **state)
 {
@@ -1032,6 +1048,7 @@ int main(void)
 		heap_test(trim_around_many_locked),
 		heap_test(trim_where_it_may_not),
 		heap_test(calloc_leaves_pages_out),
+		heap_test(calloc_leaves_the_last_page_out),
 		heap_test(calloc_page_by_page),
 		heap_test(calloc_of_small_blocks),
 		quick_fit_test(calloc_leaves_remembered_pages_out),
