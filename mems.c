@@ -5992,7 +5992,7 @@ static NOINLINE void *realloc_shared(void *v_ptr, size_t size, const void *calle
 	const size_t granule = !is_alone() && heap.is_quick ? block_of(v_ptr) : NONE;
 	const size_t before = granule == NONE ? 0 : segment_size(granule);
 	const bool is_moved = granule != NONE && before <= OWN_SIZES && granules_of(size) > before &&
-	                      granule != root_load() && !own_may_grow(granule + before);
+	                      !own_may_grow(granule + before);
 	const size_t to = is_moved ? own_take((size - 1) >> heap.shift) : NONE;
 	if (to == NONE)
 		return realloc_general(v_ptr, size, caller);
