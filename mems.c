@@ -5895,7 +5895,7 @@ static size_t contents_move(size_t to, size_t from, size_t size)
 	for (size_t at = from, until; at < from + size; at = until) {
 		until = min_size(round_down(at + step, os_page_granules()), from + size);
 		memcpy(block_physical(at - from + to), block_physical(at), (until - at) << heap.shift);
-		const size_t end = max_size(os_page_of(until), page);
+		const size_t end = os_page_of(until);
 		if (page < end && pages_release(page, end) && page == given_end)
 			given_end = end;
 		page = end;
