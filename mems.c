@@ -3730,7 +3730,7 @@ static NOINLINE struct hole hole_obtain(size_t size, size_t alignment, enum purp
 		return no_hole;
 	bins_flush();
 	journal_note(&(struct call){ .kind = 'g' });
-	return purpose == FOR_GROWTH ? no_hole /* see block_resize */
+	return purpose == FOR_GROWTH ? no_hole /* see block_enlarge */
 	                             : hole_first_aligned(size, alignment);
 }
 
