@@ -235,6 +235,18 @@ static void what_is_freed_falls_to_a_quarter(void **state)
 	}
 }
 
+/* So does what blocks lose that only shrink. */
+static void what_blocks_lose_goes_back(void **state)
+{
+	enum { SIZE = 30000, TOTAL = 40 << 20 };
+	(void)state;
+	fill_heap(SIZE, TOTAL);
+	for (size_t i = 0; i < count; i++)
+		assert_int_equal(address_of(mems_realloc(at(blocks[i]), 8)), blocks[i]);
+	assert_true(!has_pages() || resident_hole_bytes() <= budget());
+	assert_sound();
+}
+
 /* Each small block is the last one in its page. */
 static void pages_that_small_blocks_held_go_back(void **state)
 {
@@ -1025,6 +1037,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		heap_test(what_is_freed_falls_to_a_quarter),
+		heap_test(what_blocks_lose_goes_back),
 		first_fit_test(pages_that_small_blocks_held_go_back),
 		heap_test(a_quarter_of_what_is_in_use_stays),
 		heap_test(a_call_gives_back_a_bounded_amount),
