@@ -1109,6 +1109,32 @@ static void mapped_pages_that_go_back_are_zero(void **state)
 	free(after);
 }
 
+/* Of a block that begins and ends within pages that are not in memory, these parts alone are zeroed. */
+static void parts_of_mapped_pages_are_zeroed(void **state)
+{
+	enum { SIZE = 30 * 4096, SMALL = 104 };
+	(void)state;
+	give_back(take(2 * SIZE)); /* in one node */
+	const uintptr_t before = take(SMALL), block = take(SIZE), after = take(SMALL);
+	assert_int_equal(block, before + SMALL);
+	memset(mems_get(at(before)), 0x11, SMALL);
+	memset(mems_get(at(block)), 0x22, SIZE);
+	memset(mems_get(at(after)), 0x33, SMALL);
+	assert_int_equal(mems_save(path), 0);
+	mems_finish();
+	assert_int_equal(mems_load(path, MEMS_MAP), 0);
+	file_forget();
+	give_back(block);
+	assert_int_equal(address_of(mems_calloc(1, SIZE)), block);
+	for (size_t i = 0; i < SIZE; i++)
+		assert_int_equal(*(char *)mems_get(at(block + i)), 0);
+	for (size_t i = 0; i < SMALL; i++) {
+		assert_int_equal(*(char *)mems_get(at(before + i)), 0x11);
+		assert_int_equal(*(char *)mems_get(at(after + i)), 0x33);
+	}
+	assert_sound();
+}
+
 /* A page as nodes have them comes as a whole: the OS pages in it that hold nothing may go. */
 static void free_parts_of_loaded_pages_go_back(void **state)
 {
@@ -1389,6 +1415,7 @@ int main(void)
 		image_test(a_freed_root_stays_freed),
 		image_test(a_root_that_moves_stays_the_root),
 		image_test(mapped_pages_that_go_back_are_zero),
+		image_test(parts_of_mapped_pages_are_zeroed),
 		image_test(pages_that_go_back_need_few_mappings),
 		image_test(free_parts_of_loaded_pages_go_back),
 		image_test(a_mapped_heap_forks),
