@@ -907,6 +907,7 @@ static int use_heap_in_child(void *context)
 	const bool may_have_threads = !THREAD_SANITIZER &&
 	                              (!is_run_by_another() || is_run_by_valgrind());
 	(void)context;
+	expect(!are_open() && blocks_in_caches() == 0); /* no thread was in one */
 	expect(mems_check(stderr) == 0);
 	expect(owned_caches() <= 1);
 	for (unsigned i = 0; i < 3 && may_have_threads; i++)
