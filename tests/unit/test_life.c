@@ -52,6 +52,9 @@ static void three_hundred_lives_leave_nothing_mapped(void **state)
 
 static void lives_with_other_options(void)
 {
+	options_reset();
+	assert_int_equal(mems_option(MEMS_HISTORY, 1000), 0);
+	one_life(100);
 	for (size_t page = PAGE; page <= 2 * MIB; page *= 2) {
 		for (size_t alignment = 1; alignment <= 64; alignment *= 4) {
 			options_reset();
