@@ -683,6 +683,85 @@ static void test_threads_wait_for_a_visitor(void **state)
 	assert_as_expected();
 }
 
+/* What takes the lock but no block waits as well. */
+static void look_at_root(void)
+{
+	expect(mems_root() == NULL);
+}
+
+static void set_no_root(void)
+{
+	expect(mems_set_root(NULL) == 0);
+}
+
+static void trim(void)
+{
+	errno = 0;
+	mems_trim();
+	expect(errno == 0);
+}
+
+static void end_recording(void)
+{
+	expect(mems_record(NULL) == 0);
+}
+
+static void look_at_history(void)
+{
+	expect(mems_history(at(1000), NULL, 0) == 0);
+}
+
+static void save(void)
+{
+	char path[64];
+	snprintf(path, sizeof path, "/tmp/test_threads-%ld", (long)getpid());
+	expect(mems_save(path) == 0);
+	unlink(path);
+}
+
+static struct lock_user {
+	void (*use)(void);
+	struct taker thread;
+} lock_users[] = {
+	{ .use = look_at_root }, { .use = set_no_root }, { .use = trim },
+	{ .use = end_recording }, { .use = look_at_history }, { .use = save },
+};
+
+enum { LOCK_USERS = sizeof lock_users / sizeof lock_users[0] };
+
+static void *lock_user_run(void *context)
+{
+	struct lock_user *const user = context;
+	atomic_store(&user->thread.has_begun, true);
+	user->use();
+	atomic_store(&user->thread.is_done, true);
+	return NULL;
+}
+
+static void visit_while_others_use_the_lock(struct visit *visit)
+{
+	(void)visit;
+	for (unsigned i = 0; i < LOCK_USERS; i++) {
+		struct taker *const thread = &lock_users[i].thread;
+		*thread = (struct taker){ .block = 0 };
+		expect(pthread_create(&thread->thread, NULL, lock_user_run, &lock_users[i]) == 0);
+		taker_expect_waiting(thread);
+	}
+}
+
+static void test_what_takes_no_block_waits_for_a_visitor(void **state)
+{
+	struct visit visit;
+	(void)state;
+	bystander_start();
+	visit_heap(&visit, visit_while_others_use_the_lock);
+	for (unsigned i = 0; i < LOCK_USERS; i++)
+		expect(pthread_join(lock_users[i].thread.thread, NULL) == 0);
+	bystander_stop();
+	expect_working_heap();
+	assert_as_expected();
+}
+
 /* Two visitors at once, and a looker, on different threads: one after the other. */
 static void *walker_run(void *context)
 {
@@ -1690,6 +1769,7 @@ int main(void)
 		thread_test(test_translation_while_others_change),
 		thread_test(test_looking_while_others_change),
 		thread_test(test_threads_wait_for_a_visitor),
+		thread_test(test_what_takes_no_block_waits_for_a_visitor),
 		thread_test(test_visitors_on_many_threads),
 		thread_test(test_translation_waits_for_nobody),
 		thread_test(test_handlers_may_do_anything),
