@@ -291,7 +291,6 @@ enum {
 	RUN_BYTES = 4 << 10,    /* of this size together, at most */
 	FLUSH_BYTES = 256 << 10, /* at least so much must be cached, */
 	FIRST_ENTRIES = 1024,   /* of the blocks that the journal knows, and lists of them */
-	SITE_BUCKETS_LOG2 = 10, /* lists of sites */
 	LABEL_BYTES = 64,       /* of a label that are printed */
 	MESSAGE_BYTES = 400,    /* the longest line about an address, its end included */
 	FLUSH_DIVISOR = 16,     /* and this fraction of the heap, before the bins are flushed */
@@ -468,6 +467,7 @@ enum journal_array {
 	JOURNAL_BLOCKS,
 	JOURNAL_BUCKETS,         /* the first entry of those whose granules have one hash */
 	JOURNAL_SITES,           /* the first is nobody's; then room for as many, to be counted and sorted */
+	JOURNAL_SITE_BUCKETS,    /* as many as it has room for: the first site of those with one hash */
 	JOURNAL_ARRAYS
 };
 
@@ -599,8 +599,6 @@ static struct heap {
 	size_t left_group;           /* that of the leaf whose entry was made exact at once last */
 	size_t stale_next;           /* leaves that have ever become stale */
 	uint32_t stale[MOST_STALE];  /* those that are, plus 1, in a ring; 0 for none */
-
-	uint32_t site_buckets[1 << SITE_BUCKETS_LOG2]; /* of the journal */
 } heap;
 
 static_assert(offsetof(struct heap, stale) < SMALLEST_PAGE, "a small program uses one page of it");
@@ -3532,7 +3530,8 @@ static ALWAYS_INLINE void lock_give_after(size_t size)
  * that they lie in; an idle page in which a block was taken is no longer one when a sweep finds that.
  * Quick fit, which does not look at the pages of a block that it caches, seeks among all that are
  * touched, and may find too little there: then it waits for longer. What is kept and then not in use
- * for a second is forgotten by halves. Only what is resident depends on the clock, no address.
+ * for a second is forgotten by halves. What is resident depends on the clock, and no address does, unless
+ * threads have caches, which a sweep closes.
  */
 
 /* Pages that may be free and touched, and under quick fit parts of others. */
@@ -4149,12 +4148,20 @@ static inline uint32_t live_add(size_t granule, uint32_t site, uint64_t call, si
 	return index;
 }
 
+/* The bucket of a site: its hash says which part of them lies before. */
+static ALWAYS_INLINE uint32_t *site_bucket(const char *label, const void *caller)
+{
+	const struct mapping *buckets = &heap.journal.arrays[JOURNAL_SITE_BUCKETS];
+	const uint32_t hash = ((uint32_t)(uintptr_t)caller + (uint32_t)(uintptr_t)label) * HASH_FACTOR;
+	const uint64_t place = (uint64_t)hash * (buckets->bytes / sizeof(uint32_t)) >> 32;
+	return (uint32_t *)buckets->memory + (size_t)place;
+}
+
 /* The link to the site of a call that this thread makes: 0 where it is the first one. */
 static ALWAYS_INLINE uint32_t *site_link(const void *caller)
 {
 	caller = asker.caller != NULL ? asker.caller : caller;
-	const uint32_t sum = (uint32_t)(uintptr_t)caller + (uint32_t)(uintptr_t)asker.label;
-	uint32_t *link = &heap.site_buckets[sum * HASH_FACTOR >> (32 - SITE_BUCKETS_LOG2)];
+	uint32_t *link = site_bucket(asker.label, caller);
 	while (*link != 0 && (site_at(*link)->caller != caller || site_at(*link)->label != asker.label))
 		link = &site_at(*link)->next;
 	return link;
@@ -4166,20 +4173,45 @@ static inline uint64_t sites_bytes(uint32_t count)
 	return 2 * (uint64_t)count * sizeof(struct site);
 }
 
+/* Puts a site in front of its bucket. */
+static void site_place(uint32_t index)
+{
+	uint32_t *bucket = site_bucket(site_at(index)->label, site_at(index)->caller);
+	site_at(index)->next = *bucket;
+	*bucket = index;
+}
+
+/* Makes room for one more site, and more buckets where there are fewer than sites. False where there
+ * is no room. */
+static bool sites_grow(void)
+{
+	struct mapping *arrays = heap.journal.arrays;
+	struct mapping *buckets = &arrays[JOURNAL_SITE_BUCKETS];
+	const uint32_t count = heap.journal.site_count;
+	const size_t bytes = buckets->bytes;
+	if (!mapping_fit(&arrays[JOURNAL_SITES], (size_t)sites_bytes(count + 1)))
+		return false;
+	if (count < bytes / sizeof(uint32_t) || !mapping_fit(buckets, 2 * bytes))
+		return true;
+	memset(buckets->memory, 0, bytes);
+	for (uint32_t i = 1; i < count; i++)
+		site_place(i);
+	return true;
+}
+
 /* The site of a call, which is noted if it is new: nobody's, where there is no room. */
 static uint32_t site_of(const void *caller)
 {
 	const uint32_t found = *site_link(caller);
 	const uint32_t index = heap.journal.site_count;
-	struct mapping *sites = &heap.journal.arrays[JOURNAL_SITES];
 	ASSERT(library.lock != LOCK_FREE, "who may ask the OS holds the lock");
-	if (found != 0 || !mapping_fit(sites, (size_t)sites_bytes(index + 1)))
+	if (found != 0 || !sites_grow())
 		return found;
 	*site_at(index) = (struct site){
 		.label = asker.label, .caller = asker.caller != NULL ? asker.caller : caller };
 	if (asker.label != NULL)
 		memcpy(site_at(index)->text, asker.label, label_length(asker.label));
-	*site_link(caller) = index;
+	site_place(index);
 	heap.journal.site_count++;
 	return index;
 }
@@ -4193,6 +4225,7 @@ static NOINLINE bool journal_grow(void)
 	const size_t slots = max_size(journal->event_slots, 1);
 	if (entries > UINT32_MAX / 2 ||
 	    !mapping_fit(&journal->arrays[JOURNAL_SITES], (size_t)sites_bytes(1)) ||
+	    !mapping_fit(&journal->arrays[JOURNAL_SITE_BUCKETS], sizeof(uint32_t)) ||
 	    !mapping_fit(&journal->arrays[JOURNAL_EVENTS], slots * sizeof(struct event)) ||
 	    !mapping_fit(&journal->arrays[JOURNAL_BUCKETS], entries * sizeof(uint32_t)) ||
 	    !mapping_fit(&journal->arrays[JOURNAL_BLOCKS], entries * sizeof(struct live_block)))
@@ -4789,7 +4822,8 @@ static bool is_journal_whole(void)
 		[JOURNAL_EVENTS] = (uint64_t)max_size(journal->event_slots, 1) * sizeof(struct event),
 		[JOURNAL_BLOCKS] = entries * sizeof(struct live_block),
 		[JOURNAL_BUCKETS] = entries * sizeof(uint32_t),
-		[JOURNAL_SITES] = sites_bytes(journal->site_count) };
+		[JOURNAL_SITES] = sites_bytes(journal->site_count),
+		[JOURNAL_SITE_BUCKETS] = sizeof(uint32_t) };
 	for (unsigned i = 0; i < JOURNAL_ARRAYS; i++) {
 		const struct mapping *array = &journal->arrays[i];
 		if (array->memory == NULL || (uintptr_t)array->memory % os_page_bytes() != 0 ||

@@ -281,7 +281,7 @@ static bool arrays_copy(const struct look *look, const struct journal *found)
 		[JOURNAL_BLOCKS] = (uint64_t)found->entries * sizeof(struct live_block),
 		[JOURNAL_BUCKETS] = (uint64_t)found->entries * sizeof(uint32_t),
 		[JOURNAL_SITES] = sites_bytes(found->site_count) };
-	for (unsigned i = 0; i < JOURNAL_ARRAYS; i++) {
+	for (unsigned i = 0; i < JOURNAL_SITE_BUCKETS; i++) { /* these are for new calls */
 		const size_t bytes = (size_t)needed[i];
 		const uintptr_t there = (uintptr_t)found->arrays[i].memory;
 		if (bytes != needed[i] || !core_has(&look->core, there, bytes))

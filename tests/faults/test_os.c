@@ -892,6 +892,45 @@ static void a_label_needs_no_memory_where_there_is_room(void **state)
 	assert_int_equal(mems_option(MEMS_HISTORY, 0), 0);
 }
 
+/* Where the lists of labels cannot become more, they become longer; a label that finds no room is none. */
+static void many_labels_while_the_os_refuses(void **state)
+{
+	enum { LABELS = 5000, BYTES = 5, FIRST = 1024, STEPS = 8 };
+	static char names[LABELS][BYTES];
+	FILE *const null = fopen("/dev/null", "w");
+	assert_non_null(null);
+	(void)state;
+	for (size_t step = 0; step < STEPS; step++) {
+		/* From one of these on one call, or many, get nothing, or one request. */
+		const size_t from = FIRST - 2 + step % 4, refused = step % 4 == 3 ? FIRST : 1;
+		size_t labelled = 0;
+		os_refuse(REFUSE_NONE, 0);
+		mems_finish();
+		assert_int_equal(mems_option(MEMS_HISTORY, 4), 0);
+		mems_init();
+		take(8);
+		for (size_t i = 0; i < LABELS; i++) {
+			struct mems_event event;
+			snprintf(names[i], BYTES, "%zu", i);
+			os_refuse(i - from < refused ? REFUSE_FROM : REFUSE_NONE, step / 4);
+			mems_set_label(names[i]);
+			const uintptr_t block = take(8);
+			assert_true(mems_history(at(block), &event, 1) >= 1);
+			assert_true(event.label == NULL || event.label == names[i]);
+			labelled += event.label != NULL;
+			assert_int_equal(i - from < refused ? mems_fprint_live(null) : 0, 0);
+			give_back(block);
+		}
+		os_refuse(REFUSE_NONE, 0);
+		mems_set_label(NULL);
+		assert_in_range(labelled, LABELS - refused, LABELS);
+		assert_sound();
+	}
+	assert_int_equal(fclose(null), 0);
+	mems_finish();
+	assert_int_equal(mems_option(MEMS_HISTORY, 0), 0);
+}
+
 /* Older kernels have no restartable sequences either. What counts is the page faults of the trial, of
  * which nothing is left. */
 static void a_reservation_is_not_dear_for_earlier_page_faults(void **state)
@@ -1247,6 +1286,7 @@ int main(void)
 		heap_test(large_blocks_move_piece_by_piece),
 		heap_test(where_a_block_moved_away_zeros_are_given),
 		heap_test(a_label_needs_no_memory_where_there_is_room),
+		heap_test(many_labels_while_the_os_refuses),
 		heap_test(a_dear_reservation_is_small),
 		heap_test(a_reservation_is_not_dear_for_earlier_page_faults),
 		heap_test(a_reservation_is_half_of_what_can_be_had),

@@ -786,6 +786,35 @@ static void there_may_be_many_labels(void **state)
 	}
 }
 
+/* And each is found again, so that no two lines of the list have the same. */
+static void each_of_many_labels_has_one_line(void **state)
+{
+	enum { LABELS = 5000, BYTES = 12, LINE = 80 };
+	static char names[LABELS][BYTES];
+	static char expected[LABELS * LINE];
+	size_t length = 0, bytes = 0;
+	(void)state;
+	heap_begin(1);
+	mems_set_caller((void *)0x1000);
+	for (unsigned i = 0; i < 2 * LABELS; i++) {
+		snprintf(names[i % LABELS], BYTES, "%u", i % LABELS);
+		mems_set_label(names[i % LABELS]);
+		assert_non_null(mems_malloc(LABELS - i % LABELS));
+	}
+	for (unsigned i = 0; i < LABELS; i++) {
+		const size_t both = 2 * ((size_t)LABELS - i);
+		bytes += both;
+		length += (size_t)snprintf(expected + length, LINE,
+		                           "%zu bytes in 2 blocks, first taken by call %u (%u), from 0x1000\n",
+		                           both, i + 1, i);
+	}
+	snprintf(expected + length, LINE, "Live bytes: %zu\nLive blocks: %u\n", bytes, 2 * LABELS);
+	mems_set_label(NULL);
+	mems_set_caller(NULL);
+	assert_live_text(expected);
+	heap_end();
+}
+
 /* Of a loaded heap the blocks are known, and that no call took them. */
 static void blocks_of_an_image_were_taken_by_no_call(void **state)
 {
@@ -1025,6 +1054,7 @@ int main(void)
 		cmocka_unit_test_teardown(labels_are_shown_whole_characters, reset),
 		cmocka_unit_test_teardown(a_call_is_a_line_of_a_recording, reset),
 		cmocka_unit_test_teardown(there_may_be_many_labels, reset),
+		cmocka_unit_test_teardown(each_of_many_labels_has_one_line, reset),
 		cmocka_unit_test_teardown(blocks_of_an_image_were_taken_by_no_call, reset),
 		cmocka_unit_test_teardown(before_the_first_block_there_is_no_history, reset),
 		cmocka_unit_test_teardown(history_takes_little_memory, reset),
