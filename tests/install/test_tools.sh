@@ -30,7 +30,7 @@ cat >"$work/calls.c" <<'END'
 int main(int count, char **arguments)
 {
 	volatile char *kept = malloc(1001);
-	char *block = malloc(1002);
+	char *block = malloc(1002), *given = malloc(1003);
 
 	(void)arguments;
 	kept[0] = 1;
@@ -38,8 +38,11 @@ int main(int count, char **arguments)
 	free(block);
 	free(calloc(7, 143));
 	free(aligned_alloc(128, 1280));
-	if (count > 1 && (chdir("/") != 0 || fork() == 0))
+	if (count > 1 && (chdir("/") != 0 || fork() == 0)) {
 		free(malloc(1004));
+		free(realloc(given, 1005));
+		free((char *)kept);
+	}
 	wait(NULL); /* for the child, if there is one */
 	return 7;
 }
@@ -161,11 +164,13 @@ records_whatever_the_end()
 	ends_with 0 "$record" -o "$work/none.trace" true && ends_with 0 "$replay" "$work/none.trace"
 }
 
-# Blocks of the parent are not its own.
+# Blocks of the parent are not its own: one that it resizes is new, one that it frees is left out.
 records_children_of_fork()
 {
 	ends_with 7 "$record" -o "$work/forked-%p.trace" "$calls" fork &&
 		[ "$(cat "$work"/forked-*.trace | grep -c ' 1004$')" -eq 1 ] &&
+		sed 1,4d "$(grep -l ' 1004$' "$work"/forked-*.trace)" >"$work/child" &&
+		printf 'a 0 1004\nf 0\na 0 1005\nf 0\n' | diff - "$work/child" &&
 		for trace in "$work"/forked-*.trace; do
 			ends_with 0 "$replay" --check "$trace" || return
 		done
