@@ -48,6 +48,15 @@ names_the_call()
 	return 1
 }
 
+# Without a history the block that is freed is all there is to say.
+names_the_block()
+{
+	LD_PRELOAD="$preload" "$work/leak" 2>"$work/said"
+	grep -qx 'mems: free(0x[0-9a-f]*): in no block of the heap' "$work/said" && return
+	cat "$work/said"
+	return 1
+}
+
 refuses_too_many()
 {
 	MEMS_PRELOAD_HISTORY=16777217 LD_PRELOAD="$preload" "$work/leak" 2>"$work/said"
@@ -57,5 +66,6 @@ refuses_too_many()
 check 'a program that leaks is built' builds
 check 'what was not freed is listed with its caller' names_the_leak
 check 'a double free is reported with the call that freed' names_the_call
+check 'without a history it is reported with its address' names_the_block
 check 'a history that is too long is refused' refuses_too_many
 exit "$status"
