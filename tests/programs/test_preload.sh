@@ -38,7 +38,8 @@ said()
 has()
 {
 	case $1 in
-	COUNTERS) grep -q '^program=.* misuses=0 checks=1 broken=0$' "$work/err" ;;
+	COUNTERS) grep '^program=[^ ][^ ]* process=[0-9]* policy=.* misuses=0 checks=1 broken=0$' "$work/err" |
+		awk '{ gsub(/[a-z_]*=/, "") } $4 + $5 + $6 + $7 + $8 + $9 == $10 { good = 1 } END { exit !good }' ;;
 	STATS) tail -n 1 "$work/err" | grep -q '^Sub-chain Length array: \[.*\]$' ;;
 	JSON) tail -n 1 "$work/err" | tail -c 3 | grep -q '}}$' ;;
 	esac
