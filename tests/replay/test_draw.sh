@@ -122,6 +122,19 @@ check 'one that has none is in the tooltip alone' says '<title>PROCESS\[2000:200
 says_nothing() { ! says "$1"; }
 check 'it is not in its place' says_nothing '>a long label</text>'
 check 'what XML cannot hold stands for itself no more' says '<title>PROCESS\[2008:3007\], .*, x��</title>'
+# rows BYTES BYTES: a picture of two main nodes, one row each.
+rows()
+{
+	printf 'a 0 %d\na 1 %d\n' "$1" "$2" >"$work/rows.rep" && picture 8000 "$work/rows.rep"
+}
+says_own_scale() { says 'Each row has a scale of its own'; }
+says_no_own_scale() { ! says_own_scale; }
+check 'a picture of a row that is eight times as long' rows 4096 32768
+check 'they share one scale' says_no_own_scale
+check 'a picture of a row that is longer' rows 4096 36864
+check 'each has a scale of its own' says_own_scale
+check 'a picture of a row that is shorter' rows 36864 4096
+check 'each has one, too' says_own_scale
 check 'a picture of a million segments' picture 700000 "$work/million.rep"
 check 'it says that it sums up' says '[0-9]* narrow segments are summed up'
 check 'the sums have tooltips' says '[0-9]* PROCESS, [0-9]* HOLE, 50 % in use'
