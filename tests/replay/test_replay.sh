@@ -442,7 +442,7 @@ standard input:9: ID 0 is live already
 failing_calls_are_named()
 {
 	typed 'a 0 0\nc 0 0\nm 0 8 8192\na 0 8\nr 0 0\na 1 9000\nf 1\nf 0\na 0 16\n' --limit 8192 \
-		--svg "$work/picture" --at 1 --check &&
+		--svg "$work/picture" --at peak --check &&
 		answers 'a 0 8 -> 1000
 f 0 -> 1000
 a 0 16 -> 1000
@@ -453,7 +453,7 @@ standard input:3: ALIGNMENT is above the page size (see --page-size)
 standard input:5: Invalid argument
 standard input:6: Cannot allocate memory
 standard input:7: ID 1 is not live
-' && grep -q '8 of 4096 mapped bytes' "$work/picture"
+' && grep -q '16 of 4096 mapped bytes' "$work/picture"
 }
 
 options_are_looked_at()
