@@ -177,6 +177,7 @@ static _Noreturn void die_with_caches(const char *path)
 {
 	pthread_barrier_t barrier;
 	pthread_t thread;
+	mems_free(mems_malloc(1 << 18)); /* room for the caches: no node comes after the chains */
 	chains_write(path);
 	pthread_barrier_init(&barrier, NULL, 2);
 	if (pthread_create(&thread, NULL, cache_fill_and_wait, &barrier) != 0)
