@@ -9,6 +9,7 @@
 #define _GNU_SOURCE
 #include "look.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -114,6 +115,8 @@ static bool path_open(const char *path, FILE *nowhere)
 	struct look look;
 	if (!look_open(&look, path)) {
 		expect(look.fault[0] != '\0' && strchr(look.fault, '\n') == NULL, "no line that says why");
+		errno = 0;
+		expect(mems_trim() == 0 && errno == EPERM, "a heap is left that could not be shown");
 		return false;
 	}
 	mems_walk(segment_visit, &look);
