@@ -1,7 +1,8 @@
 /*
  * A program may interpose what the library asks the OS with, as tracers do, and call MeMS there:
  * from inside a request every function that would change the heap refuses, those that translate
- * answer, and the heap is what it would be without such calls, with one thread and with more.
+ * answer, and the heap is what it would be without such calls, with one thread and with more. A fork
+ * of another thread waits for a heap that starts or ends.
  *
  * The linker puts the functions below between the library and the OS: link with -Wl,--wrap=NAME
  * for mmap, munmap, mprotect, madvise and mincore.
@@ -10,6 +11,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "support.h"
@@ -25,6 +27,13 @@ static struct {
 	atomic_size_t count[REQUESTS];   /* of such requests */
 	atomic_size_t wrong;             /* answers that are not as they have to be */
 } hook;
+
+/* Another thread that forks while a request is made. */
+static struct {
+	atomic_bool is_awaited;         /* the next request asks it to */
+	atomic_bool is_asked, has_forked;
+	bool is_early;                  /* it has, before the request was at its end */
+} forker;
 
 /* A block of this thread, of LIVE_BYTES that are all LIVE_BYTE; 0 for none. */
 enum { LIVE_BYTES = 100, LIVE_BYTE = 90 };
@@ -123,14 +132,26 @@ static void call_back_in(enum request request)
 	errno = error;
 }
 
+static void fork_beside(void)
+{
+	enum { WAIT_US = 50000 };
+	if (!atomic_exchange(&forker.is_awaited, false))
+		return;
+	atomic_store(&forker.is_asked, true);
+	usleep(WAIT_US);
+	forker.is_early = atomic_load(&forker.has_forked);
+}
+
 void *__wrap_mmap(void *address, size_t bytes, int access, int flags, int file, off_t offset)
 {
+	fork_beside();
 	call_back_in(MMAP);
 	return __real_mmap(address, bytes, access, flags, file, offset);
 }
 
 int __wrap_munmap(void *address, size_t bytes)
 {
+	fork_beside();
 	call_back_in(MUNMAP);
 	const int result = __real_munmap(address, bytes);
 	call_back_in(MUNMAP);
@@ -326,6 +347,55 @@ static void threads_whose_requests_call_back_in(void **state)
 	hook.has_heap = false;
 }
 
+static void *fork_when_asked(void *unused)
+{
+	int status = 1;
+	while (!atomic_load(&forker.is_asked))
+		usleep(100);
+	const pid_t child = fork();
+	if (child == 0)
+		_exit(mems_check(stderr) != 0);
+	atomic_store(&forker.has_forked, true);
+	expect(waitpid(child, &status, 0) == child && status == 0);
+	return unused;
+}
+
+static void assert_no_fork_during(void change(void))
+{
+	pthread_t thread;
+	forker.is_asked = false;
+	forker.has_forked = false;
+	assert_int_equal(pthread_create(&thread, NULL, fork_when_asked, NULL), 0);
+	forker.is_awaited = true;
+	change();
+	assert_false(forker.is_awaited);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	assert_false(forker.is_early);
+	assert_false(hook.wrong);
+}
+
+static char image[64];
+
+static void image_load(void)
+{
+	assert_int_equal(mems_load(image, 0), 0);
+}
+
+/* No child has a heap that is half started or half ended: the forks wait. */
+static void forks_wait_for_the_start_and_the_end(void **state)
+{
+	(void)state;
+	hook_reset();
+	snprintf(image, sizeof image, "/tmp/test_interposed-%ld", (long)getpid());
+	assert_no_fork_during(mems_init);
+	assert_non_null(mems_malloc(1));
+	assert_int_equal(mems_save(image), 0);
+	assert_no_fork_during(mems_finish);
+	assert_no_fork_during(image_load);
+	unlink(image);
+	mems_finish();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -333,6 +403,7 @@ int main(void)
 		bare_test(likewise_with_history),
 		bare_test(likewise_beside_a_thread_that_sleeps),
 		bare_test(threads_whose_requests_call_back_in),
+		bare_test(forks_wait_for_the_start_and_the_end),
 	};
 	return run_heap_tests("interposed", tests);
 }
