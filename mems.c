@@ -3345,12 +3345,25 @@ static NOINLINE void caches_close(void)
 	errno = error;
 }
 
+/* What this thread has freed to its cache counts from now on. The lock is held. */
+static void own_count(void)
+{
+	heap.look_due -= (ptrdiff_t)own.freed;
+	own.freed = 0;
+}
+
+static void purge_look(size_t granule, size_t next);
+
+/* The thread ends. What it has freed may be for no other call to look at: all threads may be short. */
 static void cache_end(void *cache)
 {
 	lock_take();
 	if (heap.is_started && own.epoch == library.generation) {
 		cache_empty(cache);
 		((struct thread_cache *)cache)->is_owned = false;
+		own_count();
+		if (heap.look_due < 0)
+			purge_look(0, 0);
 	}
 	lock_give();
 	own.epoch = 1;
@@ -3474,13 +3487,6 @@ static ALWAYS_INLINE bool own_put(size_t granule)
 	stack->blocks[stack->count++] = (uint32_t)granule;
 	own.freed += (uint32_t)index + 1;
 	return true;
-}
-
-/* What this thread has freed to its cache counts from now on. The lock is held. */
-static void own_count(void)
-{
-	heap.look_due -= (ptrdiff_t)own.freed;
-	own.freed = 0;
 }
 
 /* Enters the cache for that, if the thread may. */

@@ -587,6 +587,37 @@ static void a_pair_of_calls_of_a_thread_is_enough(void **state)
 	}
 }
 
+/* Also of threads of which none lives so long that all it frees is more than its cache may have. */
+static void *free_a_little(void *size)
+{
+	for (size_t done = 0; done < 20000; done += *(size_t *)size)
+		mems_free(mems_malloc(*(size_t *)size));
+	return NULL;
+}
+
+static void short_threads_are_enough(void **state)
+{
+	static size_t sizes[] = { 16, 64, 500 };
+	enum { TOTAL = 32 << 20, ROUNDS = 3, SECONDS = 10, THREADS = 40 };
+	(void)state;
+	for (size_t i = 0; i < 3; i++) {
+		mems_finish();
+		mems_init();
+		take(8);
+		for (size_t round = 0; round < ROUNDS; round++)
+			one_round(2000, TOTAL);
+		assert_true(stats_now().resident_hole_bytes >= TOTAL / 2);
+		for (size_t n = 0; n < SECONDS * THREADS; n++) {
+			pthread_t thread;
+			fake_clock.second += n % THREADS == 0;
+			assert_int_equal(pthread_create(&thread, NULL, free_a_little, &sizes[i]), 0);
+			assert_int_equal(pthread_join(thread, NULL), 0);
+		}
+		assert_true(stats_now().resident_hole_bytes <= budget());
+		assert_sound();
+	}
+}
+
 /* Where a heap grows, pages go back that are remembered blocks', here with one request. Who gets
  * these touches them. */
 static void remembered_blocks_lose_their_pages_to_growth(void **state)
@@ -1066,7 +1097,9 @@ int main(void)
 		heap_test(calloc_of_small_blocks),
 		quick_fit_test(calloc_leaves_remembered_pages_out),
 		heap_test(addresses_do_not_depend_on_it),
-		heap_test(a_pair_of_calls_of_a_thread_is_enough), /* the last: with threads addresses do */
+		/* The last ones: with threads addresses do. */
+		heap_test(a_pair_of_calls_of_a_thread_is_enough),
+		heap_test(short_threads_are_enough),
 	};
 	os_watch();
 	return run_heap_tests("purge", tests);
