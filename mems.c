@@ -3537,7 +3537,7 @@ static ALWAYS_INLINE void lock_give_after(size_t size)
  * Quick fit, which does not look at the pages of a block that it caches, seeks among all that are
  * touched, and may find too little there: then it waits for longer. What is kept and then not in use
  * for a second is forgotten by halves. What is resident depends on the clock, and no address does, unless
- * threads have caches, which a sweep closes.
+ * threads have caches, which a sweep closes, and once a second a look.
  */
 
 /* Pages that may be free and touched, and under quick fit parts of others. */
@@ -3636,7 +3636,8 @@ static void purge_for_growth(size_t granules, enum purpose purpose)
 	heap.sweep = sweep;
 }
 
-/* Of what is kept and was not in use for a second, half is forgotten. */
+/* Of what is kept and was not in use for a second, half is forgotten. What caches of threads hold, which
+ * counts as in use, goes to the bins: threads that have stopped would keep it. */
 static void kept_forget(void)
 {
 	const time_t now = os_seconds();
@@ -3644,6 +3645,7 @@ static void kept_forget(void)
 	const size_t idle_pages = heap.touched_pages - min_size(heap.touched_pages, used_pages);
 	if (now == heap.peak_since)
 		return;
+	caches_close();
 	heap.kept_pages -= (min_size(heap.kept_pages, idle_pages) + 1) / 2;
 	heap.peak_before = peak_granules();
 	heap.recent_peak = process_granules();
@@ -3677,10 +3679,10 @@ static void purged_end_lower(void)
 static NOINLINE void purge_look(size_t granule, size_t next)
 {
 	ASSERT(library.lock != LOCK_FREE, "who asks the OS holds the lock");
-	const size_t budget = budget_pages();
 	size_t step = (size_t)LOOK_BYTES >> heap.shift;
 	bool is_refused = false; /* by the OS, so that there is no hurry */
 	kept_forget();
+	const size_t budget = budget_pages();
 	const size_t goal = budget / 2 + heap.kept_pages;
 	if (heap.sweep == 0 && surplus_pages() > budget + heap.kept_pages) {
 		block_purge(granule, next, surplus_pages() - goal);

@@ -618,6 +618,50 @@ static void short_threads_are_enough(void **state)
 	}
 }
 
+/* What threads that have stopped keep in their caches goes back as well, once others go on freeing. */
+enum { MOST_GRANULES = 64, GRANULE = 64, OF_EACH_SIZE = 62 };
+
+static pthread_barrier_t stopped, resumed;
+
+static void *fill_cache_and_stop(void *context)
+{
+	void *taken[MOST_GRANULES * OF_EACH_SIZE];
+	for (size_t i = 0; i < MOST_GRANULES * OF_EACH_SIZE; i++) {
+		const size_t size = (i / OF_EACH_SIZE + 1) * GRANULE;
+		taken[i] = mems_malloc(size);
+		memset(mems_get(taken[i]), 1, size);
+	}
+	for (size_t i = 0; i < MOST_GRANULES * OF_EACH_SIZE; i++)
+		mems_free(taken[i]);
+	pthread_barrier_wait(&stopped);
+	pthread_barrier_wait(&resumed);
+	return context;
+}
+
+static void what_stopped_threads_keep_goes_back(void **state)
+{
+	enum { THREADS = 8, SECONDS = 10 };
+	pthread_t threads[THREADS];
+	(void)state;
+	mems_finish();
+	assert_int_equal(mems_option(MEMS_ALIGNMENT, GRANULE), 0);
+	mems_init();
+	pthread_barrier_init(&stopped, NULL, THREADS + 1);
+	pthread_barrier_init(&resumed, NULL, THREADS + 1);
+	for (size_t i = 0; i < THREADS; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, fill_cache_and_stop, NULL), 0);
+	pthread_barrier_wait(&stopped);
+	for (size_t second = 0; second < SECONDS; second++) {
+		fake_clock.second++;
+		go_on_freeing(4 * MIB);
+	}
+	assert_true(!has_pages() || resident_hole_bytes() <= budget());
+	pthread_barrier_wait(&resumed);
+	for (size_t i = 0; i < THREADS; i++)
+		assert_int_equal(pthread_join(threads[i], NULL), 0);
+	assert_sound();
+}
+
 /* Where a heap grows, pages go back that are remembered blocks', here with one request. Who gets
  * these touches them. */
 static void remembered_blocks_lose_their_pages_to_growth(void **state)
@@ -1100,6 +1144,7 @@ int main(void)
 		/* The last ones: with threads addresses do. */
 		heap_test(a_pair_of_calls_of_a_thread_is_enough),
 		heap_test(short_threads_are_enough),
+		heap_test(what_stopped_threads_keep_goes_back),
 	};
 	os_watch();
 	return run_heap_tests("purge", tests);
