@@ -3714,10 +3714,11 @@ static NOINLINE struct hole hole_obtain(size_t size, size_t alignment, enum purp
 	ASSERT(library.lock != LOCK_FREE, "who asks the OS holds the lock");
 	const size_t top = heap.top;
 	const size_t least = ((size_t)FLUSH_BYTES >> heap.shift) << heap.flush_shift;
-	const bool is_due = cached_granules() >= max_size(least, top / FLUSH_DIVISOR);
 	struct hole hole = no_hole;
 	if (size > heap.limit)
 		return no_hole;
+	caches_close(); /* what they hold counts */
+	const bool is_due = cached_granules() >= max_size(least, top / FLUSH_DIVISOR);
 	if (is_due) {
 		bins_flush();
 		hole = hole_first_aligned(size, alignment);
@@ -3732,7 +3733,6 @@ static NOINLINE struct hole hole_obtain(size_t size, size_t alignment, enum purp
 	}
 	if (hole.start != NONE)
 		return hole;
-	caches_close();
 	if (!is_due && cached_granules() == 0)
 		return no_hole;
 	bins_flush();

@@ -572,6 +572,43 @@ static void test_caches_are_emptied_for_want_of_memory(void **state)
 	assert_sound();
 }
 
+/* And before the OS is asked for memory, as what is in bins: here in blocks of more than half as many
+ * granules as may be, which come alone. */
+enum { GRANULE = 64, MANY_OF_EACH = OWN_BLOCKS - 2, ALL_BYTES = 6 << 20 };
+
+static void *fill_cache_and_wait(void *context)
+{
+	void *blocks[OWN_SIZES * MANY_OF_EACH];
+	const unsigned first = OWN_SIZES / 2 * MANY_OF_EACH, end = OWN_SIZES * MANY_OF_EACH;
+	for (unsigned i = first; i < end; i++)
+		blocks[i] = mems_malloc((i / MANY_OF_EACH + 1) * GRANULE);
+	for (unsigned i = first; i < end; i++)
+		mems_free(blocks[i]);
+	pthread_barrier_wait(&barrier);
+	pthread_barrier_wait(&barrier);
+	return context;
+}
+
+static void test_caches_are_emptied_before_the_heap_grows(void **state)
+{
+	pthread_t thread;
+	(void)state;
+	become_many_with_caches();
+	mems_finish();
+	assert_int_equal(mems_option(MEMS_ALIGNMENT, GRANULE), 0);
+	mems_init();
+	pthread_barrier_init(&barrier, NULL, 2);
+	give_back(take(ALL_BYTES)); /* one node */
+	assert_int_equal(pthread_create(&thread, NULL, fill_cache_and_wait, NULL), 0);
+	pthread_barrier_wait(&barrier);
+	give_back(take(ALL_BYTES / 2));
+	assert_int_equal(heap.top, ALL_BYTES / GRANULE);
+	pthread_barrier_wait(&barrier);
+	pthread_join(thread, NULL);
+	pthread_barrier_destroy(&barrier);
+	assert_sound();
+}
+
 static void test_calloc_and_realloc_use_the_cache(void **state)
 {
 	(void)state;
@@ -1059,6 +1096,7 @@ int main(void)
 		quick_fit_test(test_exchange_without_a_look),
 		quick_fit_test(test_root_freed_by_a_thread),
 		quick_fit_test(test_caches_are_emptied_for_want_of_memory),
+		quick_fit_test(test_caches_are_emptied_before_the_heap_grows),
 		quick_fit_test(test_calloc_and_realloc_use_the_cache),
 		quick_fit_test(test_a_block_that_is_freed_while_it_moves_is_a_misuse),
 		quick_fit_test(test_a_block_that_is_freed_as_the_caches_close_is_a_misuse),
