@@ -158,13 +158,14 @@ tells_the_difference()
 		[ "$(grep -c ^freed there)" -eq "$(grep -c ^taken back)" ] && ! grep -q ^changed there
 }
 
-# 1 GiB in 1,000,000 blocks: the counters in at most two seconds, and every block is listed.
+# 1 GiB in 1,000,000 blocks: the counters in at most two seconds of the processor, whatever else it
+# does, and every block is listed.
 shows_a_large_heap()
 {
-	dies big && begun=$(date +%s%N) && "$look" --stats core >said || return 1
+	dies big && begun=$(date +%s%N) && (ulimit -t 2 && "$look" --stats core >said) || return 1
 	took=$((($(date +%s%N) - begun) / 1000000))
 	echo "note: the counters of $(du -Lh core | cut -f 1) were shown in $took ms"
-	[ "$took" -le 2000 ] && grep -q '^1000000 PROCESS' said &&
+	grep -q '^1000000 PROCESS' said &&
 		[ "$("$look" --print core | grep -o 'PROCESS\[' | wc -l)" -eq 1000000 ] &&
 		[ "$("$look" --live core | tail -n 1)" = 'Live blocks: 1000000' ]
 	got=$?
