@@ -4156,11 +4156,13 @@ static inline uint32_t live_add(size_t granule, uint32_t site, uint64_t call, si
 	return index;
 }
 
-/* The bucket of a site: its hash says which part of them lies before. */
+/* The bucket of a site: its hash says which part of them lies before. Labels are often as far apart as
+ * callers are, so that many pairs have the same sum: that is why callers are scattered first. */
 static ALWAYS_INLINE uint32_t *site_bucket(const char *label, const void *caller)
 {
 	const struct mapping *buckets = &heap.journal.arrays[JOURNAL_SITE_BUCKETS];
-	const uint32_t hash = ((uint32_t)(uintptr_t)caller + (uint32_t)(uintptr_t)label) * HASH_FACTOR;
+	const uint32_t scattered = (uint32_t)(uintptr_t)caller * HASH_FACTOR;
+	const uint32_t hash = (scattered + (uint32_t)(uintptr_t)label) * HASH_FACTOR;
 	const uint64_t place = (uint64_t)hash * (buckets->bytes / sizeof(uint32_t)) >> 32;
 	return (uint32_t *)buckets->memory + (size_t)place;
 }

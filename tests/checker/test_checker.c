@@ -1326,6 +1326,39 @@ static void every_entry_of_the_journal_is_checked(void **state)
 	assert_int_equal(unnoticed, 0);
 }
 
+/* Labels and callers may lie as far apart as each other, and come in all pairs: no list of sites gets
+ * long by that, for each call goes along one. */
+static void no_list_of_sites_gets_long(void **state)
+{
+	enum { LABELS = 200, CALLERS = 200, BYTES = 16, MOST = 16 };
+	static const char labels[LABELS][BYTES];
+	(void)state;
+	for (uintptr_t apart = 1; apart <= 4096; apart *= 4) {
+		mems_finish();
+		assert_int_equal(mems_option(MEMS_HISTORY, 1), 0);
+		mems_init();
+		for (uintptr_t i = 0; i < LABELS * CALLERS; i++) {
+			mems_set_label(labels[i % LABELS]);
+			mems_set_caller((const void *)(0x400000 + i / LABELS * apart));
+			give_back(take(8));
+		}
+		mems_set_label(NULL);
+		mems_set_caller(NULL);
+		assert_int_equal(heap.journal.site_count, 1 + LABELS * CALLERS);
+		size_t longest = 0;
+		for (uint32_t i = 1; i < heap.journal.site_count; i++) {
+			size_t length = 0;
+			for (uint32_t site = i; site != 0; site = site_at(site)->next)
+				length++;
+			longest = max_size(longest, length);
+		}
+		assert_in_range(longest, 1, MOST);
+	}
+	mems_finish();
+	assert_int_equal(mems_option(MEMS_HISTORY, 0), 0);
+	mems_init();
+}
+
 /* Where each table lies, and how far it can be written. */
 static void every_table_is_checked(void **state)
 {
@@ -1912,6 +1945,7 @@ int main(void)
 		first_fit_test(a_free_page_that_is_not_idle_is_noticed),
 		quick_fit_test(every_damage_to_the_bins_is_noticed),
 		heap_test(every_entry_of_the_journal_is_checked),
+		heap_test(no_list_of_sites_gets_long),
 		heap_test(every_table_is_checked),
 		heap_test(every_bit_of_the_state_counts),
 		heap_test(every_bit_of_what_describes_a_table_counts),
