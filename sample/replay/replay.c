@@ -183,17 +183,28 @@ static void look(struct replay *replay, const struct trace_op *op)
 	check_heap(replay, op);
 }
 
-/* Was a call refused because there is a limit? Then more pages than that would have been mapped. */
-static bool is_beyond_limit(const struct replay *replay, const struct trace_op *op)
+/* Would a call need more than the limit leaves, with so many pages mapped as are known? */
+static bool is_beyond(const struct replay *replay, const struct trace_op *op)
 {
-	size_t needed;
+	size_t needed = op->size / replay->page_size + (op->size % replay->page_size != 0);
+
+	return needed > replay->limit / replay->page_size - replay->pages;
+}
+
+/* Was a call refused because there is a limit? Then more pages than that would have been mapped.
+ * Pages never become fewer, so they need not be counted again, by a walk through the whole heap, where
+ * those that were counted last leave no room already. */
+static bool is_beyond_limit(struct replay *replay, const struct trace_op *op)
+{
 	struct mems_stats stats;
 
 	if (replay->limit == 0 || errno != ENOMEM)
 		return false;
+	if (is_beyond(replay, op))
+		return true;
 	replay->engine->get_stats(&stats);
-	needed = op->size / replay->page_size + (op->size % replay->page_size != 0);
-	return needed > replay->limit / replay->page_size - stats.pages;
+	replay->pages = stats.pages;
+	return is_beyond(replay, op);
 }
 
 /* Why a call failed. */

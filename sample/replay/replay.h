@@ -39,6 +39,7 @@ struct replay {
 	struct replay_block *blocks;
 	size_t block_slots;
 	size_t next_look; /* of mems_check: the call after which it comes */
+	size_t pages;     /* that are mapped, when these were last counted */
 };
 
 /* Makes the call of an operation, and notes its result. Where it needs more than the limit, it is

@@ -300,6 +300,15 @@ for policy in first_fit worst_fit quick_fit; do
 	try "what the limit refuses under $policy" refuses $policy
 done
 
+# Many calls that it refuses beside many blocks: no call is slower for these.
+refuses_many()
+{
+	awk 'BEGIN { print "o limit 655360"; for (i = 0; i < 140000; i++) print "a", i, 16 }' >"$trace"
+	timeout 10 ${RUN:-} "$replay" "$trace" >"$work/out" &&
+		grep ': 140000 calls, 40960 blocks left, .*, 99040 beyond the limit of' "$work/out" >/dev/null
+}
+try 'many calls that the limit refuses' refuses_many
+
 # ---- The header ------------------------------------------------------------------------------
 
 bad '<!DOCTYPE html>\n' 'TRACE:1: unknown operation: <!DOCTYPE'
