@@ -3622,12 +3622,13 @@ static bool pages_sweep(size_t most, unsigned most_requests)
 	return given != 0 || requests == most_requests;
 }
 
-/* The heap has grown by so many granules: gives as much back, of what is kept too, so that its memory
- * does not grow. A heap that is within the budget as a whole keeps its memory. A block that moves makes
- * requests of its own. */
-static void purge_for_growth(size_t granules, enum purpose purpose)
+/* The heap has grown by so many granules for a block of this size: gives as much back, of what is kept
+ * too, so that its memory does not grow. A heap that is within the budget as a whole keeps its memory. A
+ * large block that moves makes requests of its own. */
+static void purge_for_growth(size_t granules, size_t size, enum purpose purpose)
 {
-	const unsigned requests = SWEEP_REQUESTS - (purpose == FOR_GROWTH ? MOVE_REQUESTS : 0);
+	const bool may_ask = purpose == FOR_GROWTH && size >= (size_t)MOVE_BYTES >> heap.shift;
+	const unsigned requests = SWEEP_REQUESTS - (may_ask ? MOVE_REQUESTS : 0);
 	const size_t sweep = heap.sweep;
 	if (heap.top << heap.shift <= BUDGET_BYTES)
 		return;
@@ -3724,7 +3725,7 @@ static NOINLINE struct hole hole_obtain(size_t size, size_t alignment, enum purp
 		hole = hole_first_aligned(size, alignment);
 	}
 	if (hole.start == NONE && node_grow(size, purpose)) {
-		purge_for_growth(heap.top - top, purpose);
+		purge_for_growth(heap.top - top, size, purpose);
 		hole = hole_at(top);
 	}
 	if (hole.start != NONE && is_due) {

@@ -357,6 +357,26 @@ static void realloc_gives_back_a_bounded_amount(void **state)
 	assert_sound();
 }
 
+/* A small block that moves makes no requests of its own, so the sweep may make them all. */
+static void growth_for_a_small_block_gives_back_as_much(void **state)
+{
+	enum { BLOCKS = 2000, SMALL = 200 << 10 };
+	(void)state;
+	const uintptr_t grown = take(8);
+	for (count = 0; count < BLOCKS; count++)
+		blocks[count] = take(2 * PAGE);
+	for (size_t i = 0; i < BLOCKS; i += 2)
+		give_back(blocks[i]);
+	while (stats_now().largest_hole >= SMALL)
+		take(SMALL);
+	const size_t mapped = stats_now().mapped_bytes;
+	os_watch();
+	assert_non_null(mems_realloc(at(grown), SMALL));
+	assert_true(stats_now().mapped_bytes > mapped);
+	assert_true(policy_under_test() == MEMS_FIRST_FIT ? os.requests == 63 : os.requests <= 64);
+	assert_sound();
+}
+
 /* What goes back of a block that moves, and of the rest of the heap, counts together. The block moves to
  * a new node, or, as HOLES that are too small for it have made the heap large, into the last one. */
 enum { MOST_HOLES = 12 };
@@ -1118,6 +1138,7 @@ int main(void)
 		heap_test(a_call_gives_back_a_bounded_amount),
 		heap_test(a_large_block_goes_back_at_once),
 		heap_test(realloc_gives_back_a_bounded_amount),
+		heap_test(growth_for_a_small_block_gives_back_as_much),
 		heap_test(a_move_and_a_sweep_are_bounded_together),
 		heap_test(a_block_that_moves_goes_back_in_few_requests),
 		heap_test(a_block_that_moves_within_the_budget_stays),
