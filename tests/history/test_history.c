@@ -476,6 +476,8 @@ static void *volatile called;
 		return called; \
 	}
 
+typedef void *block_call(void *block);
+
 CALLS_FROM(from_malloc, mems_malloc(8))
 CALLS_FROM(from_calloc, mems_calloc(1, 8))
 CALLS_FROM(from_aligned_alloc, mems_aligned_alloc(64, 8))
@@ -486,11 +488,11 @@ CALLS_FROM(from_free, (mems_free(block), block))
 static void the_caller_is_where_the_call_returns_to(void **state)
 {
 	enum { MOST_BYTES = 512 }; /* of code in one of these functions */
-	static void *(*const takers[])(void *) = {
+	static block_call *const takers[] = {
 		from_malloc, from_calloc, from_aligned_alloc, from_realloc_of_null };
 	(void)state;
 	for (unsigned i = 0; i < 2 * sizeof takers / sizeof takers[0]; i++) {
-		void *(*const functions[])(void *) = { takers[i / 2], from_realloc, from_free };
+		block_call *const functions[] = { takers[i / 2], from_realloc, from_free };
 		struct mems_event event;
 		void *block = NULL;
 		heap_begin_with(10, i % 2 != 0 ? MEMS_QUICK_FIT : MEMS_FIRST_FIT);
@@ -808,7 +810,7 @@ static void each_of_many_labels_has_one_line(void **state)
 		                           "%zu bytes in 2 blocks, first taken by call %u (%u), from 0x1000\n",
 		                           both, i + 1, i);
 	}
-	snprintf(expected + length, LINE, "Live bytes: %zu\nLive blocks: %u\n", bytes, 2 * LABELS);
+	snprintf(expected + length, LINE, "Live bytes: %zu\nLive blocks: %d\n", bytes, 2 * LABELS);
 	mems_set_label(NULL);
 	mems_set_caller(NULL);
 	assert_live_text(expected);
