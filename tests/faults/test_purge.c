@@ -551,20 +551,27 @@ static void rounds_of_large_blocks_keep_their_pages(void **state)
 	}
 }
 
+/* Rounds whose pages are kept from now on. */
+static void keep_pages(void)
+{
+	enum { TOTAL = 32 << 20, ROUNDS = 3 };
+	take(8);
+	for (size_t round = 0; round < ROUNDS; round++)
+		one_round(2000, TOTAL);
+	assert_true(stats_now().resident_hole_bytes >= TOTAL / 2);
+}
+
 /* Each way to free a block looks at what may go back, also where nothing else is called. */
 static void a_pair_of_calls_is_enough(void **state)
 {
 	static const size_t sizes[] = { 64, 2000, 50000 };
-	enum { TOTAL = 32 << 20, ROUNDS = 3, SECONDS = 10 };
+	enum { SECONDS = 10 };
 	(void)state;
 	for (size_t i = 0; i < 6; i++) {
 		mems_finish();
 		assert_succeeds(mems_option(MEMS_HISTORY, i < 3 ? 8 : 0) == 0);
 		mems_init();
-		take(8);
-		for (size_t round = 0; round < ROUNDS; round++)
-			one_round(2000, TOTAL);
-		assert_true(stats_now().resident_hole_bytes >= TOTAL / 2);
+		keep_pages();
 		for (size_t second = 0; second < SECONDS; second++) {
 			fake_clock.second++;
 			for (size_t done = 0; done < 8 * MIB; done += sizes[i % 3])
@@ -590,16 +597,12 @@ static void *call_in_pairs(void *size)
 static void a_pair_of_calls_of_a_thread_is_enough(void **state)
 {
 	static size_t sizes[] = { 16, 64, 500 };
-	enum { TOTAL = 32 << 20, ROUNDS = 3 };
 	(void)state;
 	for (size_t i = 0; i < 3; i++) {
 		pthread_t thread;
 		mems_finish();
 		mems_init();
-		take(8);
-		for (size_t round = 0; round < ROUNDS; round++)
-			one_round(2000, TOTAL);
-		assert_true(stats_now().resident_hole_bytes >= TOTAL / 2);
+		keep_pages();
 		assert_int_equal(pthread_create(&thread, NULL, call_in_pairs, &sizes[i]), 0);
 		assert_int_equal(pthread_join(thread, NULL), 0);
 		assert_true(stats_now().resident_hole_bytes <= budget());
@@ -618,15 +621,12 @@ static void *free_a_little(void *size)
 static void short_threads_are_enough(void **state)
 {
 	static size_t sizes[] = { 16, 64, 500 };
-	enum { TOTAL = 32 << 20, ROUNDS = 3, SECONDS = 10, THREADS = 40 };
+	enum { SECONDS = 10, THREADS = 40 };
 	(void)state;
 	for (size_t i = 0; i < 3; i++) {
 		mems_finish();
 		mems_init();
-		take(8);
-		for (size_t round = 0; round < ROUNDS; round++)
-			one_round(2000, TOTAL);
-		assert_true(stats_now().resident_hole_bytes >= TOTAL / 2);
+		keep_pages();
 		for (size_t n = 0; n < SECONDS * THREADS; n++) {
 			pthread_t thread;
 			fake_clock.second += n % THREADS == 0;
